@@ -1,0 +1,72 @@
+"""A model's shapes laid out as tensors and caches: one family per module, composed from blocks.
+
+Names and shapes are those that llama.cpp's converter writes (conversion/*.py, gguf-py/gguf/tensor_mapping.py).
+"""
+
+from importlib import import_module
+from typing import cast
+
+from runlocal.core.errors import Code, Problem
+from runlocal.core.layout import Layout
+from runlocal.core.model import ModelSpec
+
+ARCHITECTURES = {
+    "arcee": "llama",
+    "chatglm": "glm",
+    "cohere2": "cohere",
+    "command-r": "cohere",
+    "deepseek2": "deepseek",
+    "dots1": "mixture",
+    "ernie4_5": "llama",
+    "ernie4_5-moe": "mixture",
+    "exaone": "llama",
+    "exaone4": "olmo",
+    "falcon": "falcon",
+    "gemma": "gemma",
+    "gemma2": "gemma",
+    "gemma3": "gemma",
+    "glm4": "glm",
+    "glm4moe": "glm",
+    "gpt-oss": "gpt_oss",
+    "granite": "llama",
+    "granitemoe": "mixture",
+    "hunyuan-dense": "llama",
+    "hunyuan-moe": "mixture",
+    "internlm2": "llama",
+    "llama": "llama",
+    "llama4": "mixture",
+    "mellum": "mixture",
+    "mistral3": "llama",
+    "mllama": "mllama",
+    "olmo2": "olmo",
+    "olmoe": "mixture",
+    "phi2": "phi",
+    "phi3": "phi",
+    "phimoe": "phi",
+    "qwen2": "llama",
+    "qwen2moe": "mixture",
+    "qwen2vl": "llama",
+    "qwen3": "llama",
+    "qwen3moe": "mixture",
+    "qwen3vl": "llama",
+    "qwen3vlmoe": "mixture",
+    "seed_oss": "llama",
+    "smollm3": "llama",
+    "stablelm": "llama",
+    "starcoder2": "llama",
+}
+
+
+def layout(model: ModelSpec) -> Layout:
+    """The model's tensors and caches.
+
+    Raises Problem (not_computed) for an architecture that no module here lays out: it is never approximated by a neighbour.
+    """
+    module = ARCHITECTURES.get(model.architecture)
+    if module is None:
+        raise Problem(
+            Code.NOT_COMPUTED,
+            f"{model.id} is of the architecture {model.architecture!r}, whose layout this version does not compute",
+            hint="`runlocal models` lists the models that it does",
+        )
+    return cast(Layout, import_module(f"runlocal.architectures.{module}").layout(model))

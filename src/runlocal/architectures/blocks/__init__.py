@@ -1,0 +1,1 @@
+"""The pieces that layers are made of."""

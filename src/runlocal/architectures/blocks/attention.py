@@ -1,0 +1,145 @@
+"""Attention with keys and values per head, and with a latent in their place."""
+
+from collections.abc import Iterator
+from typing import NamedTuple
+
+from runlocal.core.cache import Cache, CacheKind
+from runlocal.core.tensor import Tensor
+
+
+class Attention(NamedTuple):
+    """Grouped-query attention.
+
+    hidden_size: width of the residual stream
+    heads, kv_heads: query heads, key and value heads
+    head_dim: width of a key
+    value_dim: width of a value
+    fused: one `attn_qkv` matrix in place of three
+    qkv_bias, output_bias: biases
+    qk_norm: `head`: one norm of head_dim for Q and one for K; `full`: over all heads; `per_head`: a row per head
+    sinks: a learned sink per head
+    window_tokens: length of a sliding window, None where the layer sees everything
+    chunked: that window is a fixed chunk
+    """
+
+    hidden_size: int
+    heads: int
+    kv_heads: int
+    head_dim: int
+    value_dim: int
+    fused: bool = False
+    qkv_bias: bool = False
+    output_bias: bool = False
+    qk_norm: str | None = None
+    sinks: bool = False
+    window_tokens: int | None = None
+    chunked: bool = False
+
+    @property
+    def query_width(self) -> int:
+        return self.heads * self.head_dim
+
+    @property
+    def key_width(self) -> int:
+        return self.kv_heads * self.head_dim
+
+    @property
+    def value_width(self) -> int:
+        return self.kv_heads * self.value_dim
+
+    @property
+    def output_width(self) -> int:
+        return self.heads * self.value_dim
+
+    def tensors(self, layers: tuple[int, ...]) -> Iterator[Tensor]:
+        widths = {"attn_q": self.query_width, "attn_k": self.key_width, "attn_v": self.value_width}
+        if self.fused:
+            widths = {"attn_qkv": sum(widths.values())}
+        for role, width in widths.items():
+            yield Tensor(role=role, columns=self.hidden_size, rows=width, layers=layers)
+            if self.qkv_bias:
+                yield Tensor(role=f"{role}.bias", columns=width, layers=layers, quantizable=False)
+        yield Tensor(role="attn_output", columns=self.output_width, rows=self.hidden_size, layers=layers)
+        if self.output_bias:
+            yield Tensor(role="attn_output.bias", columns=self.hidden_size, layers=layers, quantizable=False)
+        if self.qk_norm:
+            for role, width in (("attn_q_norm", self.query_width), ("attn_k_norm", self.key_width)):
+                columns = width if self.qk_norm == "full" else self.head_dim
+                rows = width // self.head_dim if self.qk_norm == "per_head" else 1
+                yield Tensor(role=role, columns=columns, rows=rows, layers=layers, quantizable=False)
+        if self.sinks:
+            yield Tensor(role="attn_sinks", columns=self.heads, layers=layers, quantizable=False)
+
+    def caches(self, layers: tuple[int, ...]) -> Iterator[Cache]:
+        kind = CacheKind.FULL if self.window_tokens is None else CacheKind.CHUNKED if self.chunked else CacheKind.SLIDING
+        yield Cache(kind=kind, layers=layers, k_values=self.key_width, v_values=self.value_width, window_tokens=self.window_tokens, heads=self.kv_heads)
+
+
+class LatentAttention(NamedTuple):
+    """Multi-head latent attention: the cache keeps one latent and one rotary key per token, whatever the heads.
+
+    heads: query heads
+    q_lora_rank: width of the compressed query, None where queries are not compressed
+    kv_lora_rank: width of the latent
+    nope_dim, rope_dim: parts of a key without and with rotation
+    value_dim: width of a value
+    """
+
+    hidden_size: int
+    heads: int
+    q_lora_rank: int | None
+    kv_lora_rank: int
+    nope_dim: int
+    rope_dim: int
+    value_dim: int
+
+    @property
+    def latent_width(self) -> int:
+        return self.kv_lora_rank + self.rope_dim
+
+    def tensors(self, layers: tuple[int, ...]) -> Iterator[Tensor]:
+        queries = self.heads * (self.nope_dim + self.rope_dim)
+        if self.q_lora_rank:
+            yield Tensor(role="attn_q_a", columns=self.hidden_size, rows=self.q_lora_rank, layers=layers)
+            yield Tensor(role="attn_q_a_norm", columns=self.q_lora_rank, layers=layers, quantizable=False)
+            yield Tensor(role="attn_q_b", columns=self.q_lora_rank, rows=queries, layers=layers)
+        else:
+            yield Tensor(role="attn_q", columns=self.hidden_size, rows=queries, layers=layers)
+        yield Tensor(role="attn_kv_a_norm", columns=self.kv_lora_rank, layers=layers, quantizable=False)
+        yield Tensor(role="attn_kv_a_mqa", columns=self.hidden_size, rows=self.latent_width, layers=layers)
+        # The converter splits attn_kv_b so that both halves can be absorbed into the matrices beside them.
+        yield Tensor(role="attn_k_b", columns=self.nope_dim, rows=self.kv_lora_rank, copies=self.heads, layers=layers)
+        yield Tensor(role="attn_v_b", columns=self.kv_lora_rank, rows=self.value_dim, copies=self.heads, layers=layers)
+        yield Tensor(role="attn_output", columns=self.heads * self.value_dim, rows=self.hidden_size, layers=layers)
+
+    def caches(self, layers: tuple[int, ...]) -> Iterator[Cache]:
+        yield Cache(kind=CacheKind.LATENT, layers=layers, k_values=self.latent_width, v_values=0)
+
+
+class CrossAttention(NamedTuple):
+    """Cross-attention to image tokens (mllama), named as Ollama's converter names it.
+
+    kv_heads, heads, head_dim: as in self-attention
+    image_tokens: tokens of one image, all tiles
+    """
+
+    hidden_size: int
+    heads: int
+    kv_heads: int
+    head_dim: int
+    image_tokens: int
+
+    def tensors(self, layers: tuple[int, ...]) -> Iterator[Tensor]:
+        queries, keys = self.heads * self.head_dim, self.kv_heads * self.head_dim
+        yield Tensor(role="cross_attn_q_proj", columns=self.hidden_size, rows=queries, layers=layers)
+        yield Tensor(role="cross_attn_k_proj", columns=self.hidden_size, rows=keys, layers=layers)
+        yield Tensor(role="cross_attn_v_proj", columns=self.hidden_size, rows=keys, layers=layers)
+        yield Tensor(role="cross_attn_o_proj", columns=queries, rows=self.hidden_size, layers=layers)
+        for role in ("cross_attn_q_norm", "cross_attn_k_norm"):
+            yield Tensor(role=role, columns=self.head_dim, layers=layers, quantizable=False)
+        for role in ("cross_attn_attn_gate", "cross_attn_mlp_gate"):
+            yield Tensor(role=role, columns=1, layers=layers, quantizable=False)
+
+    def caches(self, layers: tuple[int, ...]) -> Iterator[Cache]:
+        keys = self.kv_heads * self.head_dim
+        yield Cache(kind=CacheKind.CROSS, layers=layers, k_values=keys, v_values=keys, cells=self.image_tokens, heads=self.kv_heads)

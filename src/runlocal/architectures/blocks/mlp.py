@@ -1,0 +1,128 @@
+"""Dense MLPs, mixtures of experts, norms."""
+
+from collections.abc import Iterator
+from typing import NamedTuple
+
+from runlocal.core.cache import Cache
+from runlocal.core.tensor import Tensor
+
+
+class DenseMlp(NamedTuple):
+    """up, down and, where gated, gate.
+
+    intermediate_size: width
+    gated: with a gate
+    fused: gate and up are one matrix, stored as `ffn_up`
+    bias: every projection has a bias
+    """
+
+    hidden_size: int
+    intermediate_size: int
+    gated: bool = True
+    fused: bool = False
+    bias: bool = False
+
+    def tensors(self, layers: tuple[int, ...]) -> Iterator[Tensor]:
+        wide = {"ffn_up": self.intermediate_size * (2 if self.fused else 1)}
+        if self.gated and not self.fused:
+            wide["ffn_gate"] = self.intermediate_size
+        for role, width in wide.items():
+            yield Tensor(role=role, columns=self.hidden_size, rows=width, layers=layers)
+            if self.bias:
+                yield Tensor(role=f"{role}.bias", columns=width, layers=layers, quantizable=False)
+        yield Tensor(role="ffn_down", columns=self.intermediate_size, rows=self.hidden_size, layers=layers)
+        if self.bias:
+            yield Tensor(role="ffn_down.bias", columns=self.hidden_size, layers=layers, quantizable=False)
+
+    def caches(self, layers: tuple[int, ...]) -> Iterator[Cache]:
+        return iter(())
+
+
+class ExpertMlp(NamedTuple):
+    """A router, routed experts stacked in 3-D tensors, and shared experts.
+
+    count, used: experts, experts chosen per token
+    intermediate_size: width of one expert
+    shared_size: width of all shared experts together, 0 if none
+    shared_gate: a learned gate on the shared experts
+    gated: experts have a gate
+    router_bias: `exp_probs_b`, the correction bias of the router
+    bias: router and experts have plain biases (gpt-oss)
+    """
+
+    hidden_size: int
+    count: int
+    used: int
+    intermediate_size: int
+    shared_size: int = 0
+    shared_gate: bool = False
+    gated: bool = True
+    router_bias: bool = False
+    bias: bool = False
+
+    def tensors(self, layers: tuple[int, ...]) -> Iterator[Tensor]:
+        d, width, count = self.hidden_size, self.intermediate_size, self.count
+        yield Tensor(role="ffn_gate_inp", columns=d, rows=count, layers=layers, quantizable=False)
+        shapes = [("ffn_up_exps", d, width), ("ffn_down_exps", width, d)]
+        if self.gated:
+            shapes.append(("ffn_gate_exps", d, width))
+        for role, columns, rows in shapes:
+            yield Tensor(role=role, columns=columns, rows=rows, copies=count, layers=layers)
+            if self.bias:
+                yield Tensor(role=f"{role}.bias", columns=rows, rows=count, layers=layers, quantizable=False)
+        if self.bias:
+            yield Tensor(role="ffn_gate_inp.bias", columns=count, layers=layers, quantizable=False)
+        if self.router_bias:
+            yield Tensor(role="exp_probs_b.bias", columns=count, layers=layers, quantizable=False)
+        if self.shared_size:
+            if self.gated:
+                yield Tensor(role="ffn_gate_shexp", columns=d, rows=self.shared_size, layers=layers)
+            yield Tensor(role="ffn_up_shexp", columns=d, rows=self.shared_size, layers=layers)
+            yield Tensor(role="ffn_down_shexp", columns=self.shared_size, rows=d, layers=layers)
+            if self.shared_gate:
+                yield Tensor(role="ffn_gate_inp_shexp", columns=d, layers=layers, quantizable=False)
+
+    def caches(self, layers: tuple[int, ...]) -> Iterator[Cache]:
+        return iter(())
+
+
+class Norms(NamedTuple):
+    """Norms over the residual stream.
+
+    roles: their names
+    bias: they have a bias too (LayerNorm)
+    """
+
+    hidden_size: int
+    roles: tuple[str, ...]
+    bias: bool = False
+
+    def tensors(self, layers: tuple[int, ...]) -> Iterator[Tensor]:
+        for role in self.roles:
+            yield Tensor(role=role, columns=self.hidden_size, layers=layers, quantizable=False)
+            if self.bias:
+                yield Tensor(role=f"{role}.bias", columns=self.hidden_size, layers=layers, quantizable=False)
+
+    def caches(self, layers: tuple[int, ...]) -> Iterator[Cache]:
+        return iter(())
+
+
+class NextTokenHead(NamedTuple):
+    """What a multi-token-prediction layer has beside an ordinary layer: a projection of two streams, its norms, its own embedding and output.
+
+    vocabulary_size: rows of embedding and output
+    """
+
+    hidden_size: int
+    vocabulary_size: int
+
+    def tensors(self, layers: tuple[int, ...]) -> Iterator[Tensor]:
+        d = self.hidden_size
+        yield Tensor(role="nextn.eh_proj", columns=2 * d, rows=d, layers=layers)
+        for role in ("nextn.enorm", "nextn.hnorm", "nextn.shared_head_norm"):
+            yield Tensor(role=role, columns=d, layers=layers, quantizable=False)
+        for role in ("nextn.embed_tokens", "nextn.shared_head_head"):
+            yield Tensor(role=role, columns=d, rows=self.vocabulary_size, layers=layers)
+
+    def caches(self, layers: tuple[int, ...]) -> Iterator[Cache]:
+        return iter(())

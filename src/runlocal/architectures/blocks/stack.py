@@ -1,0 +1,139 @@
+"""The common decoder: embedding, layers of attention and MLP with their norms, output. Families differ in the arguments."""
+
+from collections.abc import Iterator
+
+from runlocal.architectures.blocks.attention import Attention, LatentAttention
+from runlocal.architectures.blocks.mlp import DenseMlp, ExpertMlp, NextTokenHead, Norms
+from runlocal.core.layout import Block, Layout, Placed
+from runlocal.core.model import ModelSpec, Text
+from runlocal.core.tensor import Tensor
+
+LAYER_NORMS = ("attn_norm", "ffn_norm")
+SANDWICH_NORMS = ("attn_norm", "post_attention_norm", "ffn_norm", "post_ffw_norm")
+
+
+def decoder(
+    model: ModelSpec,
+    *,
+    norms: tuple[str, ...] = LAYER_NORMS,
+    fused_qkv: bool = False,
+    fused_gate_up: bool = False,
+    sinks: bool = False,
+    expert_bias: bool = False,
+    output_bias: bool = False,
+) -> Layout:
+    """A decoder of `model.text` layers.
+
+    norms: names of the norms over the residual stream in each layer, as GGUF has them
+    fused_qkv, fused_gate_up: the converter keeps these matrices fused
+    sinks: attention sinks
+    expert_bias: router and experts have plain biases
+    output_bias: the output matrix has a bias
+    """
+    text = model.text
+    extra = text.next_tokens.layers if text.next_tokens and text.next_tokens.in_gguf else 0
+    stored = tuple(range(text.layers + extra))
+    biased = text.norm == "layernorm"
+    placed = [Placed(block, layers) for block, layers in attention_blocks(text, stored, fused=fused_qkv, sinks=sinks)]
+    if norms and text.norm != "none":
+        placed.append(Placed(Norms(hidden_size=text.hidden_size, roles=norms, bias=biased), stored))
+    placed += [Placed(block, layers) for block, layers in mlp_blocks(text, stored, fused=fused_gate_up, bias=expert_bias)]
+    if extra:
+        placed.append(Placed(NextTokenHead(hidden_size=text.hidden_size, vocabulary_size=text.vocabulary_size), stored[text.layers :]))
+    return Layout(
+        architecture=model.architecture,
+        hidden_size=text.hidden_size,
+        vocabulary_size=text.vocabulary_size,
+        layers=text.layers,
+        stored_layers=len(stored),
+        outer=tuple(outer_tensors(text, biased=biased, output_bias=output_bias)),
+        placed=tuple(placed),
+        tied=text.tied_embeddings,
+        kv_group=text.heads // text.kv_heads if text.kv_heads else 0,
+        experts=text.experts.count if text.experts else 0,
+    )
+
+
+def outer_tensors(text: Text, *, biased: bool, output_bias: bool) -> Iterator[Tensor]:
+    """Embedding, final norm, output and rotary tables."""
+    d = text.hidden_size
+    yield Tensor(role="token_embd", columns=d, rows=text.vocabulary_size + text.extra_embedding_rows)
+    if text.norm != "none":
+        yield Tensor(role="output_norm", columns=d, quantizable=False)
+    if biased:
+        yield Tensor(role="output_norm.bias", columns=d, quantizable=False)
+    if not text.tied_embeddings:
+        yield Tensor(role="output", columns=d, rows=text.vocabulary_size)
+    if output_bias:
+        yield Tensor(role="output.bias", columns=text.vocabulary_size, quantizable=False)
+    pairs = (text.rope_dimensions or text.head_dim) // 2
+    tables = {"llama3": ("rope_freqs",), "longrope": ("rope_factors_long", "rope_factors_short")}
+    for role in tables[text.rope_scaling] if text.rope_scaling else ():
+        yield Tensor(role=role, columns=pairs, quantizable=False)
+
+
+def attention_blocks(text: Text, layers: tuple[int, ...], *, fused: bool, sinks: bool) -> Iterator[tuple[Block, tuple[int, ...]]]:
+    """The attention of every layer: latent, or grouped with the layers that have a window apart."""
+    if latent := text.latent:
+        yield (
+            LatentAttention(
+                hidden_size=text.hidden_size,
+                heads=text.heads,
+                q_lora_rank=latent.q_lora_rank,
+                kv_lora_rank=latent.kv_lora_rank,
+                nope_dim=latent.qk_nope_head_dim,
+                rope_dim=latent.qk_rope_head_dim,
+                value_dim=latent.v_head_dim,
+            ),
+            layers,
+        )
+        return
+    everywhere = Attention(
+        hidden_size=text.hidden_size,
+        heads=text.heads,
+        kv_heads=text.kv_heads,
+        head_dim=text.head_dim,
+        value_dim=text.head_dim,
+        fused=fused,
+        qkv_bias=text.qkv_bias,
+        output_bias=text.output_bias,
+        qk_norm=text.qk_norm,
+        sinks=sinks,
+    )
+    window = text.window
+    if window is None:
+        yield everywhere, layers
+        return
+    full = set(window.full_layers)
+    if windowed := tuple(layer for layer in layers if layer not in full):
+        yield everywhere._replace(window_tokens=window.tokens, chunked=window.chunked), windowed
+    if seeing_all := tuple(layer for layer in layers if layer in full):
+        yield everywhere, seeing_all
+
+
+def mlp_blocks(text: Text, layers: tuple[int, ...], *, fused: bool, bias: bool) -> Iterator[tuple[Block, tuple[int, ...]]]:
+    """The MLP of every layer: dense, experts, or both."""
+    dense = DenseMlp(hidden_size=text.hidden_size, intermediate_size=text.intermediate_size, gated=text.gated_mlp, fused=fused, bias=text.mlp_bias)
+    experts = text.experts
+    if experts is None:
+        yield dense, layers
+        return
+    chosen = range(experts.leading_dense_layers, len(layers)) if experts.layers is None else experts.layers
+    with_experts = tuple(layer for layer in layers if layer in chosen)
+    without = layers if experts.parallel_dense else tuple(layer for layer in layers if layer not in chosen)
+    if without:
+        yield dense, without
+    yield (
+        ExpertMlp(
+            hidden_size=text.hidden_size,
+            count=experts.count,
+            used=experts.used,
+            intermediate_size=experts.intermediate_size,
+            shared_size=experts.shared_intermediate_size,
+            shared_gate=experts.shared_gate,
+            gated=text.gated_mlp,
+            router_bias=experts.router_bias and not bias,
+            bias=bias,
+        ),
+        with_experts,
+    )

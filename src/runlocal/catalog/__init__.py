@@ -1,0 +1,1 @@
+"""Bundled data as core types, and names as people type them."""

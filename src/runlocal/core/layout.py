@@ -1,0 +1,78 @@
+"""A model laid out: which blocks stand in which layers, and from them its tensors and caches."""
+
+from collections.abc import Iterator
+from typing import NamedTuple, Protocol
+
+from runlocal.core.cache import Cache
+from runlocal.core.tensor import Tensor
+
+
+class Block(Protocol):
+    """A piece of a layer, as shapes."""
+
+    def tensors(self, layers: tuple[int, ...]) -> Iterator[Tensor]:
+        """The block's tensors in `layers`."""
+
+    def caches(self, layers: tuple[int, ...]) -> Iterator[Cache]:
+        """What the block keeps per sequence in `layers`."""
+
+
+class Placed(NamedTuple):
+    """A block and the layers it stands in."""
+
+    block: Block
+    layers: tuple[int, ...]
+
+
+class Layout(NamedTuple):
+    """A model as tensors and caches.
+
+    architecture: llama.cpp's name, which decides the name-keyed rules of its quantizer
+    hidden_size: width of the residual stream
+    vocabulary_size: rows of the output matrix
+    layers: layers that run
+    stored_layers: layers in the file, multi-token-prediction layers included
+    outer: tensors outside the layers
+    placed: the blocks of the layers
+    tied: the output matrix is the embedding
+    kv_group: query heads per KV head of layer 0, 0 where that layer has no attention
+    experts: routed experts per layer, 0 if none
+    """
+
+    architecture: str
+    hidden_size: int
+    vocabulary_size: int
+    layers: int
+    stored_layers: int
+    outer: tuple[Tensor, ...]
+    placed: tuple[Placed, ...]
+    tied: bool
+    kv_group: int
+    experts: int
+
+    def tensors(self) -> tuple[Tensor, ...]:
+        """Every tensor of the file, those that a loader skips included."""
+        inner = (
+            tensor._replace(layers=part, skipped=skipped)
+            for block, layers in self.placed
+            for part, skipped in self._loaded_and_skipped(layers)
+            for tensor in block.tensors(part)
+        )
+        return (*self.outer, *inner)
+
+    def caches(self) -> tuple[Cache, ...]:
+        """The caches of the layers that run."""
+        running = ((block, tuple(layer for layer in layers if layer < self.layers)) for block, layers in self.placed)
+        return tuple(cache for block, layers in running if layers for cache in block.caches(layers))
+
+    def _loaded_and_skipped(self, layers: tuple[int, ...]) -> Iterator[tuple[tuple[int, ...], bool]]:
+        if layers[-1] < self.layers:
+            yield layers, False
+            return
+        if run := tuple(layer for layer in layers if layer < self.layers):
+            yield run, False
+        yield tuple(layer for layer in layers if layer >= self.layers), True
+
+    def parameters(self) -> int:
+        """Parameters of the language model as stored, layers behind the last included; rotary tables are constants and do not count."""
+        return sum(t.elements * t.count for t in self.tensors() if not t.role.startswith("rope_"))

@@ -1,0 +1,72 @@
+"""Machines: what a model would run on."""
+
+from enum import StrEnum
+from typing import NamedTuple
+
+
+class Origin(StrEnum):
+    HERE = "here"
+    NAMED = "named"
+    BUDGET = "budget"
+    UNLIMITED = "unlimited"
+
+
+class Backend(StrEnum):
+    CUDA = "cuda"
+    ROCM = "rocm"
+    METAL = "metal"
+    SYCL = "sycl"
+    CPU = "cpu"
+
+
+class Gpu(NamedTuple):
+    """One device: a card, a MIG slice, the GPU of a unified-memory machine, or a budget.
+
+    index: its place among the machine's devices, 0 first
+    id: id of the catalogue entry, None where the catalogue has none
+    name: as the driver prints it
+    memory_bytes: the driver's total (NVML v1 total)
+    reserved_bytes: what the driver keeps for itself; 0 for a budget
+    in_use_bytes: what other processes hold now; None for a machine that is not here
+    context_bytes: what the driver takes for one process's context; None where neither measured nor known
+    backend: the allocator behind it
+    compute_capability: CUDA's, (8, 9); None elsewhere
+    unified: the memory is the host's own
+    uuid: the driver's, None where not here
+    bandwidth_bytes: bytes per second, None where not known
+    """
+
+    index: int
+    id: str | None
+    name: str
+    memory_bytes: int
+    reserved_bytes: int = 0
+    in_use_bytes: int | None = None
+    context_bytes: int | None = None
+    backend: Backend = Backend.CUDA
+    compute_capability: tuple[int, int] | None = None
+    unified: bool = False
+    uuid: str | None = None
+    bandwidth_bytes: int | None = None
+
+    @property
+    def usable_bytes(self) -> int:
+        """What a process can allocate there now: total, less the driver's reserve, less what others hold."""
+        return max(0, self.memory_bytes - self.reserved_bytes - (self.in_use_bytes or 0))
+
+
+class Machine(NamedTuple):
+    """Devices and host memory that a model is judged against.
+
+    origin: how we know of it
+    label: as a person would name it: `2 x RTX 3090`
+    gpus: its devices; empty: CPU only
+    host_bytes: host memory that may be used; None: enough for what always stays on the host, nothing may be offloaded
+    notes: what the reader should know about how it was found, a sentence each
+    """
+
+    origin: Origin
+    label: str
+    gpus: tuple[Gpu, ...]
+    host_bytes: int | None = None
+    notes: tuple[str, ...] = ()

@@ -1,0 +1,308 @@
+"""What is known of a model: hyper-parameters only, nothing that can be computed from them.
+
+Field names are those of config.json where it has one name for the thing, else GGUF's. The docstrings are the descriptions of the
+published JSON Schema: one line `field: meaning` each.
+"""
+
+from typing import NamedTuple
+
+
+class Experts(NamedTuple):
+    """A mixture of experts in the MLP.
+
+    count: routed experts per layer
+    used: experts chosen per token
+    intermediate_size: width of one expert
+    shared_intermediate_size: width of all shared experts together, 0 if there is none
+    shared_gate: a learned gate multiplies the shared experts' output
+    leading_dense_layers: the first layers have a plain MLP instead
+    layers: the layers with experts where that is neither all nor all after the leading dense ones
+    router_bias: the router has a correction bias per expert
+    parallel_dense: the layers with experts run a dense MLP beside them
+    latent_size: experts work in a projection of this width
+    """
+
+    count: int
+    used: int
+    intermediate_size: int
+    shared_intermediate_size: int = 0
+    shared_gate: bool = False
+    leading_dense_layers: int = 0
+    layers: tuple[int, ...] | None = None
+    router_bias: bool = False
+    parallel_dense: bool = False
+    latent_size: int | None = None
+
+
+class Latent(NamedTuple):
+    """Multi-head latent attention (MLA).
+
+    q_lora_rank: width of the compressed query, absent where queries are not compressed
+    kv_lora_rank: width of the latent that the cache keeps per token
+    qk_rope_head_dim: rotary part of a key, shared by all heads and kept beside the latent
+    qk_nope_head_dim: the part of a key without rotation, per head
+    v_head_dim: width of a value, per head
+    """
+
+    kv_lora_rank: int
+    qk_rope_head_dim: int
+    qk_nope_head_dim: int
+    v_head_dim: int
+    q_lora_rank: int | None = None
+
+
+class Window(NamedTuple):
+    """Attention limited to the latest tokens in some layers.
+
+    tokens: length of the window
+    full_layers: the layers that see everything
+    chunked: the window is a fixed chunk (Llama 4), not a sliding one
+    """
+
+    tokens: int
+    full_layers: tuple[int, ...]
+    chunked: bool = False
+
+
+class Cross(NamedTuple):
+    """Cross-attention layers, which read image tokens only (mllama).
+
+    layers: their indices
+    """
+
+    layers: tuple[int, ...]
+
+
+class NextTokens(NamedTuple):
+    """Multi-token-prediction layers behind the last layer.
+
+    layers: how many
+    in_gguf: published GGUF files store them
+    """
+
+    layers: int
+    in_gguf: bool
+
+
+class Text(NamedTuple):
+    """The language model.
+
+    layers: repeating layers, without multi-token-prediction layers
+    hidden_size: width of the residual stream
+    intermediate_size: width of the dense MLP
+    heads: query heads
+    kv_heads: key and value heads
+    head_dim: width of one head
+    vocabulary_size: rows of the output matrix
+    tied_embeddings: the output matrix is the embedding
+    qkv_bias: query, key and value projections have a bias
+    output_bias: the attention's output projection has a bias
+    mlp_bias: the MLP's projections have a bias
+    gated_mlp: the MLP has a gate beside up and down
+    qk_norm: norm of queries and keys, `head` per head, `full` over all heads, absent if none
+    norm: `rmsnorm`, `layernorm` (with bias), `layernorm_no_bias` or `none` (no weights)
+    norms_per_layer: norms of hidden_size width in a layer
+    extra_embedding_rows: rows of the embedding beyond the vocabulary
+    rope_scaling: `llama3` or `longrope` where the file stores rotary factors
+    rope_dimensions: rotated values per head where that is not the whole head
+    experts: the mixture of experts, absent in dense models
+    latent: multi-head latent attention, absent elsewhere
+    window: sliding or chunked attention, absent elsewhere
+    cross: cross-attention layers, absent elsewhere
+    next_tokens: multi-token-prediction layers, absent elsewhere
+    """
+
+    layers: int
+    hidden_size: int
+    heads: int
+    kv_heads: int
+    head_dim: int
+    vocabulary_size: int
+    tied_embeddings: bool
+    intermediate_size: int = 0
+    qkv_bias: bool = False
+    output_bias: bool = False
+    mlp_bias: bool = False
+    gated_mlp: bool = True
+    qk_norm: str | None = None
+    norm: str = "rmsnorm"
+    norms_per_layer: int = 2
+    extra_embedding_rows: int = 0
+    rope_scaling: str | None = None
+    rope_dimensions: int | None = None
+    experts: Experts | None = None
+    latent: Latent | None = None
+    window: Window | None = None
+    cross: Cross | None = None
+    next_tokens: NextTokens | None = None
+
+
+class Vision(NamedTuple):
+    """The vision tower and its projector.
+
+    tower: the family of the tower, a key of the vision registry
+    hidden_size: width of the tower
+    layers: transformer blocks
+    heads: attention heads
+    intermediate_size: width of the MLP
+    patch_size: pixels along the side of a patch
+    image_size: pixels along the side of the image or tile the tower was made for
+    tower_parameters: parameters of the tower as published
+    projector_parameters: parameters of the projector as published
+    tokens_per_image: embeddings that one image (or tile) becomes; absent where it follows the image's size
+    max_tiles: tiles an image is cut into at most
+    spatial_merge_size: patches along the side that become one token
+    temporal_patch_size: frames per patch
+    position_embeddings: rows of the learned position table where they are not one per patch
+    head_dim: width of a head where it is not hidden_size / heads
+    feature_layer: the layer whose output is used, counted from the end where negative
+    deepstack_layers: layers whose output also goes to the language model
+    window_size: pixels along the side of an attention window
+    full_attention_layers: layers without that window
+    global_layers: gated blocks behind the local ones (mllama)
+    output_dim: width of the features handed to the projector
+    intermediate_layers: layers whose outputs are joined to the features (mllama)
+    """
+
+    tower: str
+    tower_parameters: int
+    projector_parameters: int
+    hidden_size: int = 0
+    layers: int = 0
+    heads: int = 0
+    intermediate_size: int = 0
+    patch_size: int = 0
+    image_size: int = 0
+    tokens_per_image: int | None = None
+    max_tiles: int = 1
+    spatial_merge_size: int = 1
+    temporal_patch_size: int = 1
+    position_embeddings: int | None = None
+    head_dim: int | None = None
+    feature_layer: int | None = None
+    deepstack_layers: tuple[int, ...] = ()
+    window_size: int | None = None
+    full_attention_layers: tuple[int, ...] = ()
+    global_layers: int = 0
+    output_dim: int | None = None
+    intermediate_layers: tuple[int, ...] = ()
+
+
+class Context(NamedTuple):
+    """Context lengths, in tokens of one sequence.
+
+    native_tokens: what config.json or the GGUF says and runtimes enforce
+    extended_tokens: what the vendor documents with a setting, absent if none
+    recommended_tokens: where the vendor advises less
+    extension: the setting that reaches extended_tokens: `yarn`
+    """
+
+    native_tokens: int
+    extended_tokens: int | None = None
+    recommended_tokens: int | None = None
+    extension: str | None = None
+
+
+class Parameters(NamedTuple):
+    """Published parameter counts, which the count computed from the shapes is held against.
+
+    published: total of the checkpoint, without multi-token-prediction layers
+    source: where the total was read
+    next_tokens: parameters of the multi-token-prediction layers in the checkpoint
+    exception: why the computed count differs, where it does
+    """
+
+    published: int | None
+    source: str
+    next_tokens: int | None = None
+    exception: str | None = None
+
+
+class Alias(NamedTuple):
+    """Another name of the model.
+
+    name: as people type it: a Hugging Face repo id, an Ollama tag
+    kind: `huggingface`, `ollama` or `gguf`
+    variant: `base`, `instruct`, `reasoning`, `guard`, `embedding`: what the weights behind that name were trained to do
+    """
+
+    name: str
+    kind: str
+    variant: str
+
+
+class Source(NamedTuple):
+    """Where a fact was read.
+
+    url: address of the page or file
+    what: what it says
+    checked: the day it was read, YYYY-MM-DD
+    """
+
+    url: str
+    what: str
+    checked: str
+
+
+class License(NamedTuple):
+    """The licence of the weights.
+
+    name: as its text calls itself
+    commercial: whether and when commercial use is allowed; `not read` where nobody read it
+    conditions: what bites, most important first
+    url: address of its text
+    checked: the day it was read, YYYY-MM-DD
+    """
+
+    name: str
+    commercial: str
+    conditions: tuple[str, ...]
+    url: str | None
+    checked: str | None
+
+
+class ModelSpec(NamedTuple):
+    """A model: one file in data/models, whose path is its id.
+
+    id: the file's name
+    name: as its vendor writes it
+    family: the vendor's series
+    vendor: who made it
+    released: the day it was published, YYYY-MM-DD or YYYY-MM
+    variant: what this id's weights were trained to do: `instruct`, `base`, `reasoning`, `guard`, `embedding`
+    architecture: llama.cpp's name of the architecture, else the family's own; a key of the architecture registry
+    hf_architecture: the class named in config.json
+    modalities: `text`, `vision`, `audio`
+    checkpoint_type: storage type of the published checkpoint, `BF16`
+    license: a key of data/licenses.toml
+    gated: the official repository asks for consent before a download; absent where not known
+    context: context lengths
+    parameters: published counts
+    text: the language model
+    vision: the tower, absent in text models
+    text_twin: id of a model with the same text weights and no tower
+    aliases: other names
+    sources: where the shapes were read
+    note: what a user should know, one sentence
+    """
+
+    id: str
+    name: str
+    family: str
+    vendor: str
+    released: str
+    variant: str
+    architecture: str
+    hf_architecture: str
+    modalities: tuple[str, ...]
+    checkpoint_type: str
+    license: str
+    context: Context
+    parameters: Parameters
+    text: Text
+    aliases: tuple[Alias, ...]
+    sources: tuple[Source, ...]
+    gated: bool | None = None
+    vision: Vision | None = None
+    text_twin: str | None = None
+    note: str | None = None

@@ -1,0 +1,44 @@
+"""What a model is asked to do."""
+
+from typing import NamedTuple
+
+
+class Workload(NamedTuple):
+    """Contexts, sequences, cache types and the runtime's own knobs. None: the runtime's default.
+
+    context_tokens: context of one sequence
+    sequences: sequences at once, each with that context
+    pool_tokens: llama.cpp's `-c`: the cells that all sequences share (unified) or divide; overrides context_tokens
+    unified_kv: all sequences share one stream of cells
+    images: images processed at once; 0: tower loaded, none processed
+    vision: False leaves tower, projector and image graph out
+    mmproj_type: storage type of the projector file's matrices
+    cache_type_k, cache_type_v: storage types of the cache
+    batch_tokens: tokens per step (llama.cpp's ubatch)
+    output_tokens: rows of logits reserved per step
+    flash_attention: None: on wherever the runtime's kernels allow it
+    kv_offload: the cache goes to the GPU
+    gpu_layers: layers on the GPUs, the output layer counted as one; None: all that the machine holds
+    cpu_moe: the experts stay on the host
+    swa_full: sliding-window layers keep the whole context
+    tensor_parallel, pipeline_parallel: ranks
+    """
+
+    context_tokens: int
+    sequences: int = 1
+    pool_tokens: int | None = None
+    unified_kv: bool = False
+    images: int = 1
+    vision: bool = True
+    mmproj_type: str = "F16"
+    cache_type_k: str = "f16"
+    cache_type_v: str = "f16"
+    batch_tokens: int | None = None
+    output_tokens: int | None = None
+    flash_attention: bool | None = None
+    kv_offload: bool = True
+    gpu_layers: int | None = None
+    cpu_moe: bool = False
+    swa_full: bool = False
+    tensor_parallel: int = 1
+    pipeline_parallel: int = 1

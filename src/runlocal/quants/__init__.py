@@ -1,0 +1,1 @@
+"""What each quantization stores a tensor as."""
