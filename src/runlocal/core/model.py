@@ -162,6 +162,10 @@ class Vision(NamedTuple):
     global_layers: gated blocks behind the local ones (mllama)
     output_dim: width of the features handed to the projector
     intermediate_layers: layers whose outputs are joined to the features (mllama)
+    kv_heads: key and value heads where they are fewer
+    projector_intermediate_size: width of the projector's MLP where it has a width of its own
+    projector_norm: the projector begins with a layer norm (LFM2-VL)
+    standardized: features are shifted and scaled before the projector (Gemma 4)
     """
 
     tower: str
@@ -186,6 +190,10 @@ class Vision(NamedTuple):
     global_layers: int = 0
     output_dim: int | None = None
     intermediate_layers: tuple[int, ...] = ()
+    kv_heads: int | None = None
+    projector_intermediate_size: int | None = None
+    projector_norm: bool = True
+    standardized: bool = False
 
 
 class Context(NamedTuple):
@@ -206,14 +214,14 @@ class Context(NamedTuple):
 class Parameters(NamedTuple):
     """Published parameter counts, which the count computed from the shapes is held against.
 
-    published: total of the checkpoint, without multi-token-prediction layers
     source: where the total was read
+    published: total of the checkpoint, without multi-token-prediction layers; absent where nobody published one
     next_tokens: parameters of the multi-token-prediction layers in the checkpoint
     exception: why the computed count differs, where it does
     """
 
-    published: int | None
     source: str
+    published: int | None = None
     next_tokens: int | None = None
     exception: str | None = None
 

@@ -45,6 +45,7 @@ class Part(NamedTuple):
     basis: how sure
     because: the formula with its numbers
     source: where the rule or constant is from
+    margin_bytes: how much more it may take at the unsafe end of its range; the verdict counts on it
     """
 
     kind: Kind
@@ -54,8 +55,14 @@ class Part(NamedTuple):
     basis: Basis
     because: str
     source: str
+    margin_bytes: int = 0
 
 
 def need(parts: Iterable[Part], device: str) -> int:
     """Bytes that `parts` take on `device`."""
     return sum(part.bytes for part in parts if part.device == device)
+
+
+def margin(parts: Iterable[Part], device: str) -> int:
+    """How much more `parts` may take on `device` at the unsafe end of what is estimated."""
+    return sum(part.margin_bytes for part in parts if part.device == device)

@@ -40,6 +40,7 @@ class Tensor(NamedTuple):
     layers: tuple[int, ...] = ()
     quantizable: bool = True
     skipped: bool = False
+    source_type: str | None = None
 
     @property
     def elements(self) -> int:

@@ -1,0 +1,25 @@
+"""What the catalogue reads from data/ for the layers below it, which do no I/O themselves."""
+
+from collections.abc import Mapping
+from typing import Any, NamedTuple
+
+from runlocal.core.tensor import StorageType
+
+
+class Facts(NamedTuple):
+    """Constants and rules of the runtimes, as the data files hold them.
+
+    types: storage types by name
+    quants: every quantization by name: `format`, `default_type`, `imatrix`, `usual`
+    ggml: llama.cpp's defaults (data/engines/ggml.toml)
+    compute: measured constants of its compute buffer (data/engines/ggml-compute.toml)
+    vision: its image graphs (data/engines/ggml-vision.toml)
+    runtime: constants of the runtime asked about (data/runtimes/<id>.toml), each with its value and source
+    """
+
+    types: Mapping[str, StorageType]
+    quants: Mapping[str, Mapping[str, Any]]
+    ggml: Mapping[str, Any]
+    compute: Mapping[str, Any]
+    vision: Mapping[str, Any]
+    runtime: Mapping[str, Any]

@@ -1,0 +1,222 @@
+"""What a command found: facts for the renderers, in the words and order of the published JSON."""
+
+from collections.abc import Mapping
+from enum import StrEnum
+from typing import NamedTuple
+
+from runlocal.core.machine import Machine
+from runlocal.core.model import License, ModelSpec
+from runlocal.core.part import Part
+from runlocal.core.verdict import Answer
+
+
+class Support(NamedTuple):
+    """What one runtime says to a model.
+
+    id, name: the runtime
+    loads: whether its newest known version loads it; None where nobody looked
+    versions: those that do, `>=0.4.0,<=0.24.0`; None where none does or the first is not known
+    newest_known: the newest version that was looked at
+    note: what a user should know, one sentence
+    source: address of the evidence
+    """
+
+    id: str
+    name: str
+    loads: bool | None
+    versions: str | None
+    newest_known: str
+    note: str | None
+    source: str | None
+
+
+class Cell(NamedTuple):
+    """One quantization at one context on one machine.
+
+    answer: None on an unlimited machine
+    reason: why, one sentence; empty for a plain yes
+    warnings: what the reader should know although the answer stands
+    bits_per_weight, tensor_bytes: of the language model's tensors, as stored in the file
+    need_bytes: over the GPUs, or over the host where there is none
+    host_need_bytes: on the host beside the GPUs
+    usable_bytes, headroom_bytes: over all devices; per device
+    reserve_bytes: left free per device
+    fits_context_tokens: the longest context at which this quantization still fits, 0 if none
+    gpu_layers, layers: layers on the GPUs (of a no: the most that fit), of all, the output layer counted as one
+    parts: everything that takes memory
+    command: what starts it
+    """
+
+    quant: str
+    runtime: str
+    runtime_version: str | None
+    context_tokens: int
+    sequences: int
+    images: int
+    cache_type_k: str
+    cache_type_v: str
+    batch_tokens: int | None
+    flash_attention: bool | None
+    answer: Answer | None
+    reason: str
+    warnings: tuple[str, ...]
+    bits_per_weight: float | None
+    tensor_bytes: int | None
+    need_bytes: int | None
+    host_need_bytes: int | None
+    usable_bytes: int | None
+    reserve_bytes: int | None
+    headroom_bytes: tuple[int, ...]
+    fits_context_tokens: int | None
+    gpu_layers: int | None
+    layers: int
+    parts: tuple[Part, ...]
+    command: str | None
+
+
+class Shelf(NamedTuple):
+    """What a buyer wants to know when no GPU was found.
+
+    sizes: (size in GB as on the box, usable bytes, whether the headline cell fits), smallest first
+    smallest_card: name of the smallest single card that would do, None if none does
+    cheapest_pair: name of the cheapest pair that would do, None if none does
+    need_bytes: what the headline cell needs on one card that is big enough
+    """
+
+    sizes: tuple[tuple[int, int, bool], ...]
+    smallest_card: str | None
+    cheapest_pair: str | None
+    need_bytes: int | None = None
+
+
+class MachineCheck(NamedTuple):
+    """A model on one machine.
+
+    cells: every asked-for cell, by quantization, then context
+    headline: the cell that the answer in a sentence is about
+    """
+
+    machine: Machine
+    cells: tuple[Cell, ...]
+    headline: Cell
+    shelf: Shelf | None = None
+
+
+class Advice(NamedTuple):
+    """A change that turns a no into a yes.
+
+    saves_bytes: how much less it needs
+    change: what to change, as an option or a sentence
+    answer: the answer then
+    command: the command that asks for it
+    """
+
+    saves_bytes: int
+    change: str
+    answer: Answer
+    command: str
+
+
+class Check(NamedTuple):
+    """A model on one or several machines: the report of `runlocal check`.
+
+    parameters, active_parameters: all, and those read for one text token
+    asked_contexts: the columns of the grid, in tokens
+    data: the day the bundled data was last checked, YYYY-MM-DD
+    """
+
+    model: ModelSpec
+    license: License
+    parameters: int
+    active_parameters: int
+    runtimes: tuple[Support, ...]
+    machines: tuple[MachineCheck, ...]
+    asked_contexts: tuple[int, ...]
+    advice: tuple[Advice, ...]
+    answer: Answer | None
+    data: str | None = None
+
+
+Value = str | int | float | tuple[str, ...] | None
+"""What a cell of a listing holds: raw in machine formats (bytes, tokens), in people's units on screen."""
+
+
+class Form(StrEnum):
+    """How a value is shown to people.
+
+    COUNT: 1,234; PARAMETERS: 88.6 B; GIB, GB: from bytes; RATE: bytes per second as GB/s; TOKENS: 128k; DOLLARS: $1,500;
+    YES_NO: from a bool; ANSWER: from an `Answer`
+    """
+
+    TEXT = "text"
+    NUMBER = "number"
+    COUNT = "count"
+    PARAMETERS = "parameters"
+    GIB = "gib"
+    GB = "gb"
+    RATE = "rate"
+    TOKENS = "tokens"
+    DOLLARS = "dollars"
+    YES_NO = "yes_no"
+    ANSWER = "answer"
+
+
+class Column(NamedTuple):
+    """A column of a listing.
+
+    key: its name in machine formats, with the unit: `memory_bytes`
+    label: its heading on screen
+    form: how its values are shown; text stands left, everything else right
+    """
+
+    key: str
+    label: str
+    form: Form = Form.TEXT
+
+
+class Listing(NamedTuple):
+    """Rows of equal things: the report of `models`, `gpus`, `fit`, `buy`.
+
+    kind: what the rows are, a plural: `models`; the schema of its JSON is `runlocal.<kind>/1`
+    title: what the reader looks at
+    columns: what is shown, and the order of the keys
+    rows: a value per column's key; an absent key is None
+    notes: sentences below
+    """
+
+    kind: str
+    title: str
+    columns: tuple[Column, ...]
+    rows: tuple[Mapping[str, Value], ...]
+    notes: tuple[str, ...] = ()
+
+
+class Fact(NamedTuple):
+    """One value of a page: the key in machine formats, the label on screen."""
+
+    key: str
+    label: str
+    value: Value
+    form: Form = Form.TEXT
+
+
+class Section(NamedTuple):
+    """Facts under a heading."""
+
+    heading: str
+    facts: tuple[Fact, ...]
+
+
+class Page(NamedTuple):
+    """One thing in full: the report of `show`.
+
+    kind: what it is: `model`; the schema of its JSON is `runlocal.<kind>/1`
+    sections: facts, whose keys are unique over the page
+    listings: tables below them, such as the sizes per quantization
+    """
+
+    kind: str
+    title: str
+    sections: tuple[Section, ...]
+    listings: tuple[Listing, ...] = ()
+    notes: tuple[str, ...] = ()

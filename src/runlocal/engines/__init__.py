@@ -1,0 +1,1 @@
+"""How an allocator lays bytes on devices."""

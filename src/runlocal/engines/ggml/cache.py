@@ -1,0 +1,49 @@
+"""Caches on their devices (llama_kv_cache, llama_kv_cache_iswa, llama_memory_recurrent)."""
+
+from runlocal.core.cache import Cache, CacheKind
+from runlocal.core.part import HOST
+from runlocal.core.tensor import StorageType
+from runlocal.core.units import pad
+from runlocal.engines.ggml.placement import Placement
+from runlocal.engines.ggml.settings import Settings
+from runlocal.engines.ggml.weights import ALIGNMENT, ROW_PADDING
+
+_F32_BYTES = 4
+
+
+def layer_bytes(cache: Cache, settings: Settings, device: str) -> int:
+    """Bytes that one layer of `cache` takes on `device`, all streams."""
+    if cache.kind is CacheKind.RECURRENT:
+        return _F32_BYTES * settings.sequences * (cache.k_values + cache.v_values)
+    cells = settings.cells_of(cache) * settings.streams
+    return _tensor_bytes(settings.type_k, cache.k_values, cells, device) + _tensor_bytes(settings.type_v, cache.v_values, cells, device)
+
+
+def _tensor_bytes(kind: StorageType, values: int, cells: int, device: str) -> int:
+    if not values:
+        return 0
+    size = kind.row_bytes(values) * cells
+    if device == HOST:
+        return size
+    over = values % ROW_PADDING
+    return pad(size + (kind.row_bytes(ROW_PADDING - over) if kind.block_elements > 1 and over else 0), ALIGNMENT)
+
+
+def device_bytes(cache: Cache, settings: Settings, placement: Placement) -> dict[str, int]:
+    """Bytes of `cache` on each device: a layer's cache lives with the layer."""
+    totals: dict[str, int] = {}
+    for layer in cache.layers:
+        device = HOST if placement.cache_on_host else placement.layers[layer]
+        totals[device] = totals.get(device, 0) + 1
+    return {device: count * layer_bytes(cache, settings, device) for device, count in totals.items()}
+
+
+def formula(cache: Cache, settings: Settings, layers: int) -> str:
+    """The bytes of `layers` layers as arithmetic."""
+    if cache.kind is CacheKind.RECURRENT:
+        return f"{layers} layers × {settings.sequences} sequences × ({cache.k_values} + {cache.v_values}) values × 4 B"
+    widths = f"{settings.type_k.name.lower()} {settings.type_k.row_bytes(cache.k_values)} B"
+    if cache.v_values:
+        widths = f"(K {widths} + V {settings.type_v.name.lower()} {settings.type_v.row_bytes(cache.v_values)} B)"
+    streams = f" × {settings.streams} sequences" if settings.streams > 1 else ""
+    return f"{layers} layers × {settings.cells_of(cache)} cells{streams} × {widths}"

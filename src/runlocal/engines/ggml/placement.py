@@ -1,0 +1,69 @@
+"""Which layer goes on which device (llama.cpp's layer split, `llama_model_base::load_tensors`)."""
+
+from bisect import bisect_right
+from collections.abc import Sequence
+from itertools import accumulate
+from typing import NamedTuple
+
+from runlocal.core.part import HOST, gpu
+
+
+class Placement(NamedTuple):
+    """Devices of the layers.
+
+    layers: device of each stored layer
+    output: device of the output matrix and final norm
+    experts_on_host: expert matrices stay on the host although their layer does not
+    gpus: how many GPUs there are
+    cache_on_host: no layer's cache goes to a GPU
+    """
+
+    layers: tuple[str, ...]
+    output: str
+    experts_on_host: bool
+    gpus: int
+    cache_on_host: bool
+
+    @property
+    def gpu_layers(self) -> int:
+        """Layers on GPUs, the output layer counted as one (llama.cpp's `-ngl`)."""
+        return sum(device != HOST for device in (*self.layers, self.output))
+
+    @property
+    def all_on_gpus(self) -> bool:
+        return HOST not in self.layers and self.output != HOST
+
+    @property
+    def pipelined(self) -> bool:
+        """Several GPUs hold all layers and caches: inputs are copied so that steps overlap (`llama_context`, pipeline parallelism)."""
+        return self.gpus > 1 and self.all_on_gpus and not self.experts_on_host and not self.cache_on_host
+
+    def devices(self) -> tuple[str, ...]:
+        """GPUs in order."""
+        return tuple(gpu(index) for index in range(self.gpus))
+
+
+def place(stored_layers: int, gpu_layers: int | None, shares: Sequence[float], *, experts_on_host: bool = False, cache_on_host: bool = False) -> Placement:
+    """Layers from the last to the first go to the GPUs, the output layer before any other.
+
+    gpu_layers: how many, the output layer counted as one; None or more than there are: all
+    shares: relative share of each GPU; empty: everything stays on the host
+    """
+    total = stored_layers + 1
+    on_gpus = 0 if not shares else total if gpu_layers is None else min(gpu_layers, total)
+    start = total - on_gpus
+    sums = list(accumulate(shares))
+    bounds = [part / sums[-1] for part in sums] if sums else []
+
+    def device(index: int) -> str:
+        if index < start:
+            return HOST
+        return gpu(min(bisect_right(bounds, (index - start) / on_gpus), len(bounds) - 1))
+
+    return Placement(
+        layers=tuple(device(index) for index in range(stored_layers)),
+        output=device(stored_layers),
+        experts_on_host=experts_on_host,
+        gpus=len(shares),
+        cache_on_host=cache_on_host,
+    )

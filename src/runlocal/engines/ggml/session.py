@@ -1,0 +1,139 @@
+"""One model in ggml: its parts for any quantization, workload and placement. What was laid out once is kept, so a grid costs little more than a cell."""
+
+from runlocal.architectures import layout
+from runlocal.core.cache import Cache, CacheKind
+from runlocal.core.facts import Facts
+from runlocal.core.layout import Layout
+from runlocal.core.machine import Machine
+from runlocal.core.model import ModelSpec
+from runlocal.core.part import HOST, Basis, Kind, Part
+from runlocal.core.workload import Workload
+from runlocal.engines.ggml.cache import device_bytes, formula
+from runlocal.engines.ggml.compute import F32_BYTES, Measured, gpu_buffer, host_buffer
+from runlocal.engines.ggml.overhead import overhead_parts
+from runlocal.engines.ggml.placement import Placement
+from runlocal.engines.ggml.settings import Settings, settle
+from runlocal.engines.ggml.vision import vision_parts
+from runlocal.engines.ggml.weights import Weight, lay
+from runlocal.quants.gguf import Recipe, Stored, store
+
+_CACHE_LABELS = {
+    CacheKind.FULL: "KV cache",
+    CacheKind.SLIDING: "KV cache, sliding window",
+    CacheKind.CHUNKED: "KV cache, chunked window",
+    CacheKind.LATENT: "latent cache (MLA)",
+    CacheKind.CROSS: "cross-attention cache",
+    CacheKind.RECURRENT: "recurrent state",
+}
+
+
+class Session:
+    """A model opened once for many questions."""
+
+    def __init__(self, model: ModelSpec, facts: Facts) -> None:
+        self.model, self.facts = model, facts
+        self.layout: Layout = layout(model)
+        self.caches: tuple[Cache, ...] = self.layout.caches()
+        self._stored: dict[Recipe, tuple[Stored, ...]] = {}
+        self._weights: dict[tuple[Recipe, Placement], tuple[Weight, ...]] = {}
+        self._settings: dict[Workload, Settings] = {}
+        self._fixed: dict[tuple[Workload, Placement], tuple[Part, ...]] = {}
+        known = facts.compute["models"].get(model.id)
+        self._measured = (
+            Measured(flash=known["flash"], flash_quantized=known.get("flash_quantized"), plain=known.get("plain"), logits_excess=tuple(known["logits_excess"])) if known else None
+        )
+
+    def settings(self, workload: Workload) -> Settings:
+        """The context as llama.cpp sets it up for this workload."""
+        if workload not in self._settings:
+            self._settings[workload] = settle(self.layout, workload, self.facts.types, self.facts.ggml)
+        return self._settings[workload]
+
+    def stored(self, recipe: Recipe) -> tuple[Stored, ...]:
+        """Every tensor of the file as that recipe stores it."""
+        if recipe not in self._stored:
+            self._stored[recipe] = store(self.layout, recipe, self.facts.types)
+        return self._stored[recipe]
+
+    def tensor_bytes(self, recipe: Recipe) -> int:
+        """Bytes of all tensors in the file, without header, tokenizer and padding."""
+        return sum(stored.tensor_bytes * stored.tensor.count for stored in self.stored(recipe))
+
+    def bits_per_weight(self, recipe: Recipe) -> float:
+        """Bits per stored value over the whole file."""
+        stored = self.stored(recipe)
+        return 8 * self.tensor_bytes(recipe) / sum(part.tensor.elements * part.tensor.count for part in stored)
+
+    def weights(self, recipe: Recipe, placement: Placement) -> tuple[Weight, ...]:
+        """Every loaded tensor on its device."""
+        key = (recipe, placement)
+        if key not in self._weights:
+            self._weights[key] = tuple(lay(self.stored(recipe), placement, tied=self.layout.tied))
+        return self._weights[key]
+
+    def parts(self, recipe: Recipe, workload: Workload, placement: Placement, machine: Machine) -> tuple[Part, ...]:
+        """Everything that takes memory, on every device."""
+        weights = self.weights(recipe, placement)
+        return (*self._weight_parts(recipe, weights), *self._cache_parts(workload, placement), *self._buffer_parts(workload, placement, weights), *self._other_parts(workload, placement, machine))
+
+    def _weight_parts(self, recipe: Recipe, weights: tuple[Weight, ...]) -> tuple[Part, ...]:
+        totals: dict[tuple[str, str], int] = {}
+        for weight in weights:
+            key = (weight.device, weight.group)
+            totals[key] = totals.get(key, 0) + weight.bytes
+        source = self.facts.quants[recipe.name]["source"]
+        return tuple(
+            Part(
+                kind=Kind.WEIGHTS,
+                label=group,
+                device=device,
+                bytes=size,
+                basis=Basis.EXACT,
+                because=f"{recipe.name} recipe tensor by tensor, {self.bits_per_weight(recipe):.2f} bits per weight over the file" + ("" if device == HOST else ", rows and tensors padded as CUDA pads them"),
+                source=source,
+            )
+            for (device, group), size in totals.items()
+        )
+
+    def _cache_parts(self, workload: Workload, placement: Placement) -> tuple[Part, ...]:
+        key = (workload, placement)
+        if key not in self._fixed:
+            settings = self.settings(workload)
+            self._fixed[key] = tuple(
+                Part(
+                    kind=Kind.STATE if cache.kind is CacheKind.RECURRENT else Kind.CACHE,
+                    label=_CACHE_LABELS[cache.kind],
+                    device=device,
+                    bytes=size,
+                    basis=Basis.EXACT,
+                    because=formula(cache, settings, sum(device == (HOST if placement.cache_on_host else placement.layers[layer]) for layer in cache.layers)),
+                    source=self.facts.ggml["sources"]["context"]["url"],
+                )
+                for cache in self.caches
+                for device, size in device_bytes(cache, settings, placement).items()
+            )
+        return self._fixed[key]
+
+    def _buffer_parts(self, workload: Workload, placement: Placement, weights: tuple[Weight, ...]) -> tuple[Part, ...]:
+        settings = self.settings(workload)
+        source = self.facts.compute["source"]["url"]
+        parts = []
+        for device in placement.devices():
+            buffer = gpu_buffer(self.layout, settings, placement, weights, device, self._measured)
+            parts.append(Part(Kind.COMPUTE_BUFFER, "compute buffer", device, buffer.bytes, Basis.MEASURED if buffer.measured else Basis.ESTIMATED, buffer.because, source))
+        host = host_buffer(self.layout, settings, placement)
+        if not placement.gpus:
+            # Without a GPU one buffer on the host holds the whole graph, inputs included.
+            whole = gpu_buffer(self.layout, settings, placement._replace(gpus=1), (), "gpu0", self._measured)
+            host += whole.bytes
+        logits = F32_BYTES * self.layout.vocabulary_size * max(workload.sequences, settings.output_rows)
+        parts.append(Part(Kind.COMPUTE_BUFFER, "compute buffer, pinned", HOST, host, Basis.ESTIMATED, f"masks and embeddings of {settings.ubatch_tokens} tokens", source))
+        parts.append(
+            Part(Kind.COMPUTE_BUFFER, "logits", HOST, logits, Basis.EXACT, f"4 B × {self.layout.vocabulary_size} values × {max(workload.sequences, settings.output_rows)} rows", source)
+        )
+        return tuple(parts)
+
+    def _other_parts(self, workload: Workload, placement: Placement, machine: Machine) -> tuple[Part, ...]:
+        tower_device = placement.devices()[0] if placement.gpus else HOST
+        vision = vision_parts(self.model, workload, tower_device, self.facts.types, self.facts.vision) if self.model.vision else ()
+        return (*vision, *overhead_parts(machine, self.facts.ggml))

@@ -1,0 +1,88 @@
+"""What llama.cpp makes of a workload: padded contexts, streams, batch sizes."""
+
+from collections.abc import Mapping
+from typing import Any, NamedTuple
+
+from runlocal.core.cache import Cache, CacheKind
+from runlocal.core.layout import Layout
+from runlocal.core.tensor import StorageType
+from runlocal.core.units import pad
+from runlocal.core.workload import Workload
+
+CELL_PADDING = 256  # llama_context pads n_ctx, and llama_kv_cache its cells, to this many
+
+
+class Settings(NamedTuple):
+    """A context as `llama_context` sets it up (src/llama-context.cpp).
+
+    cells: cells of one stream (`n_ctx_seq`)
+    streams: separate cell ranges of the cache: one if unified, else one per sequence
+    sequences: `n_seq_max`
+    ubatch_tokens: tokens of one graph
+    output_rows: rows of logits reserved per graph
+    flash_attention: resolved, not asked
+    type_k, type_v: storage types of the cache
+    swa_full: windows keep the whole context
+    windows: whether this architecture's loader applies windows at all
+    """
+
+    cells: int
+    streams: int
+    sequences: int
+    ubatch_tokens: int
+    output_rows: int
+    flash_attention: bool
+    type_k: StorageType
+    type_v: StorageType
+    swa_full: bool
+    windows: bool
+
+    def cells_of(self, cache: Cache) -> int:
+        """Cells that one layer of `cache` holds per stream."""
+        if cache.kind not in (CacheKind.SLIDING, CacheKind.CHUNKED) or self.swa_full or not self.windows:
+            return self.cells
+        # One stream serves all sequences, so each needs its own window in it.
+        window = (cache.window_tokens or 0) * (self.sequences if self.streams == 1 else 1)
+        return pad(min(self.cells, window + self.ubatch_tokens), CELL_PADDING)
+
+    @property
+    def kv_is_quantized(self) -> bool:
+        return self.type_k.block_elements > 1 or self.type_v.block_elements > 1
+
+
+def settle(layout: Layout, workload: Workload, types: Mapping[str, StorageType], facts: Mapping[str, Any]) -> Settings:
+    """The settings that llama.cpp arrives at.
+
+    facts: `default_ubatch_tokens`, `default_batch_tokens`, `window_architectures`, `flash_attention_head_dims`
+    """
+    sequences = workload.sequences
+    pool = workload.pool_tokens if workload.pool_tokens is not None else workload.context_tokens * sequences
+    context = pad(pool, CELL_PADDING)
+    cells = context if workload.unified_kv else pad(context // sequences, CELL_PADDING)
+    asked = workload.batch_tokens or facts["default_ubatch_tokens"]
+    batch = min(context, max(facts["default_batch_tokens"], asked))
+    ubatch = min(batch, asked)
+    flash = workload.flash_attention
+    return Settings(
+        cells=cells,
+        streams=1 if workload.unified_kv else sequences,
+        sequences=sequences,
+        ubatch_tokens=ubatch,
+        output_rows=min(ubatch, workload.output_tokens or sequences),
+        flash_attention=flash_is_available(layout, facts) if flash is None else flash,
+        type_k=types[workload.cache_type_k.upper()],
+        type_v=types[workload.cache_type_v.upper()],
+        swa_full=workload.swa_full,
+        windows=layout.architecture in facts["window_architectures"],
+    )
+
+
+def flash_is_available(layout: Layout, facts: Mapping[str, Any]) -> bool:
+    """Whether the CUDA kernels take the model's head widths; where one layer's do not, `auto` turns flash attention off for all."""
+    supported = {tuple(pair) for pair in facts["flash_attention_head_dims"]}
+    return all(
+        (cache.k_values // cache.heads, cache.v_values // cache.heads if cache.v_values else None) in supported
+        or (cache.v_values == 0 and any(cache.k_values == k for k, _ in supported))
+        for cache in layout.caches()
+        if cache.kind is not CacheKind.RECURRENT
+    )
