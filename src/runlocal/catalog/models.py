@@ -2,7 +2,9 @@
 
 from typing import Any
 
-from runlocal.core.model import Alias, Context, Cross, Experts, Latent, ModelSpec, NextTokens, Parameters, Source, Text, Vision, Window
+from runlocal.catalog import bundle
+from runlocal.catalog.names import resolve
+from runlocal.core.model import Alias, Context, Cross, Experts, Latent, License, ModelSpec, NextTokens, Parameters, Source, Text, Vision, Window
 
 Table = dict[str, Any]
 
@@ -30,3 +32,35 @@ def _text(table: Table) -> Text:
 
 def _tuples(table: Table) -> Table:
     return {key: tuple(value) if isinstance(value, list) else value for key, value in table.items()}
+
+
+def find_model(name: str) -> ModelSpec:
+    """The bundled model that a name means. Raises Problem (unknown_model) with the nearest ids."""
+    return bundled(resolve(name, bundle.read("names")))
+
+
+def index() -> dict[str, Table]:
+    """What a list shows of every bundled model, by id: name, family, vendor, released, parameters, context_tokens, aliases …"""
+    table: dict[str, Table] = bundle.read("index")
+    return table
+
+
+def bundled(model_id: str) -> ModelSpec:
+    """The bundled model of that id."""
+    return spec_from_table(model_id, bundle.read(f"models/{model_id}"))
+
+
+def licence(model: ModelSpec) -> License:
+    """The licence of a model's weights; one that nobody read says so."""
+    table = bundle.read("licenses").get(model.license)
+    if table is None:
+        return License(name=model.license, commercial="not read", conditions=(), url=None, checked=None)
+    return License(
+        name=table["name"], commercial=table["commercial"], conditions=tuple(table.get("conditions", ())), url=table.get("url"), checked=table.get("checked")
+    )
+
+
+def alias_variant(model: ModelSpec, name: str) -> str:
+    """What the weights behind `name` were trained to do: the alias's own variant where `name` is one, else the model's."""
+    typed = name.strip().lower()
+    return next((alias.variant for alias in model.aliases if alias.name.lower() == typed), model.variant)

@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from typing import NamedTuple, Protocol
 
-from runlocal.core.cache import Cache
+from runlocal.core.cache import Cache, CacheKind
 from runlocal.core.tensor import Tensor
 
 
@@ -74,5 +74,16 @@ class Layout(NamedTuple):
         yield tuple(layer for layer in layers if layer >= self.layers), True
 
     def parameters(self) -> int:
-        """Parameters of the language model as stored, layers behind the last included; rotary tables are constants and do not count."""
-        return sum(t.elements * t.count for t in self.tensors() if not t.role.startswith("rope_"))
+        """Parameters of the layers that run, with embedding and output; rotary tables are constants and do not count."""
+        return sum(t.elements * t.count for t in self.tensors() if not t.skipped and not t.role.startswith("rope_"))
+
+    def active_parameters(self, experts_used: int) -> int:
+        """Parameters read for one text token: no embedding lookup, no cross-attention layers (idle without an image), only the chosen experts."""
+        idle = {layer for cache in self.caches() if cache.kind is CacheKind.CROSS for layer in cache.layers}
+        total = 0
+        for tensor in self.tensors():
+            if tensor.skipped or tensor.role.startswith("rope_") or (tensor.role == "token_embd" and not self.tied):
+                continue
+            read = tensor.elements * (len([layer for layer in tensor.layers if layer not in idle]) if tensor.layers else 1)
+            total += read * experts_used // self.experts if "_exps" in tensor.role else read
+        return total

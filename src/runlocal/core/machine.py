@@ -28,7 +28,8 @@ class Gpu(NamedTuple):
     memory_bytes: the driver's total (NVML v1 total)
     reserved_bytes: what the driver keeps for itself; 0 for a budget
     in_use_bytes: what other processes hold now; None for a machine that is not here
-    context_bytes: what the driver takes for one process's context; None where neither measured nor known
+    context_bytes: what the driver takes for one process's context; None where neither measured nor assumed
+    context_measured: that figure was measured on this kind of card
     backend: the allocator behind it
     compute_capability: CUDA's, (8, 9); None elsewhere
     unified: the memory is the host's own
@@ -36,13 +37,14 @@ class Gpu(NamedTuple):
     bandwidth_bytes: bytes per second, None where not known
     """
 
-    index: int
+    index: int  # type: ignore[assignment]  # the field hides tuple.index, which nothing here needs
     id: str | None
     name: str
     memory_bytes: int
     reserved_bytes: int = 0
     in_use_bytes: int | None = None
     context_bytes: int | None = None
+    context_measured: bool = False
     backend: Backend = Backend.CUDA
     compute_capability: tuple[int, int] | None = None
     unified: bool = False

@@ -22,7 +22,7 @@ class Experts(NamedTuple):
     latent_size: experts work in a projection of this width
     """
 
-    count: int
+    count: int  # type: ignore[assignment]  # the field hides tuple.count, which nothing here needs
     used: int
     intermediate_size: int
     shared_intermediate_size: int = 0
@@ -78,10 +78,12 @@ class NextTokens(NamedTuple):
 
     layers: how many
     in_gguf: published GGUF files store them
+    shared_embeddings: they use the model's own embedding and output matrix instead of copies
     """
 
     layers: int
     in_gguf: bool
+    shared_embeddings: bool = False
 
 
 class Text(NamedTuple):

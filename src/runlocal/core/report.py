@@ -19,6 +19,7 @@ class Support(NamedTuple):
     newest_known: the newest version that was looked at
     note: what a user should know, one sentence
     source: address of the evidence
+    vision: image input works; False: text only; None: not known, or a model without a tower
     """
 
     id: str
@@ -28,6 +29,7 @@ class Support(NamedTuple):
     newest_known: str
     note: str | None
     source: str | None
+    vision: bool | None = None
 
 
 class Cell(NamedTuple):
@@ -122,6 +124,7 @@ class Check(NamedTuple):
 
     parameters, active_parameters: all, and those read for one text token
     asked_contexts: the columns of the grid, in tokens
+    notes: what the reader should know of the model, a sentence each
     data: the day the bundled data was last checked, YYYY-MM-DD
     """
 
@@ -135,6 +138,7 @@ class Check(NamedTuple):
     advice: tuple[Advice, ...]
     answer: Answer | None
     data: str | None = None
+    notes: tuple[str, ...] = ()
 
 
 Value = str | int | float | tuple[str, ...] | None
@@ -166,12 +170,14 @@ class Column(NamedTuple):
 
     key: its name in machine formats, with the unit: `memory_bytes`
     label: its heading on screen
-    form: how its values are shown; text stands left, everything else right
+    form: how its values are shown
+    extra: left out on screen where the width is short, the last one first; machine formats have it always
     """
 
     key: str
     label: str
     form: Form = Form.TEXT
+    extra: bool = False
 
 
 class Listing(NamedTuple):

@@ -48,6 +48,6 @@ class Tensor(NamedTuple):
         return self.columns * self.rows * self.copies
 
     @property
-    def count(self) -> int:
+    def count(self) -> int:  # type: ignore[override]  # counting equal fields of a tensor means nothing
         """Tensors in the group."""
         return len(self.layers) or 1

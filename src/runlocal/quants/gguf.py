@@ -219,8 +219,7 @@ def _ffn_down_type(role: str, traits: _Traits, tensors: tuple[Tensor, ...]) -> s
         case "IQ3_XXS" if not recipe.imatrix:
             return lambda layer: "Q4_K" if place[layer] < first else "Q3_K"
         case "Q3_K_M":
-            rest = (lambda rank: "Q4_K" if _use_more_bits(rank, count) else "Q3_K") if falcon else (lambda rank: "Q4_K")
-            return lambda layer: "Q5_K" if place[layer] < count // 16 else rest(place[layer])
+            return lambda layer: "Q5_K" if place[layer] < count // 16 else "Q4_K" if not falcon or _use_more_bits(place[layer], count) else "Q3_K"
         case "IQ3_M":
             eight = traits.experts == _EIGHT
             return lambda layer: "Q4_K" if place[layer] < first or (eight and _use_more_bits(place[layer], count)) else default

@@ -51,7 +51,7 @@ class ExpertMlp(NamedTuple):
     """
 
     hidden_size: int
-    count: int
+    count: int  # type: ignore[assignment]  # the field hides tuple.count, which nothing here needs
     used: int
     intermediate_size: int
     shared_size: int = 0
@@ -108,20 +108,22 @@ class Norms(NamedTuple):
 
 
 class NextTokenHead(NamedTuple):
-    """What a multi-token-prediction layer has beside an ordinary layer: a projection of two streams, its norms, its own embedding and output.
+    """What a multi-token-prediction layer has beside an ordinary layer: a projection of two streams, its norms, often its own embedding and output.
 
     vocabulary_size: rows of embedding and output
+    own_embeddings: it has them; else it shares the model's
     """
 
     hidden_size: int
     vocabulary_size: int
+    own_embeddings: bool = True
 
     def tensors(self, layers: tuple[int, ...]) -> Iterator[Tensor]:
         d = self.hidden_size
         yield Tensor(role="nextn.eh_proj", columns=2 * d, rows=d, layers=layers)
         for role in ("nextn.enorm", "nextn.hnorm", "nextn.shared_head_norm"):
             yield Tensor(role=role, columns=d, layers=layers, quantizable=False)
-        for role in ("nextn.embed_tokens", "nextn.shared_head_head"):
+        for role in ("nextn.embed_tokens", "nextn.shared_head_head") if self.own_embeddings else ():
             yield Tensor(role=role, columns=d, rows=self.vocabulary_size, layers=layers)
 
     def caches(self, layers: tuple[int, ...]) -> Iterator[Cache]:

@@ -38,8 +38,9 @@ def decoder(
     if norms and text.norm != "none":
         placed.append(Placed(Norms(hidden_size=text.hidden_size, roles=norms, bias=biased), stored))
     placed += [Placed(block, layers) for block, layers in mlp_blocks(text, stored, fused=fused_gate_up, bias=expert_bias)]
-    if extra:
-        placed.append(Placed(NextTokenHead(hidden_size=text.hidden_size, vocabulary_size=text.vocabulary_size), stored[text.layers :]))
+    if extra and text.next_tokens:
+        head = NextTokenHead(hidden_size=text.hidden_size, vocabulary_size=text.vocabulary_size, own_embeddings=not text.next_tokens.shared_embeddings)
+        placed.append(Placed(head, stored[text.layers :]))
     return Layout(
         architecture=model.architecture,
         hidden_size=text.hidden_size,

@@ -5,13 +5,13 @@ from typing import Any
 
 from runlocal.core.machine import Backend, Gpu, Machine
 from runlocal.core.part import Basis, Kind, Part, gpu
-from runlocal.core.units import MIB, mib
+from runlocal.core.units import mib
 
 
 def overhead_parts(machine: Machine, facts: Mapping[str, Any]) -> Iterator[Part]:
     """The context of every GPU the process touches, and the kernels' scratch.
 
-    facts: `context_classes` (rows of up_to_bytes, bytes, most_bytes), `scratch_bytes`, `scratch_most_bytes` and their sources
+    facts: `scratch_bytes`, `scratch_most_bytes` and their sources
     """
     for device in machine.gpus:
         if device.backend is not Backend.CUDA:
@@ -30,16 +30,14 @@ def overhead_parts(machine: Machine, facts: Mapping[str, Any]) -> Iterator[Part]
 
 
 def _context(device: Gpu, facts: Mapping[str, Any]) -> Part:
-    if device.context_bytes is not None:
-        return Part(Kind.RUNTIME, "CUDA context", gpu(device.index), device.context_bytes, Basis.MEASURED, f"measured on this kind of card: {mib(device.context_bytes)}", facts["sources"]["context_overhead"]["url"])
-    row = next(row for row in facts["context_classes"] if device.memory_bytes <= row["up_to_mib"] * MIB)
+    """The driver's context: it grows with the number of multiprocessors, and a card whose own was not measured takes the rule for its class."""
+    size = device.context_bytes or 0
     return Part(
         kind=Kind.RUNTIME,
         label="CUDA context",
         device=gpu(device.index),
-        bytes=row["mib"] * MIB,
-        basis=Basis.ESTIMATED,
-        because=f"rule for cards of this size, {row['least_mib']} to {row['most_mib']} MiB seen; it grows with the number of multiprocessors",
+        bytes=size,
+        basis=Basis.MEASURED if device.context_measured else Basis.ESTIMATED,
+        because=f"measured on this kind of card: {mib(size)}" if device.context_measured else f"the rule for cards of its class, {mib(size)}; 107 to 612 MiB were seen on all",
         source=facts["sources"]["context_overhead"]["url"],
-        margin_bytes=(row["most_mib"] - row["mib"]) * MIB,
     )

@@ -2,6 +2,7 @@
 
 from runlocal.architectures import layout
 from runlocal.core.cache import Cache, CacheKind
+from runlocal.core.errors import Code, Problem
 from runlocal.core.facts import Facts
 from runlocal.core.layout import Layout
 from runlocal.core.machine import Machine
@@ -9,7 +10,7 @@ from runlocal.core.model import ModelSpec
 from runlocal.core.part import HOST, Basis, Kind, Part
 from runlocal.core.workload import Workload
 from runlocal.engines.ggml.cache import device_bytes, formula
-from runlocal.engines.ggml.compute import F32_BYTES, Measured, gpu_buffer, host_buffer
+from runlocal.engines.ggml.compute import F32_BYTES, Buffer, Measured, gpu_buffer, host_buffer
 from runlocal.engines.ggml.overhead import overhead_parts
 from runlocal.engines.ggml.placement import Placement
 from runlocal.engines.ggml.settings import Settings, settle
@@ -17,7 +18,7 @@ from runlocal.engines.ggml.vision import vision_parts
 from runlocal.engines.ggml.weights import Weight, lay
 from runlocal.quants.gguf import Recipe, Stored, store
 
-_CACHE_LABELS = {
+CACHE_LABELS = {
     CacheKind.FULL: "KV cache",
     CacheKind.SLIDING: "KV cache, sliding window",
     CacheKind.CHUNKED: "KV cache, chunked window",
@@ -37,7 +38,10 @@ class Session:
         self._stored: dict[Recipe, tuple[Stored, ...]] = {}
         self._weights: dict[tuple[Recipe, Placement], tuple[Weight, ...]] = {}
         self._settings: dict[Workload, Settings] = {}
-        self._fixed: dict[tuple[Workload, Placement], tuple[Part, ...]] = {}
+        self._cached: dict[tuple[Workload, Placement], tuple[Part, ...]] = {}
+        self._buffers: dict[tuple[Workload, Placement], tuple[Part, ...]] = {}
+        self._others: dict[tuple[Workload, Placement, Machine], tuple[Part, ...]] = {}
+        self._weight_lines: dict[tuple[Recipe, Placement], tuple[Part, ...]] = {}
         known = facts.compute["models"].get(model.id)
         self._measured = (
             Measured(flash=known["flash"], flash_quantized=known.get("flash_quantized"), plain=known.get("plain"), logits_excess=tuple(known["logits_excess"])) if known else None
@@ -46,8 +50,33 @@ class Session:
     def settings(self, workload: Workload) -> Settings:
         """The context as llama.cpp sets it up for this workload."""
         if workload not in self._settings:
-            self._settings[workload] = settle(self.layout, workload, self.facts.types, self.facts.ggml)
+            batch, ubatch = self.batches(workload)
+            self._settings[workload] = settle(self.layout, workload, self.facts.types, self.facts.ggml, batch_tokens=batch, ubatch_tokens=ubatch)
         return self._settings[workload]
+
+    def batches(self, workload: Workload) -> tuple[int, int]:
+        """(batch, ubatch) in tokens that the runtime asks llama.cpp for; `-b` is raised to `-ub`."""
+        batch, ubatch = self.facts.runtime["batch_tokens"], self.facts.runtime["ubatch_tokens"]
+        asked = workload.batch_tokens or ubatch
+        return max(batch, asked), asked
+
+    def recipe(self, name: str, imatrix: bool | None) -> Recipe:
+        """The quantization of that name; `imatrix` None: as published files are made. Raises Problem (unknown_quant)."""
+        quants = {key.upper(): key for key, quant in self.facts.quants.items() if quant["format"] == "gguf"}
+        typed = name.strip().upper().replace("-", "_")
+        found = quants.get({"FP16": "F16", "MXFP4": "MXFP4_MOE"}.get(typed, typed))
+        if found is None:
+            from difflib import get_close_matches
+
+            raise Problem(Code.UNKNOWN_QUANT, f"{name[:40]!r} is no quantization that llama.cpp makes", hint="known: " + ", ".join(quants.values()), candidates=tuple(get_close_matches(typed, quants)))
+        made = self.facts.quants[found].get("imatrix")
+        # A type that cannot be made without an importance matrix is priced either way: the recipe is the same.
+        return Recipe(found, self.facts.quants[found]["default_type"], made in ("usual", "required") if imatrix is None else imatrix)
+
+    def quants_usual_in(self, runtime_id: str) -> tuple[str, ...]:
+        """What published files of this model come in, finest first: experts in MXFP4 only where the checkpoint stores them so."""
+        mxfp4 = self.model.checkpoint_type == "MXFP4"
+        return tuple(name for name, quant in self.facts.quants.items() if runtime_id in quant.get("usual_in", ()) or (mxfp4 and name == "MXFP4_MOE"))
 
     def stored(self, recipe: Recipe) -> tuple[Stored, ...]:
         """Every tensor of the file as that recipe stores it."""
@@ -73,8 +102,25 @@ class Session:
 
     def parts(self, recipe: Recipe, workload: Workload, placement: Placement, machine: Machine) -> tuple[Part, ...]:
         """Everything that takes memory, on every device."""
-        weights = self.weights(recipe, placement)
-        return (*self._weight_parts(recipe, weights), *self._cache_parts(workload, placement), *self._buffer_parts(workload, placement, weights), *self._other_parts(workload, placement, machine))
+        lines = (recipe, placement)
+        if lines not in self._weight_lines:
+            self._weight_lines[lines] = self._weight_parts(recipe, self.weights(recipe, placement))
+        held = (workload, placement)
+        if held not in self._cached:
+            self._cached[held] = self._cache_parts(workload, placement)
+        rest = (workload, placement, machine)
+        if rest not in self._others:
+            self._others[rest] = self._other_parts(workload, placement, machine)
+        return (*self._weight_lines[lines], *self._cached[held], *self._buffers_of(recipe, workload, placement), *self._others[rest])
+
+    def _buffers_of(self, recipe: Recipe, workload: Workload, placement: Placement) -> tuple[Part, ...]:
+        """Buffers follow the weights only where matrices are copied from the host."""
+        if not placement.all_on_gpus or placement.experts_on_host:
+            return self._buffer_parts(workload, placement, self.weights(recipe, placement))
+        key = (workload, placement)
+        if key not in self._buffers:
+            self._buffers[key] = self._buffer_parts(workload, placement, ())
+        return self._buffers[key]
 
     def _weight_parts(self, recipe: Recipe, weights: tuple[Weight, ...]) -> tuple[Part, ...]:
         totals: dict[tuple[str, str], int] = {}
@@ -96,23 +142,21 @@ class Session:
         )
 
     def _cache_parts(self, workload: Workload, placement: Placement) -> tuple[Part, ...]:
-        key = (workload, placement)
-        if key not in self._fixed:
-            settings = self.settings(workload)
-            self._fixed[key] = tuple(
-                Part(
-                    kind=Kind.STATE if cache.kind is CacheKind.RECURRENT else Kind.CACHE,
-                    label=_CACHE_LABELS[cache.kind],
-                    device=device,
-                    bytes=size,
-                    basis=Basis.EXACT,
-                    because=formula(cache, settings, sum(device == (HOST if placement.cache_on_host else placement.layers[layer]) for layer in cache.layers)),
-                    source=self.facts.ggml["sources"]["context"]["url"],
-                )
-                for cache in self.caches
-                for device, size in device_bytes(cache, settings, placement).items()
+        settings = self.settings(workload)
+        return tuple(
+            Part(
+                kind=Kind.STATE if cache.kind is CacheKind.RECURRENT else Kind.CACHE,
+                label=CACHE_LABELS[cache.kind],
+                device=device,
+                bytes=size,
+                basis=Basis.EXACT,
+                because=formula(cache, settings, sum(device == (HOST if placement.cache_on_host else placement.layers[layer]) for layer in cache.layers)),
+                source=self.facts.ggml["sources"]["context"]["url"],
             )
-        return self._fixed[key]
+            for cache in self.caches
+            if cache.kind is not CacheKind.CROSS or workload.vision
+            for device, size in device_bytes(cache, settings, placement).items()
+        )
 
     def _buffer_parts(self, workload: Workload, placement: Placement, weights: tuple[Weight, ...]) -> tuple[Part, ...]:
         settings = self.settings(workload)
@@ -120,7 +164,7 @@ class Session:
         parts = []
         for device in placement.devices():
             buffer = gpu_buffer(self.layout, settings, placement, weights, device, self._measured)
-            parts.append(Part(Kind.COMPUTE_BUFFER, "compute buffer", device, buffer.bytes, Basis.MEASURED if buffer.measured else Basis.ESTIMATED, buffer.because, source))
+            parts.append(self._compute_part(device, buffer, source))
         host = host_buffer(self.layout, settings, placement)
         if not placement.gpus:
             # Without a GPU one buffer on the host holds the whole graph, inputs included.
@@ -132,6 +176,13 @@ class Session:
             Part(Kind.COMPUTE_BUFFER, "logits", HOST, logits, Basis.EXACT, f"4 B × {self.layout.vocabulary_size} values × {max(workload.sequences, settings.output_rows)} rows", source)
         )
         return tuple(parts)
+
+    def _compute_part(self, device: str, buffer: Buffer, source: str) -> Part:
+        if buffer.measured:
+            return Part(Kind.COMPUTE_BUFFER, "compute buffer", device, buffer.bytes, Basis.MEASURED, buffer.because, source)
+        percent = self.facts.ggml["compute_margin_percent"]
+        because = f"{buffer.because}; from the shape, between 5 % less and {percent} % more"
+        return Part(Kind.COMPUTE_BUFFER, "compute buffer", device, buffer.bytes, Basis.ESTIMATED, because, source, margin_bytes=buffer.bytes * percent // 100)
 
     def _other_parts(self, workload: Workload, placement: Placement, machine: Machine) -> tuple[Part, ...]:
         tower_device = placement.devices()[0] if placement.gpus else HOST

@@ -39,6 +39,8 @@ class Settings(NamedTuple):
 
     def cells_of(self, cache: Cache) -> int:
         """Cells that one layer of `cache` holds per stream."""
+        if cache.kind is CacheKind.CROSS:
+            return cache.cells or 0
         if cache.kind not in (CacheKind.SLIDING, CacheKind.CHUNKED) or self.swa_full or not self.windows:
             return self.cells
         # One stream serves all sequences, so each needs its own window in it.
@@ -50,18 +52,17 @@ class Settings(NamedTuple):
         return self.type_k.block_elements > 1 or self.type_v.block_elements > 1
 
 
-def settle(layout: Layout, workload: Workload, types: Mapping[str, StorageType], facts: Mapping[str, Any]) -> Settings:
+def settle(layout: Layout, workload: Workload, types: Mapping[str, StorageType], facts: Mapping[str, Any], *, batch_tokens: int, ubatch_tokens: int) -> Settings:
     """The settings that llama.cpp arrives at.
 
-    facts: `default_ubatch_tokens`, `default_batch_tokens`, `window_architectures`, `flash_attention_head_dims`
+    facts: `window_architectures`, `flash_attention_head_dims`
+    batch_tokens, ubatch_tokens: what the runtime asks for (`-b`, `-ub`)
     """
     sequences = workload.sequences
     pool = workload.pool_tokens if workload.pool_tokens is not None else workload.context_tokens * sequences
     context = pad(pool, CELL_PADDING)
     cells = context if workload.unified_kv else pad(context // sequences, CELL_PADDING)
-    asked = workload.batch_tokens or facts["default_ubatch_tokens"]
-    batch = min(context, max(facts["default_batch_tokens"], asked))
-    ubatch = min(batch, asked)
+    ubatch = min(context, max(batch_tokens, ubatch_tokens), ubatch_tokens)
     flash = workload.flash_attention
     return Settings(
         cells=cells,

@@ -1,0 +1,53 @@
+"""The tensors of a vision tower and its projector, one family per module.
+
+Names and shapes are those of llama.cpp's projector files (`mmproj`): conversion/*.py, gguf-py/gguf/tensor_mapping.py. The family `mllama`
+is what Ollama's own engine stored inside the model's file.
+"""
+
+from importlib import import_module
+from typing import cast
+
+from runlocal.core.errors import Code, Problem
+from runlocal.core.model import Vision
+from runlocal.core.tensor import Tensor
+
+TOWERS = {
+    "exaone4_5": "runlocal.architectures.towers.qwen2_5vl",
+    "gemma4": "runlocal.architectures.towers.gemma4",
+    "gemma4_unified": "runlocal.architectures.towers.gemma4_unified",
+    "glm4v": "runlocal.architectures.towers.glm4v",
+    "idefics3": "runlocal.architectures.towers.idefics3",
+    "internvl": "runlocal.architectures.towers.internvl",
+    "kimik25": "runlocal.architectures.towers.kimivl",
+    "kimivl": "runlocal.architectures.towers.kimivl",
+    "lfm2": "runlocal.architectures.towers.lfm2",
+    "llama4": "runlocal.architectures.towers.llama4",
+    "llava-clip": "runlocal.architectures.towers.llava",
+    "minicpmv": "runlocal.architectures.towers.minicpmv",
+    "mllama": "runlocal.architectures.towers.mllama",
+    "pixtral": "runlocal.architectures.towers.pixtral",
+    "qwen2_5vl": "runlocal.architectures.towers.qwen2_5vl",
+    "qwen2vl": "runlocal.architectures.towers.qwen2vl",
+    "qwen3vl": "runlocal.architectures.towers.qwen3vl",
+    "siglip": "runlocal.architectures.towers.siglip",
+}
+
+
+def tensors(vision: Vision, text_hidden_size: int) -> tuple[Tensor, ...]:
+    """Every tensor of the tower and its projector, as stored in the projector file.
+
+    Raises Problem (not_computed) for a tower that no module here lays out, or whose shapes are not known.
+    """
+    module = TOWERS.get(vision.tower)
+    if module is None or not (vision.hidden_size and vision.patch_size):
+        raise Problem(
+            Code.NOT_COMPUTED,
+            f"the vision tower {vision.tower!r} is not computed in this version",
+            hint="--no-vision prices the language model alone",
+        )
+    return cast(tuple[Tensor, ...], import_module(module).tensors(vision, text_hidden_size))
+
+
+def is_projector(tensor: Tensor) -> bool:
+    """Whether the tensor belongs to the projector (which maps features to the language model's width), not to the tower."""
+    return tensor.role.startswith(("mm.", "resampler.", "v.deepstack."))

@@ -1,0 +1,100 @@
+"""Reads the bundle: from the wheel, or in a checkout from a cache that is made again whenever a data file has changed."""
+
+import json
+import os
+from typing import Any
+
+from runlocal.core.errors import Code, Problem
+
+_HERE = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
+_PACKAGED = os.path.join(_HERE, "bundle")
+_CHECKOUT = os.path.join(os.path.dirname(os.path.dirname(_HERE)), "data")
+_folder: str | None = None
+
+
+def read(name: str) -> Any:
+    """The object called `name`. Raises Problem (bad_file) where the data cannot be read."""
+    global _folder
+    if _folder is None:
+        _folder = _PACKAGED if os.path.isdir(_PACKAGED) else _fresh()
+    path = os.path.join(_folder, f"{name}.json")
+    try:
+        with open(path, "rb") as file:
+            return json.loads(file.read())
+    except (OSError, ValueError) as error:
+        raise Problem(Code.BAD_FILE, f"the bundled data at {path} cannot be read: {error}", hint="install runlocal again") from error
+
+
+def data_date() -> str:
+    """The day the bundled data was last checked, YYYY-MM-DD."""
+    return str(read("about")["checked"])
+
+
+def _fresh() -> str:
+    """The checkout's bundle, made again if any data file is newer or gone. Raises Problem (bad_file) where a file is no TOML."""
+    key = _key(_CHECKOUT)
+    folder = os.path.join(_cache_home(), "runlocal", "bundle-" + "".join(c if c.isalnum() else "-" for c in _CHECKOUT)[-80:])
+    stamp = os.path.join(folder, "key")
+    try:
+        with open(stamp, encoding="utf-8") as file:
+            if file.read() == key:
+                return folder
+    except OSError:
+        pass
+    return _make(folder, key)
+
+
+def _make(folder: str, key: str) -> str:
+    """Compiles the bundle beside `folder` and moves it there; the folder that holds it now."""
+    import shutil
+    import tempfile
+    from pathlib import Path
+
+    from runlocal.catalog import compile as compiler
+
+    if not os.path.isdir(_CHECKOUT):
+        raise Problem(Code.BAD_FILE, "this installation carries no data", hint="install runlocal again")
+    parent = os.path.dirname(folder)
+    try:
+        os.makedirs(parent, exist_ok=True)
+        made = tempfile.mkdtemp(prefix="bundle-", dir=parent)
+    except OSError:
+        made = tempfile.mkdtemp(prefix="runlocal-bundle-")
+    try:
+        compiler.write(Path(_CHECKOUT), Path(made))
+    except (OSError, ValueError) as error:
+        shutil.rmtree(made, ignore_errors=True)
+        raise Problem(Code.BAD_FILE, f"a data file below {_CHECKOUT} cannot be read: {error}", hint="mend the file named, or check it out again") from error
+    with open(os.path.join(made, "key"), "w", encoding="utf-8") as file:
+        file.write(key)
+    shutil.rmtree(folder, ignore_errors=True)
+    try:
+        os.rename(made, folder)
+    except OSError:
+        return made  # another process was faster, or the cache cannot be written
+    return folder
+
+
+def _key(root: str) -> str:
+    """Names, times and sizes of every data file."""
+    lines = []
+    folders = [root]
+    while folders:
+        try:
+            entries = sorted(os.scandir(folders.pop()), key=lambda entry: entry.name)
+        except OSError:
+            continue
+        for entry in entries:
+            if entry.is_dir():
+                folders.append(entry.path)
+            elif entry.name.endswith(".toml"):
+                state = entry.stat()
+                lines.append(f"{entry.path} {state.st_mtime_ns} {state.st_size}")
+    return "\n".join(lines)
+
+
+def _cache_home() -> str:
+    home = os.path.expanduser("~")
+    if os.name == "nt":
+        return os.environ.get("LOCALAPPDATA") or home
+    return os.environ.get("XDG_CACHE_HOME") or os.path.join(home, ".cache")

@@ -1,0 +1,59 @@
+"""The bundle: what the program reads at run time, as JSON, made from the TOML files that people edit.
+
+TOML costs 24 times what JSON does to read. The wheel carries the bundle; a checkout makes it on first need (`catalog.bundle`).
+Standard library only: the build runs this before anything is installed.
+"""
+
+import json
+import tomllib
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from runlocal.catalog.names import name_tables
+
+Table = dict[str, Any]
+
+
+INDEXED = ("name", "family", "vendor", "released", "variant", "architecture", "modalities", "license")
+
+
+def _indexed(table: Table) -> Table:
+    """What a list of models shows beside the top-level keys, without opening every model."""
+    return {
+        "parameters": table["parameters"].get("published"),
+        "context_tokens": table["context"]["native_tokens"],
+        "aliases": [alias["name"] for alias in table.get("aliases", ())],
+    }
+
+
+def _load(path: Path) -> Table:
+    return tomllib.loads(path.read_text(encoding="utf-8"))
+
+
+def model_tables(data: Path) -> Iterator[tuple[str, Table]]:
+    """(id, table) of every model file, by id."""
+    for path in sorted((data / "models").glob("*/*.toml"), key=lambda path: path.stem):
+        yield path.stem, _load(path)
+
+
+def bundle(data: Path) -> dict[str, Any]:
+    """Every object of the bundle by name; `models/<id>` is one model's table."""
+    models = dict(model_tables(data))
+    made: dict[str, Any] = {f"models/{model_id}": table for model_id, table in models.items()}
+    made["names"] = name_tables((model_id, [alias["name"] for alias in table.get("aliases", ())]) for model_id, table in models.items())
+    made["index"] = {model_id: {key: table.get(key) for key in INDEXED} | _indexed(table) for model_id, table in models.items()}
+    made["about"] = _load(data / "about.toml")
+    made["licenses"] = _load(data / "licenses.toml")
+    made["dtypes"] = _load(data / "dtypes.toml")["types"]
+    for room in ("gpus", "quants", "runtimes", "engines"):
+        made[room] = {path.stem: _load(path) for path in sorted((data / room).glob("*.toml"))}
+    return made
+
+
+def write(data: Path, folder: Path) -> None:
+    """Writes the bundle of `data` into `folder`."""
+    for name, value in bundle(data).items():
+        path = folder / f"{name}.json"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(json.dumps(value, separators=(",", ":"), ensure_ascii=False, default=str), encoding="utf-8")

@@ -1,0 +1,85 @@
+"""Names as people type them. Never a guess: a name means one model, or the nearest ids are listed."""
+
+import re
+from collections.abc import Iterable, Mapping
+
+from runlocal.core.errors import Code, Problem
+
+_LONGEST_NAME = 200
+_PIECES = re.compile(r"[a-z]+|\d+")
+# What people leave out or add without meaning another model.
+_SILENT = frozenset({"instruct", "it", "chat", "hf", "gguf", "latest"})
+_ALIKE = 0.5
+_SHOWN = 5
+
+
+def normal(name: str) -> str:
+    """The name without owner, case, separators and suffixes such as `-instruct`: `llama 3 2 90 b vision`."""
+    pieces = _PIECES.findall(name.lower().rpartition("/")[2])
+    return " ".join(piece for piece in pieces if piece not in _SILENT)
+
+
+def name_tables(models: Iterable[tuple[str, Iterable[str]]]) -> dict[str, dict[str, object]]:
+    """Tables for `resolve`, made from (id, aliases) of every model when the bundle is compiled.
+
+    exact: alias in lower case → id; ids: normalised id → ids; loose: normalised alias → ids
+    """
+    exact: dict[str, object] = {}
+    ids: dict[str, list[str]] = {}
+    loose: dict[str, list[str]] = {}
+    for model_id, aliases in models:
+        exact[model_id.lower()] = model_id
+        ids.setdefault(normal(model_id), []).append(model_id)
+        for alias in aliases:
+            exact[alias.lower()] = model_id
+            known = loose.setdefault(normal(alias), [])
+            if model_id not in known:
+                known.append(model_id)
+    return {"exact": exact, "ids": dict(ids), "loose": dict(loose)}
+
+
+def resolve(name: str, tables: Mapping[str, Mapping[str, object]]) -> str:
+    """The id that a name means.
+
+    An exact id or alias wins before anything is normalised. Raises Problem (unknown_model) with the nearest ids where the name is
+    unknown or could mean several models.
+    """
+    typed = name.strip()
+    if found := tables["exact"].get(typed.lower()):
+        return str(found)
+    key = normal(typed[:_LONGEST_NAME])
+    for table in ("ids", "loose"):
+        found = tables[table].get(key)
+        if isinstance(found, list) and len(found) == 1:
+            return str(found[0])
+        if found:
+            raise Problem(Code.UNKNOWN_MODEL, f"{_shown(typed)} could be any of {len(_strings(found))} models", hint="name one of them", candidates=_strings(found))
+    raise Problem(
+        Code.UNKNOWN_MODEL,
+        f"no model is called {_shown(typed)}",
+        hint="`runlocal models` lists every model; a path to a .gguf, a config.json or a model folder works too",
+        candidates=nearest(key, tables["exact"]),
+    )
+
+
+def nearest(key: str, exact: Mapping[str, object]) -> tuple[str, ...]:
+    """The ids most like a normalised name, best first."""
+    from difflib import get_close_matches
+
+    by_key: dict[str, str] = {}
+    for alias, model_id in exact.items():
+        by_key.setdefault(normal(alias), str(model_id))
+    wanted = set(key.split())
+    inside = [model for alias, model in by_key.items() if wanted and wanted <= set(alias.split())]
+    close = [by_key[match] for match in get_close_matches(key, by_key, n=_SHOWN, cutoff=_ALIKE)]
+    return tuple(dict.fromkeys([*inside[:_SHOWN], *close]))[:_SHOWN]
+
+
+def _strings(found: object) -> tuple[str, ...]:
+    return tuple(str(item) for item in found) if isinstance(found, list) else (str(found),)
+
+
+def _shown(name: str) -> str:
+    """The name for a message: printable, and not longer than a line."""
+    clean = "".join(character if character.isprintable() else "?" for character in name[:80])
+    return f"{clean!r}" if clean else "''"

@@ -1,0 +1,1 @@
+"""One verb per file: plain arguments in, a report out."""

@@ -1,0 +1,193 @@
+"""`runlocal check --batch`: one request per line in, one answer per line out, in order; a bad line never stops the stream."""
+
+import json
+from collections.abc import Iterable, Iterator
+from typing import Any
+
+from runlocal.catalog.gpus import unlisted_context
+from runlocal.catalog.machines import parse_machine
+from runlocal.commands.machines import machines
+from runlocal.commands.options import Options, cache_type, read
+from runlocal.core.errors import Code, Exit, Problem
+from runlocal.core.machine import Gpu, Machine, Origin
+from runlocal.core.report import Cell
+from runlocal.core.verdict import is_yes
+from runlocal.core.workload import Workload
+from runlocal.render.json import cell_json, error_json
+from runlocal.runtimes import Runtime
+from runlocal.solve.asked import HEADLINE_QUANT, HEADLINE_TOKENS, Asked
+from runlocal.solve.cell import judge_cell
+from runlocal.solve.check import cells, contexts, does_not_load, headline, open_for
+
+LONGEST_LINE = 1 << 20
+_KEYS = frozenset(
+    "id model quant imatrix runtime gpu vram_bytes gpus compute_capability ram_bytes context_tokens pool_tokens sequences unified_kv images vision mmproj_type "
+    "cache_type_k cache_type_v batch_tokens output_tokens flash_attention kv_offload gpu_layers cpu_moe swa_full tensor_parallel pipeline_parallel".split()
+)
+_MMPROJ_TYPES = ("F16", "BF16", "Q8_0")
+_UNLIMITED_BYTES = 1 << 60
+_MOST_GPUS = 64
+_MOST_COUNT = 1 << 40
+
+Request = dict[str, Any]
+
+
+class Batch:
+    """A stream of requests under the options given beside it."""
+
+    def __init__(self, options: Options) -> None:
+        self.asked: Asked = read(options)
+        self.given = bool(options.gpu or options.vram)
+        self.machine = machines(options)[0].machine if self.given else None
+        self.exit = Exit.YES
+        self._opened: dict[tuple[str, str | None], Runtime] = {}
+
+    def answers(self, lines: Iterable[str]) -> Iterator[str]:
+        """One line of JSON per line that is not blank; `exit` tells the worst of them."""
+        for line in lines:
+            if not line.strip():
+                continue
+            request_id: object = None
+            try:
+                request = self._request(line)
+                request_id = request.get("id")
+                runtime, cell = self._answer(request)
+            except Problem as problem:
+                self.exit = Exit.CANNOT_ANSWER
+                yield error_json(problem, request_id)
+                continue
+            if cell.answer is not None and not is_yes(cell.answer, strict=self.asked.strict, offload=self.asked.offload) and self.exit is Exit.YES:
+                self.exit = Exit.NO
+            yield cell_json(request_id, runtime.model.id, cell)
+
+    def _request(self, line: str) -> Request:
+        if len(line) > LONGEST_LINE:
+            raise Problem(Code.BAD_VALUE, f"a line of {len(line):,} characters is longer than the {LONGEST_LINE:,} that are read")
+        text = line.strip()
+        if not text.startswith(("{", "[", '"')):
+            return {"model": text}
+        try:
+            request = json.loads(text)
+        except (ValueError, RecursionError) as error:
+            raise Problem(Code.BAD_VALUE, f"this line is no JSON: {error}", hint="one object per line, or a bare model name") from None
+        if not isinstance(request, dict) or not isinstance(request.get("model"), str):
+            raise Problem(Code.BAD_VALUE, "a request is an object with a `model`", hint='{"model": "llama-3.1-8b", "gpu": "rtx-4090"}')
+        if unknown := sorted(set(request) - _KEYS):
+            raise Problem(Code.BAD_VALUE, f"unknown key {unknown[0][:40]!r}", hint=f"known: {', '.join(sorted(_KEYS))}")
+        return {key: value for key, value in request.items() if value is not None}
+
+    def _answer(self, request: Request) -> tuple[Runtime, Cell]:
+        runtime = self._runtime(request)
+        machine = self._machine(request, runtime)
+        asked = self.asked
+        bare = not request.keys() & {"quant", "context_tokens", "pool_tokens"}
+        if bare and asked.quants is None and machine.origin is not Origin.UNLIMITED:
+            # Nothing but a model and a machine: its headline cell.
+            column = asked if asked.contexts else asked._replace(contexts=(min(HEADLINE_TOKENS, runtime.model.context.native_tokens),))
+            column = column._replace(workload=_workload(request, column.workload))
+            return runtime, headline(cells(runtime, column, machine), column, contexts(runtime, column))
+        quant = _text(request, "quant") or (asked.quants[0] if asked.quants else HEADLINE_QUANT)
+        recipe = runtime.recipe(quant, _flag(request, "imatrix", asked.imatrix))
+        base = asked.workload._replace(cache_type_k=asked.caches[0][0], cache_type_v=asked.caches[0][1], context_tokens=contexts(runtime, asked)[0] if asked.contexts else 0)
+        workload = _workload(request, base)
+        if not workload.context_tokens:
+            workload = workload._replace(context_tokens=min(HEADLINE_TOKENS, runtime.model.context.native_tokens))
+        return runtime, judge_cell(runtime, recipe, workload, machine, asked.reserve_bytes, does_not_load(runtime.model, runtime))
+
+    def _runtime(self, request: Request) -> Runtime:
+        from runlocal.catalog.models import find_model
+        from runlocal.catalog.runtimes import find_runtime
+
+        name = _text(request, "runtime")
+        key = (request["model"], name)
+        if key not in self._opened:
+            runtime, version = find_runtime(name) if name and name != "auto" else (self.asked.runtime, self.asked.version)
+            self._opened[key] = open_for(find_model(request["model"]), runtime, version)
+        return self._opened[key]
+
+    def _machine(self, request: Request, runtime: Runtime) -> Machine:
+        ram = _count(request, "ram_bytes", 0)
+        gpus = _count(request, "gpus", 0)
+        if gpus == 0:
+            return Machine(origin=Origin.BUDGET, label="CPU", gpus=(), host_bytes=ram)
+        if name := _text(request, "gpu"):
+            machine = parse_machine(name)
+            return machine if ram is None else machine._replace(host_bytes=ram)
+        size = _count(request, "vram_bytes", 1)
+        capability = request.get("compute_capability")
+        if size is None and self.machine is not None:
+            return self.machine if ram is None else self.machine._replace(host_bytes=ram)
+        origin = Origin.UNLIMITED if size is None else Origin.BUDGET
+        ranks = (_count(request, "tensor_parallel", 1) or 1) * (_count(request, "pipeline_parallel", 1) or 1)
+        number = gpus or (ranks if size is None else 1)
+        if number > _MOST_GPUS:
+            raise Problem(Code.BAD_VALUE, f"{number} GPUs are more than the {_MOST_GPUS} that are computed")
+        return Machine(
+            origin=origin,
+            label="unlimited" if size is None else f"{number} GPUs",
+            gpus=tuple(
+                Gpu(
+                    index=index,
+                    id=None,
+                    name="budget",
+                    memory_bytes=size or _UNLIMITED_BYTES,
+                    context_bytes=unlisted_context(size or _UNLIMITED_BYTES),
+                    compute_capability=_capability(capability),
+                )
+                for index in range(number)
+            ),
+            host_bytes=ram,
+        )
+
+
+def _workload(request: Request, base: Workload) -> Workload:
+    """The base with what the request says."""
+    changed: dict[str, Any] = {}
+    for key in ("context_tokens", "pool_tokens", "sequences", "batch_tokens", "output_tokens", "tensor_parallel", "pipeline_parallel"):
+        changed[key] = _count(request, key, 1)
+    for key in ("images", "gpu_layers"):
+        changed[key] = _count(request, key, 0)
+    for key in ("unified_kv", "vision", "flash_attention", "kv_offload", "cpu_moe", "swa_full"):
+        changed[key] = _flag(request, key, None)
+    for key in ("cache_type_k", "cache_type_v"):
+        text = _text(request, key)
+        changed[key] = cache_type(text) if text else None
+    if (projector := _text(request, "mmproj_type")) is not None:
+        if projector.upper() not in _MMPROJ_TYPES:
+            raise Problem(Code.BAD_VALUE, f"mmproj_type {projector[:20]!r} is not a type of a projector file", hint=f"known: {', '.join(_MMPROJ_TYPES)}")
+        changed["mmproj_type"] = projector.upper()
+    if changed["pool_tokens"] and not changed["context_tokens"]:
+        changed["context_tokens"] = max(1, changed["pool_tokens"] // (changed["sequences"] or 1))
+    return base._replace(**{key: value for key, value in changed.items() if value is not None})
+
+
+def _text(request: Request, key: str) -> str | None:
+    value = request.get(key)
+    if value is not None and not isinstance(value, str):
+        raise Problem(Code.BAD_VALUE, f"{key} is a text, not {json.dumps(value)[:40]}")
+    return value
+
+
+def _flag(request: Request, key: str, default: bool | None) -> bool | None:
+    value = request.get(key, default)
+    if value is not None and not isinstance(value, bool):
+        raise Problem(Code.BAD_VALUE, f"{key} is true or false, not {json.dumps(value)[:40]}")
+    return value
+
+
+def _count(request: Request, key: str, least: int) -> int | None:
+    value = request.get(key)
+    if value is None:
+        return None
+    if isinstance(value, bool) or not isinstance(value, int) or not least <= value <= max(_MOST_COUNT, _UNLIMITED_BYTES):
+        raise Problem(Code.BAD_VALUE, f"{key} is a whole number of at least {least}, not {json.dumps(value)[:40]}")
+    return value
+
+
+def _capability(value: object) -> tuple[int, int] | None:
+    """8.9 as (8, 9)."""
+    if value is None:
+        return None
+    if isinstance(value, bool) or not isinstance(value, (int, float)):
+        raise Problem(Code.BAD_VALUE, "compute_capability is a number such as 8.9")
+    return int(value), round(value * 10) % 10

@@ -1,0 +1,112 @@
+"""`runlocal gpus`: what is in this machine, or the catalogue."""
+
+from typing import NamedTuple
+
+from runlocal.catalog.gpus import GpuEntry, cards, find_gpu
+from runlocal.core.errors import Problem
+from runlocal.core.report import Column, Form, Listing
+from runlocal.core.units import gib
+from runlocal.probes.detect import detect
+from runlocal.probes.detected import DetectedGpu, Detection
+
+
+class Found(NamedTuple):
+    """The listing, and what else to say."""
+
+    listing: Listing
+    hints: tuple[str, ...] = ()
+
+
+def run(query: str, *, everything: bool) -> Found:
+    """This machine's devices without a query; else the catalogue's cards that match."""
+    return _catalogue(query) if query or everything else _here()
+
+
+def _here() -> Found:
+    detection = detect(processes=True)
+    rows = [_detected(found) for found in detection.gpus]
+    host = detection.host
+    notes = [f"Memory of this computer: {gib(host.total_bytes)}, {gib(host.available_bytes)} available." if host.total_bytes and host.available_bytes is not None else ""]
+    notes += [f"{found.name}: {note}" for found in detection.gpus for note in (*found.notes, *((found.problem,) if found.problem else ()))]
+    notes += [*_held(detection), *detection.notes, *host.notes]
+    listing = Listing(
+        kind="gpus",
+        title=f"{len(rows)} devices" + (f", driver {detection.driver_version}" if detection.driver_version else ""),
+        columns=(
+            Column("index", "#", Form.NUMBER),
+            Column("name", "name"),
+            Column("memory_bytes", "total", Form.GIB),
+            Column("reserved_bytes", "reserved", Form.GIB),
+            Column("in_use_bytes", "in use", Form.GIB),
+            Column("usable_bytes", "usable now", Form.GIB),
+            Column("idle_usable_bytes", "when idle", Form.GIB),
+            Column("found_by", "found by"),
+        ),
+        rows=tuple(rows),
+        notes=tuple(note for note in notes if note),
+    )
+    return Found(listing, () if rows else (f"No GPU was found: {detection.why_no_gpu}",))
+
+
+def _detected(found: DetectedGpu) -> dict[str, str | int | None]:
+    gpu = found.gpu
+    return {
+        "index": found.driver_index,
+        "name": found.name if found.visible_index is not None else f"{found.name} (hidden from programs)",
+        "memory_bytes": gpu.memory_bytes if gpu else None,
+        "reserved_bytes": gpu.reserved_bytes if gpu else None,
+        "in_use_bytes": gpu.in_use_bytes if gpu else None,
+        "usable_bytes": gpu.usable_bytes if gpu else None,
+        "idle_usable_bytes": gpu._replace(in_use_bytes=0).usable_bytes if gpu else None,
+        "found_by": found.found_by,
+    }
+
+
+def _held(detection: Detection) -> list[str]:
+    """Who holds memory, a sentence each."""
+    return [
+        f"{found.name}: process {process.pid}{f' ({process.name})' if process.name else ''} holds {gib(process.bytes) if process.bytes is not None else 'memory the driver does not count'}."
+        for found in detection.gpus
+        for process in found.processes or ()
+    ]
+
+
+def _catalogue(query: str) -> Found:
+    found = list(cards(query))
+    notes: tuple[str, ...] = ()
+    try:
+        exact = find_gpu(query) if query else None
+    except Problem:
+        exact = None
+    if exact is not None:
+        notes = exact.notes
+        found = [exact, *(entry for entry in found if entry.id != exact.id)]
+    return Found(
+        Listing(
+            kind="gpus",
+            title=f"{len(found)} cards" + (f" for {query!r}" if query else ""),
+            columns=(
+                Column("id", "id"),
+                Column("name", "name"),
+                Column("memory_bytes", "total", Form.GIB),
+                Column("usable_bytes", "usable", Form.GIB),
+                Column("bandwidth_bytes", "bandwidth", Form.RATE),
+                Column("launched", "launched"),
+                Column("launch_price_usd", "at launch", Form.DOLLARS),
+            ),
+            rows=tuple(_card(entry) for entry in found),
+            notes=notes if found else ("No card matches. `runlocal gpus --all` lists them all.",),
+        )
+    )
+
+
+def _card(entry: GpuEntry) -> dict[str, str | int | None]:
+    return {
+        "id": entry.id,
+        "name": entry.name,
+        "memory_bytes": entry.memory_bytes,
+        "usable_bytes": entry.usable_bytes,
+        "bandwidth_bytes": entry.bandwidth_bytes,
+        "launched": entry.launched,
+        "launch_price_usd": entry.launch_price_usd,
+    }

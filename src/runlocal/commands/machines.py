@@ -1,0 +1,66 @@
+"""The machines that the options name, or this computer."""
+
+from typing import NamedTuple
+
+from runlocal.catalog.gpus import match_driver, unlisted_context
+from runlocal.catalog.machines import parse_budget, parse_machine
+from runlocal.commands.options import Options, size
+from runlocal.core.errors import Code, Problem
+from runlocal.core.machine import Gpu, Machine
+
+
+class Asked(NamedTuple):
+    """A machine and how it was named.
+
+    words: what names it on the command line
+    hint: what to say on stderr about how it was found
+    """
+
+    machine: Machine
+    words: tuple[str, ...]
+    hint: str = ""
+
+
+def machines(options: Options) -> tuple[Asked, ...]:
+    """Every machine asked for; this computer if none. Raises Problem."""
+    ram = size("--ram", options.ram)
+    told = ("--ram", options.ram) if options.ram else ()
+    named = [Asked(parse_machine(spec)._replace(host_bytes=ram), ("--gpu", _quoted(spec), *told)) for spec in options.gpu]
+    if options.vram is not None:
+        named.append(Asked(_with_contexts(parse_budget(options.vram))._replace(host_bytes=ram), ("--vram", _quoted(options.vram), *told)))
+    return tuple(named) or (_here(options, ram),)
+
+
+def _here(options: Options, ram: int | None) -> Asked:
+    from runlocal.probes.detect import detect, machine
+
+    detection = detect()
+    here = machine(detection)
+    if not here.gpus and options.require_gpu:
+        raise Problem(Code.NO_GPU, "no usable GPU was found on this computer", hint=detection.why_no_gpu or "`runlocal gpus` says what was tried")
+    if options.idle:
+        here = here._replace(gpus=tuple(gpu._replace(in_use_bytes=0) for gpu in here.gpus))
+    here = _with_contexts(here)
+    if ram is not None:
+        here = here._replace(host_bytes=ram)
+    words = (("--ram", options.ram) if options.ram else ()) + (("--idle",) if options.idle else ())
+    return Asked(here, words, "" if here.gpus else f"No GPU was found: {detection.why_no_gpu}")
+
+
+def _with_contexts(machine: Machine) -> Machine:
+    """What the catalogue knows of a card that the driver does not tell: its id, its bandwidth, what a context takes."""
+    return machine._replace(gpus=tuple(_completed(gpu) for gpu in machine.gpus))
+
+
+def _completed(gpu: Gpu) -> Gpu:
+    if gpu.context_bytes is not None:
+        return gpu
+    entry = match_driver(gpu.name, gpu.memory_bytes)
+    if entry is None:
+        return gpu._replace(context_bytes=unlisted_context(gpu.memory_bytes))
+    known = entry.gpu(gpu.index)
+    return gpu._replace(id=entry.id, context_bytes=known.context_bytes, context_measured=known.context_measured, bandwidth_bytes=gpu.bandwidth_bytes or known.bandwidth_bytes)
+
+
+def _quoted(spec: str) -> str:
+    return f'"{spec}"' if " " in spec else spec

@@ -1,0 +1,127 @@
+"""What people type, read: every value that is wrong gets a sentence and exit code 2."""
+
+from collections.abc import Callable
+from typing import NamedTuple, TypeVar
+
+from runlocal.core.errors import Code, Problem
+from runlocal.core.units import parse_context, parse_size
+from runlocal.core.workload import Workload
+from runlocal.solve.asked import Asked
+
+T = TypeVar("T")
+
+CACHE_TYPES = ("f32", "f16", "bf16", "q8_0", "q5_1", "q5_0", "q4_1", "q4_0", "iq4_nl")
+_MOST_SEQUENCES = 256
+_MOST_IMAGES = 1024
+_MOST_TOKENS_PER_STEP = 1 << 20
+_MOST_RANKS = 1024
+_MOST_LAYERS = 10_000
+
+
+class Options(NamedTuple):
+    """The options of `check` as typed; None: not given."""
+
+    quant: str | None = None
+    ctx: str | None = None
+    parallel: int = 1
+    gpu: tuple[str, ...] = ()
+    vram: str | None = None
+    ram: str | None = None
+    reserve: str | None = None
+    idle: bool = False
+    runtime: str | None = None
+    kv: str | None = None
+    images: int = 1
+    vision: bool = True
+    imatrix: bool | None = None
+    ubatch: int | None = None
+    flash_attention: bool | None = None
+    kv_offload: bool = True
+    cpu_moe: bool = False
+    tp: int = 1
+    pp: int = 1
+    gpu_layers: int | None = None
+    offload: bool = False
+    strict: bool = False
+    require_gpu: bool = False
+
+
+def read(options: Options) -> Asked:
+    """The question that the options ask, machine apart. Raises Problem."""
+    from runlocal.catalog.runtimes import find_runtime
+
+    runtime, version = find_runtime(options.runtime) if options.runtime and options.runtime != "auto" else (None, None)
+    return Asked(
+        workload=workload(options),
+        quants=_several("--quant", options.quant, str.strip),
+        contexts=_several("--ctx", options.ctx, lambda text: None if text.lower() == "max" else _said("--ctx", parse_context, text)),
+        caches=_several("--kv", options.kv, _cache_pair) or (("f16", "f16"),),
+        imatrix=options.imatrix,
+        runtime=runtime,
+        version=version,
+        reserve_bytes=size("--reserve", options.reserve),
+        strict=options.strict,
+        offload=options.offload,
+    )
+
+
+def workload(options: Options) -> Workload:
+    """The workload, its context still to be filled in."""
+    return Workload(
+        context_tokens=0,
+        sequences=within("--parallel", options.parallel, 1, _MOST_SEQUENCES),
+        images=within("--images", options.images, 0, _MOST_IMAGES),
+        vision=options.vision,
+        batch_tokens=None if options.ubatch is None else within("--ubatch", options.ubatch, 1, _MOST_TOKENS_PER_STEP),
+        flash_attention=options.flash_attention,
+        kv_offload=options.kv_offload,
+        gpu_layers=None if options.gpu_layers is None else within("--gpu-layers", options.gpu_layers, 0, _MOST_LAYERS),
+        cpu_moe=options.cpu_moe,
+        tensor_parallel=within("--tp", options.tp, 1, _MOST_RANKS),
+        pipeline_parallel=within("--pp", options.pp, 1, _MOST_RANKS),
+    )
+
+
+def within(option: str, value: int, least: int, most: int) -> int:
+    """The value, if it lies between `least` and `most`."""
+    if not least <= value <= most:
+        raise Problem(Code.BAD_VALUE, f"{option} {value} is not between {least} and {most}")
+    return value
+
+
+def size(option: str, text: str | None) -> int | None:
+    """Bytes of a size option; None where it was not given. A reserve may be zero."""
+    if text is None:
+        return None
+    if option == "--reserve" and text.strip() in ("0", "0B", "0GiB", "0GB"):
+        return 0
+    return _said(option, parse_size, text)
+
+
+def cache_type(text: str) -> str:
+    """The cache type's name. Raises Problem."""
+    name = text.strip().lower()
+    if name not in CACHE_TYPES:
+        raise Problem(Code.BAD_VALUE, f"--kv {text[:40]!r} is not a cache type", hint=f"known: {', '.join(CACHE_TYPES)}")
+    return name
+
+
+def _cache_pair(text: str) -> tuple[str, str]:
+    key_type, _, value_type = text.partition(":")
+    return cache_type(key_type), cache_type(value_type or key_type)
+
+
+def _several(option: str, text: str | None, parse: Callable[[str], T]) -> tuple[T, ...] | None:
+    if text is None:
+        return None
+    pieces = [piece.strip() for piece in text.split(",")]
+    if not all(pieces):
+        raise Problem(Code.BAD_VALUE, f"{option} {text[:60]!r} has nothing between its commas")
+    return tuple(parse(piece) for piece in pieces)
+
+
+def _said(option: str, parse: Callable[[str], T], text: str) -> T:
+    try:
+        return parse(text)
+    except ValueError as error:
+        raise Problem(Code.BAD_VALUE, f"{option}: {error}") from None

@@ -1,0 +1,129 @@
+"""llama.cpp's graphs as its allocator sees them: what is computed in which order, how large, and where.
+
+A graph is built from the blocks of a layout in the order of llama.cpp's own builders, cut into splits as ggml's scheduler does, and laid
+out by ggml's allocator (`engines/ggml/allocator.py`). So the compute buffers follow from shapes alone.
+"""
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import NamedTuple
+
+from runlocal.core.layout import Layout
+from runlocal.core.part import HOST
+from runlocal.engines.ggml.allocator import Repeat, reserve
+from runlocal.engines.ggml.graph.context import Context, Devices
+from runlocal.engines.ggml.graph.decoder import NotModelled, build, layers_of
+from runlocal.engines.ggml.graph.family import FAMILIES
+from runlocal.engines.ggml.graph.schedule import schedule
+from runlocal.engines.ggml.placement import Placement
+from runlocal.engines.ggml.settings import Settings
+
+__all__ = ["ComputeBuffers", "NotModelled", "compute_buffers"]
+
+GPU_ALIGNMENT = 128  # ggml_backend_cuda_buffer_type_get_alignment
+HOST_ALIGNMENT = 32  # TENSOR_ALIGNMENT of ggml's CPU buffers
+PIPELINE_COPIES = 4  # GGML_SCHED_MAX_COPIES
+_LONGEST_PERIOD = 8
+_KEPT = 3  # periods of a pattern that are built; the last of them stands for the rest
+
+
+class ComputeBuffers(NamedTuple):
+    """Bytes of the compute buffers.
+
+    gpus: of each GPU
+    host: of the host
+    """
+
+    gpus: tuple[int, ...]
+    host: int
+
+
+def compute_buffers(
+    layout: Layout,
+    settings: Settings,
+    placement: Placement,
+    weight_bytes: Mapping[tuple[str, int | None], int] | None = None,
+    *,
+    all_layers: bool = False,
+    fuses_routing: bool = False,
+    as_estimated: bool = True,
+) -> ComputeBuffers:
+    """The compute buffers of a step of `settings.ubatch_tokens` tokens with a full cache (llama_context::graph_reserve).
+
+    weight_bytes: bytes that a weight on the host takes in a GPU's buffer, by role and layer; needed where weights stay on the host
+    all_layers: build every layer; else those that repeat are built a few times and laid out as often as they stand, which gives the same figure
+    fuses_routing: CUDA keeps what the choice of experts is computed from alive, to fuse it
+    as_estimated: as llama.cpp's own estimate has it, which `--fit` goes by: there ggml_backend_sched_reserve_size forgets which devices norms
+        and host caches are bound to. False: as a load has it. They differ with several GPUs or a cache on the host
+    Raises NotModelled (a ValueError) where the architecture's graph is not built here.
+    """
+    family = FAMILIES.get(layout.architecture)
+    if family is None:
+        raise NotModelled(layout.architecture)
+    layers = layers_of(layout)
+    names = [*placement.devices(), HOST]
+    devices = Devices(
+        layers=tuple(names.index(device) for device in placement.layers),
+        output=names.index(placement.output),
+        experts_on_host=placement.experts_on_host,
+        cache_on_host=placement.cache_on_host,
+        host=len(names) - 1,
+        keeps_pins=not as_estimated,
+    )
+    context = Context(layout, family, settings, devices, weight_bytes or {})
+    runs = [] if all_layers else list(_runs([(layer, devices.layers[index], family.kind_of(index)) for index, layer in enumerate(layers)]))
+    left_out = {index for run in runs for index in range(run.built_end, run.end)}
+    entries = build(context, layers, [index for index in range(len(layers)) if index not in left_out])
+    order = schedule(context.graph, devices.host, PIPELINE_COPIES if placement.pipelined else 1, fuses_routing=fuses_routing)
+    place_of = {node: position for position, node in enumerate(order.nodes)} if runs else {}
+    # What enters a layer is computed by the layer before; the layer's own nodes are those behind it.
+    repeats = [
+        Repeat(start=place_of[entries[run.built_end - run.period]] + 1, end=place_of[entries[run.end]] + 1, times=run.times) for run in runs
+    ]
+    sizes = reserve(order.nodes, order.leaves, [GPU_ALIGNMENT] * devices.host + [HOST_ALIGNMENT], repeats)
+    return ComputeBuffers(gpus=sizes[:-1], host=sizes[-1])
+
+
+class _Run(NamedTuple):
+    """Layers that repeat a pattern.
+
+    first: where the pattern begins
+    period: its length in layers
+    times: how often it recurs behind the periods that are built
+    """
+
+    first: int
+    period: int
+    times: int
+
+    @property
+    def built_end(self) -> int:
+        """The first layer that is left out."""
+        return self.first + _KEPT * self.period
+
+    @property
+    def end(self) -> int:
+        """The layer behind those that are left out."""
+        return self.built_end + self.times * self.period
+
+
+def _runs(kinds: Sequence[object]) -> Iterator[_Run]:
+    """The patterns worth leaving out, in order. The last layer is always built: it alone picks the rows for the logits."""
+    numbers: dict[object, int] = {}
+    series = [numbers.setdefault(kind, len(numbers)) for kind in kinds[:-1]]
+    first = 0
+    while first < len(series):
+        run = _run_from(series, first)
+        if run:
+            yield run
+        first = run.end if run else first + 1
+
+
+def _run_from(series: Sequence[int], first: int) -> _Run | None:
+    for period in range(1, _LONGEST_PERIOD + 1):
+        end = first + period
+        while end < len(series) and series[end] == series[end - period]:
+            end += 1
+        times = (end - first) // period - _KEPT
+        if times > 0:
+            return _Run(first=first, period=period, times=times)
+    return None

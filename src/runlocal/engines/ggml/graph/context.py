@@ -1,0 +1,160 @@
+"""What every part of a graph needs: settings, the graph so far, weights and inputs."""
+
+from collections.abc import Mapping
+from typing import NamedTuple
+
+from runlocal.architectures.blocks.attention import Attention, LatentAttention
+from runlocal.core.layout import Block, Layout
+from runlocal.core.tensor import StorageType
+from runlocal.core.units import pad
+from runlocal.engines.ggml.allocator import NONE, Node
+from runlocal.engines.ggml.graph.expand import Graph
+from runlocal.engines.ggml.graph.family import Family
+from runlocal.engines.ggml.graph.tensors import F16, F32, I32, I64, given, like, new
+from runlocal.engines.ggml.settings import Settings
+
+_SMALLEST_ROTATION = 64  # llama_kv_cache::build_input_k_rot; also the only size for V
+
+
+class Devices(NamedTuple):
+    """Indices of devices: GPUs from 0, then the host.
+
+    layers: of each layer
+    output: of the output matrix and its norm
+    experts_on_host: expert matrices stay on the host
+    cache_on_host: caches do
+    host: the host's index
+    keeps_pins: what the graph's builder says about devices holds; else the scheduler forgets it
+    """
+
+    layers: tuple[int, ...]
+    output: int
+    experts_on_host: bool
+    cache_on_host: bool
+    host: int
+    keeps_pins: bool
+
+    @property
+    def pins_norms(self) -> bool:
+        """llama_context::graph_get_cb keeps a norm on its layer's device where everything is offloaded."""
+        return self.keeps_pins and self.host not in (*self.layers, self.output)
+
+
+class CacheInputs(NamedTuple):
+    """What attention to one kind of cache reads beside queries, keys and values (llm_graph_input_attn_kv).
+
+    cells: cells per stream
+    mask: who sees whom
+    k_rows, v_rows: cells that new keys and values go to
+    k_rotation, v_rotation: Hadamard matrices that quantized caches are rotated by
+    """
+
+    cells: int
+    mask: Node
+    k_rows: Node
+    v_rows: Node
+    k_rotation: Node | None
+    v_rotation: Node | None
+
+
+class Context:
+    """A graph being built.
+
+    weight_bytes: bytes of a copy of a weight in a GPU's buffer, by role and layer; only weights on the host are asked for
+    tokens: tokens of the graph, a multiple of the sequences
+    """
+
+    def __init__(self, layout: Layout, family: Family, settings: Settings, devices: Devices, weight_bytes: Mapping[tuple[str, int | None], int]) -> None:
+        self.layout = layout
+        self.family = family
+        self.settings = settings
+        self.devices = devices
+        self.graph = Graph()
+        self.tokens = pad(settings.ubatch_tokens, settings.sequences)
+        self.positions = given(I32, self.tokens * family.positions)
+        self.output_rows = given(I32, settings.output_rows)
+        self.temperature = given(F32, 1, 1, self.tokens)
+        # A second cache for layers with a window (llama_kv_cache_iswa).
+        self.has_windows = any(self.sees_window(block) for block, _ in layout.placed)
+        self._inputs: dict[bool, CacheInputs] = {}
+        self._weight_bytes = weight_bytes
+        self._has_rope_table = any(tensor.role.startswith("rope_") for tensor in layout.outer)
+        self._rope_tables: dict[int, Node] = {}
+        self._value_width = max((cache.v_values for cache in layout.caches()), default=0)
+
+    def weight(self, role: str, layer: int | None, *shape: int) -> Node:
+        """A weight of the model."""
+        devices = self.devices
+        node = new(NONE, F32, (*shape, 1, 1, 1)[:4])  # type: ignore[arg-type]
+        on_host = devices.experts_on_host and "_exps" in role
+        node.device = devices.output if layer is None else devices.host if on_host else devices.layers[layer]
+        node.stored = node.weight = True
+        if node.device == devices.host and devices.host:
+            node.size_bytes = self._weight_bytes[role, layer]
+        return node
+
+    def cache(self, type: StorageType, layer: int, *shape: int) -> Node:
+        """Keys or values of a layer's cache."""
+        a, b, c = shape
+        node = new(NONE, type, (a, b, c, 1))
+        node.device = self.devices.host if self.devices.cache_on_host else self.devices.layers[layer]
+        node.stored = True
+        return node
+
+    def norm(self, a: Node, role: str, layer: int | None, *, bias: bool = False) -> Node:
+        """llm_graph_context::build_norm."""
+        node = like("NORM" if self.family.layer_norm else "RMS_NORM", a)
+        if layer is not None:
+            node.device = self.devices.layers[layer] if self.devices.pins_norms else None
+        node = like("MUL", node, self.weight(role, layer, a.shape[0]))
+        return like("ADD", node, self.weight(f"{role}.bias", layer, a.shape[0])) if bias else node
+
+    def rope_factors(self, layer: int) -> tuple[Node, ...]:
+        """The table of rotary factors, where the file has one: loaded once per device."""
+        if not self._has_rope_table:
+            return ()
+        device = self.devices.layers[layer]
+        if device not in self._rope_tables:
+            self._rope_tables[device] = self.weight("rope_freqs", layer, 1)
+        return (self._rope_tables[device],)
+
+    def sees_window(self, block: Block) -> bool:
+        """Whether a layer's attention is limited to a window, as this architecture's loader has it."""
+        return self.settings.windows and isinstance(block, Attention) and block.window_tokens is not None
+
+    def cache_inputs(self, block: Attention | LatentAttention) -> CacheInputs:
+        """Inputs for the cache of such layers (build_attn_inp_kv, build_attn_inp_kv_iswa, build_attn_inp_k): one set with, one without window."""
+        windowed = self.sees_window(block)
+        if windowed not in self._inputs:
+            self._inputs[windowed] = self._new_inputs(block)
+        return self._inputs[windowed]
+
+    def _new_inputs(self, block: Attention | LatentAttention) -> CacheInputs:
+        settings, tokens, streams = self.settings, self.tokens, self.settings.streams
+        (cache,) = block.caches((0,))
+        cells = settings.cells_of(cache)
+        k_rotation = v_rotation = None
+        if isinstance(block, Attention):
+            if settings.type_k.block_elements > 1 and block.head_dim % _SMALLEST_ROTATION == 0:
+                k_rotation = _rotation(_largest_rotation(block.head_dim))
+            if settings.type_v.block_elements > 1 and block.value_dim % _SMALLEST_ROTATION == 0:
+                v_rotation = _rotation(_SMALLEST_ROTATION)
+        return CacheInputs(
+            cells=cells,
+            mask=given(F16 if settings.flash_attention else F32, cells, tokens // streams, 1, streams),
+            k_rows=given(I64, tokens),
+            v_rows=given(I64, tokens if settings.flash_attention else tokens * self._value_width),
+            k_rotation=k_rotation,
+            v_rotation=v_rotation,
+        )
+
+
+def _rotation(size: int) -> Node:
+    return given(F32, size, size)
+
+
+def _largest_rotation(head_dim: int) -> int:
+    size = _SMALLEST_ROTATION
+    while head_dim % (2 * size) == 0:
+        size *= 2
+    return size

@@ -1,0 +1,150 @@
+"""A decoder's whole graph: embedding, layers, logits (the `graph` constructors of src/models/*.cpp)."""
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+from runlocal.architectures.blocks.attention import Attention, LatentAttention
+from runlocal.architectures.blocks.mlp import DenseMlp, ExpertMlp, Norms
+from runlocal.core.layout import Layout
+from runlocal.engines.ggml.allocator import NONE, Node
+from runlocal.engines.ggml.graph.attention import attend
+from runlocal.engines.ggml.graph.context import Context
+from runlocal.engines.ggml.graph.family import Beside
+from runlocal.engines.ggml.graph.latent import attend_latent
+from runlocal.engines.ggml.graph.mlp import dense, experts
+from runlocal.engines.ggml.graph.tensors import F32, I32, get_rows, given, like, mul_mat, new, view
+
+
+class Layer(NamedTuple):
+    """The blocks of one layer."""
+
+    attention: Attention | LatentAttention
+    mlp: DenseMlp | ExpertMlp
+    norms: Norms | None
+
+
+def layers_of(layout: Layout) -> list[Layer]:
+    """The blocks of every layer that runs. Raises NotModelled where a layer has others than one attention, one MLP and its norms."""
+    found: list[dict[str, object]] = [{} for _ in range(layout.layers)]
+    for block, where in layout.placed:
+        kind = _KINDS.get(type(block))
+        for layer in where:
+            if layer >= layout.layers:
+                continue
+            if kind is None or kind in found[layer]:
+                raise NotModelled(f"a layer with {type(block).__name__}")
+            found[layer][kind] = block
+    if any("attention" not in blocks or "mlp" not in blocks for blocks in found):
+        raise NotModelled("a layer without attention or MLP")
+    return [Layer(norms=blocks.pop("norms", None), **blocks) for blocks in found]  # type: ignore[arg-type]
+
+
+class NotModelled(ValueError):
+    """The graph of this model is not one of those that are built here."""
+
+
+_KINDS: dict[type, str] = {Attention: "attention", LatentAttention: "attention", DenseMlp: "mlp", ExpertMlp: "mlp", Norms: "norms"}
+
+
+def build(c: Context, layers: Sequence[Layer], chosen: Sequence[int]) -> dict[int, Node]:
+    """Builds the graph into `c.graph`.
+
+    chosen: indices of the layers that take part, in order; the last one is the model's last
+    Returns what enters each of them.
+    """
+    x, embedded = _embed(c)
+    entries = {}
+    for index in chosen:
+        entries[index] = x
+        x = _layer(c, layers[index], x, index, last=index == chosen[-1])
+        if index < c.family.deepstack:
+            d = c.layout.hidden_size
+            x = like("ADD", x, view(embedded, (d, c.tokens), (embedded.strides[1],), (index + 1) * d * F32.block_bytes))
+    _logits(c, x, biased=bool(layers[-1].norms and layers[-1].norms.bias))
+    return entries
+
+
+def _embed(c: Context) -> tuple[Node, Node]:
+    """build_inp_embd: token ids or ready embeddings; both inputs exist, and this graph uses the ids."""
+    d, wide = c.layout.hidden_size, c.layout.hidden_size * (1 + c.family.deepstack)
+    table = new(NONE, F32, (d, 1, 1, 1))
+    table.stored = table.weight = True
+    table.device = c.devices.host
+    x = get_rows(table, given(I32, c.tokens))
+    if wide != d:
+        x = new("PAD", F32, (wide, c.tokens, 1, 1), x)
+    c.graph.expand(x)
+    c.graph.expand(given(F32, wide, c.tokens))
+    if wide != d:
+        x = view(x, (d, c.tokens), (x.strides[1],))
+    embedded = x
+    if c.family.embedding_scaled:
+        x = like("SCALE", x)
+    c.graph.expand(x)
+    return x, embedded
+
+
+def _layer(c: Context, blocks: Layer, x: Node, layer: int, *, last: bool) -> Node:
+    """One layer: norm, attention, residual, norm, MLP, residual."""
+    family, norms = c.family, blocks.norms
+    roles = norms.roles if norms else ()
+    biased = bool(norms and norms.bias)
+    sandwich = "post_ffw_norm" in roles
+    normed = c.norm(x, "attn_norm", layer, bias=biased) if "attn_norm" in roles else x
+    into_attention = c.norm(x, "attn_norm_2", layer, bias=biased) if "attn_norm_2" in roles else normed
+    if isinstance(blocks.attention, LatentAttention):
+        out = attend_latent(c, blocks.attention, into_attention, layer)
+    else:
+        out = attend(c, blocks.attention, into_attention, layer)
+    if last and not family.outputs_last:
+        out, x = get_rows(out, c.output_rows), get_rows(x, c.output_rows)
+        if family.beside:
+            normed = get_rows(normed, c.output_rows)
+    if family.beside:
+        return _parallel(family.beside, x, out, _mlp(c, blocks, normed, layer))
+    if sandwich:
+        out = c.norm(out, "post_attention_norm", layer)
+    if family.residual_scaled:
+        out = like("SCALE", out)
+    x = like("ADD", out, x)
+    second = "ffn_norm" if "ffn_norm" in roles else None if sandwich else "post_attention_norm"
+    out = _mlp(c, blocks, c.norm(x, second, layer, bias=biased) if second else x, layer)
+    if sandwich:
+        out = c.norm(out, "post_ffw_norm", layer)
+    if family.residual_scaled:
+        out = like("SCALE", out)
+    return like("ADD", x, out) if family.residual_first else like("ADD", out, x)
+
+
+def _parallel(beside: Beside, x: Node, attended: Node, mlp: Node) -> Node:
+    match beside:
+        case Beside.COHERE:
+            return like("ADD", like("ADD", mlp, x), attended)
+        case Beside.PHI:
+            return like("ADD", like("ADD", attended, mlp), x)
+        case Beside.FALCON:
+            return like("ADD", like("ADD", mlp, attended), x)
+
+
+def _mlp(c: Context, blocks: Layer, x: Node, layer: int) -> Node:
+    if isinstance(blocks.mlp, ExpertMlp):
+        return experts(c, blocks.mlp, x, layer)
+    return dense(c, blocks.mlp, x, layer)
+
+
+def _logits(c: Context, x: Node, *, biased: bool) -> None:
+    """Final norm, output matrix and what follows it; both results outlive the graph (llm_graph_result::set_outputs)."""
+    family, layout = c.family, c.layout
+    roles = {tensor.role for tensor in layout.outer}
+    if family.outputs_last:
+        x.is_output = True
+        x = get_rows(x, c.output_rows)
+    x = c.norm(x, "output_norm", None, bias=biased)
+    x.is_output = True
+    out = mul_mat(c.weight("output", None, layout.hidden_size, layout.vocabulary_size), x)
+    if "output.bias" in roles:
+        out = like("ADD", out, c.weight("output.bias", None, layout.vocabulary_size))
+    for op in {None: (), "once": ("SCALE",), "capped": ("SCALE", "TANH", "SCALE")}[family.logits_scaled]:
+        out = like(op, out)
+    out.is_output = True
+    c.graph.expand(out)

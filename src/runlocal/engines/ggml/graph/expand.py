@@ -1,0 +1,23 @@
+"""A graph in the order in which ggml evaluates it (ggml_build_forward_expand in ggml/src/ggml.c)."""
+
+from runlocal.engines.ggml.allocator import NONE, Node
+
+
+class Graph:
+    """nodes: what is computed, operands before results; leaves: what is not (inputs, weights, caches), as first met."""
+
+    __slots__ = ("nodes", "leaves", "_seen")
+
+    def __init__(self) -> None:
+        self.nodes: list[Node] = []
+        self.leaves: list[Node] = []
+        self._seen: set[Node] = set()
+
+    def expand(self, node: Node) -> None:
+        """Adds `node` and everything it needs that is not there yet, first operand first."""
+        if node in self._seen:
+            return
+        self._seen.add(node)
+        for source in node.sources:
+            self.expand(source)
+        (self.leaves if node.op == NONE else self.nodes).append(node)

@@ -1,0 +1,142 @@
+"""What llama.cpp's graphs of the architectures differ in, beyond the blocks of the layout (src/models/*.cpp).
+
+https://github.com/ggml-org/llama.cpp/tree/master/src/models
+"""
+
+from enum import StrEnum
+from typing import NamedTuple
+
+
+_ROPE_PERIOD = 4
+
+
+class Rope(StrEnum):
+    """Which layers rotate queries and keys."""
+
+    ALL = "all"
+    WINDOWED = "windowed"  # those with a window, where there are such
+    THREE_OF_FOUR = "three_of_four"  # all but every fourth
+
+
+class Beside(StrEnum):
+    """How attention and MLP run in parallel."""
+
+    COHERE = "cohere"
+    PHI = "phi"
+    FALCON = "falcon"
+
+
+class Router(NamedTuple):
+    """Arguments of build_moe_ffn that no tensor shows.
+
+    gate: `softmax`, `sigmoid`, or `softmax_weight` (softmax over the chosen experts alone)
+    normalised: the chosen weights are divided by their sum
+    scaled: they are multiplied by a constant
+    before: they weigh the experts' input, not their output
+    """
+
+    gate: str = "softmax"
+    normalised: bool = True
+    scaled: bool = False
+    before: bool = False
+
+
+class Family(NamedTuple):
+    """An architecture's graph.
+
+    embedding_scaled: the embedding is multiplied by a constant
+    layer_norm: LayerNorm where others have RMSNorm
+    rope: which layers rotate
+    norm_after_rope: queries and keys are normed behind the rotation
+    plain_qk_norm: queries and keys are normed without weights in rotating layers (Llama 4)
+    scores_capped: attention scores go through scale, tanh, scale where there is no flash attention
+    query_scaled: queries are multiplied by a constant
+    temperature: queries are multiplied by a factor per token: in `all` layers or those without rotation (`unrotated`)
+    residual_scaled: both halves of a layer are multiplied by a constant before they are added
+    residual_first: the MLP's output is added to the residual, not the other way round
+    activation: of an MLP without gate: its unary operations
+    beside: attention and MLP run in parallel
+    router: of experts
+    plain_router: of experts without a correction bias, where that differs
+    outputs_last: rows for the logits are picked behind the last layer, not in it
+    logits_scaled: `once`: the logits are multiplied by a constant; `capped`: scale, tanh, scale
+    positions: position ids per token
+    deepstack: the first layers add that many slices of a wider embedding
+    """
+
+    embedding_scaled: bool = False
+    layer_norm: bool = False
+    rope: Rope = Rope.ALL
+    norm_after_rope: bool = False
+    plain_qk_norm: bool = False
+    scores_capped: bool = False
+    query_scaled: bool = False
+    temperature: str | None = None
+    residual_scaled: bool = False
+    residual_first: bool = False
+    activation: tuple[str, ...] = ("GELU",)
+    beside: Beside | None = None
+    router: Router = Router()
+    plain_router: Router | None = None
+    outputs_last: bool = False
+    logits_scaled: str | None = None
+    positions: int = 1
+    deepstack: int = 0
+
+    def kind_of(self, layer: int) -> tuple[int, bool]:
+        """What differs between layers beyond their blocks."""
+        return layer % _ROPE_PERIOD if self.rope is Rope.THREE_OF_FOUR else 0, layer < self.deepstack
+
+    def router_of(self, *, biased: bool) -> Router:
+        """The router of experts with or without a correction bias."""
+        return self.router if biased or self.plain_router is None else self.plain_router
+
+    def rotates(self, layer: int, *, windowed: bool, has_windows: bool) -> bool:
+        """Whether a layer rotates queries and keys."""
+        match self.rope:
+            case Rope.ALL:
+                return True
+            case Rope.WINDOWED:
+                return windowed or not has_windows
+            case Rope.THREE_OF_FOUR:
+                return (layer + 1) % _ROPE_PERIOD != 0
+
+
+_GRANITE = Family(embedding_scaled=True, residual_scaled=True, logits_scaled="once")
+_SCORED = Router(gate="sigmoid", scaled=True)
+
+FAMILIES = {
+    **dict.fromkeys(("llama", "internlm2", "qwen2", "qwen3", "seed_oss", "exaone", "ernie4_5", "chatglm", "glm4", "qwen3moe", "mellum"), Family()),
+    **dict.fromkeys(("ernie4_5-moe", "olmo2"), Family()),
+    "mistral3": Family(temperature="all"),
+    "arcee": Family(activation=("RELU", "SQR")),
+    "smollm3": Family(rope=Rope.THREE_OF_FOUR),
+    "exaone4": Family(rope=Rope.WINDOWED),
+    "stablelm": Family(layer_norm=True),
+    "starcoder2": Family(layer_norm=True),
+    "hunyuan-dense": Family(norm_after_rope=True),
+    "hunyuan-moe": Family(norm_after_rope=True),
+    "granite": _GRANITE,
+    "granitemoe": _GRANITE,
+    "gemma": Family(embedding_scaled=True, query_scaled=True),
+    "gemma2": Family(embedding_scaled=True, query_scaled=True, scores_capped=True, logits_scaled="capped"),
+    "gemma3": Family(embedding_scaled=True, query_scaled=True),
+    "phi2": Family(layer_norm=True, query_scaled=True, beside=Beside.PHI),
+    "phi3": Family(query_scaled=True, residual_first=True),
+    "phimoe": Family(query_scaled=True, residual_first=True),
+    "falcon": Family(layer_norm=True, beside=Beside.FALCON),
+    "command-r": Family(layer_norm=True, beside=Beside.COHERE, logits_scaled="once"),
+    "cohere2": Family(layer_norm=True, beside=Beside.COHERE, logits_scaled="once", rope=Rope.WINDOWED),
+    "qwen2vl": Family(positions=4),
+    "qwen3vl": Family(positions=4, deepstack=3),
+    "qwen3vlmoe": Family(positions=4, deepstack=3),
+    "qwen2moe": Family(router=Router(normalised=False)),
+    "olmoe": Family(router=Router(normalised=False)),
+    "dots1": Family(router=_SCORED),
+    "glm4moe": Family(router=_SCORED._replace(scaled=False)),
+    "deepseek2": Family(router=_SCORED, plain_router=Router(normalised=False, scaled=True)),
+    "llama4": Family(
+        rope=Rope.THREE_OF_FOUR, plain_qk_norm=True, temperature="unrotated", router=Router(gate="sigmoid", normalised=False, before=True)
+    ),
+    "gpt-oss": Family(router=Router(gate="softmax_weight", normalised=False), outputs_last=True),
+}

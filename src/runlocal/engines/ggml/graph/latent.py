@@ -1,0 +1,46 @@
+"""Multi-head latent attention in its absorbed form (src/models/deepseek2.cpp; build_attn with llm_graph_input_attn_k)."""
+
+from runlocal.architectures.blocks.attention import LatentAttention
+from runlocal.engines.ggml.allocator import Node
+from runlocal.engines.ggml.graph.attention import attention, rope, store_keys
+from runlocal.engines.ggml.graph.context import Context
+from runlocal.engines.ggml.graph.tensors import concat, like, mul_mat, permute, reshape, view
+
+
+def attend_latent(c: Context, block: LatentAttention, x: Node, layer: int) -> Node:
+    """The attention half of a layer, output projection included."""
+    d, heads, tokens, rank = block.hidden_size, block.heads, c.tokens, block.kv_lora_rank
+    key_dim = block.nope_dim + block.rope_dim
+    if block.q_lora_rank:
+        q = c.norm(mul_mat(c.weight("attn_q_a", layer, d, block.q_lora_rank), x), "attn_q_a_norm", layer)
+        q = mul_mat(c.weight("attn_q_b", layer, block.q_lora_rank, heads * key_dim), q)
+    else:
+        q = mul_mat(c.weight("attn_q", layer, d, heads * key_dim), x)
+    q = reshape(q, key_dim, heads, tokens)
+    both = mul_mat(c.weight("attn_kv_a_mqa", layer, d, block.latent_width), x)
+    size, row = both.type.block_bytes, both.strides[1]
+    k_rotary = rope(c, view(both, (block.rope_dim, 1, tokens), (row, row), rank * size), layer)
+    latent = c.norm(view(both, (rank, tokens), (row,)), "attn_kv_a_norm", layer)
+    q_plain = view(q, (block.nope_dim, heads, tokens), (q.strides[1], q.strides[2]))
+    q_rotary = rope(c, view(q, (block.rope_dim, heads, tokens), (q.strides[1], q.strides[2]), block.nope_dim * size), layer)
+    absorbed = permute(mul_mat(c.weight("attn_k_b", layer, block.nope_dim, rank, heads), permute(q_plain)))
+    queries = concat(absorbed, q_rotary)
+    latent = reshape(latent, rank, 1, tokens)
+    keys = concat(latent, k_rotary)
+    if c.family.temperature == "all":
+        queries = like("MUL", queries, c.temperature)
+    out = _through_cache(c, block, queries, keys, latent, layer)
+    return mul_mat(c.weight("attn_output", layer, heads * block.value_dim, d), out)
+
+
+def _through_cache(c: Context, block: LatentAttention, q: Node, k: Node, v: Node, layer: int) -> Node:
+    settings, inputs = c.settings, c.cache_inputs(block)
+    for node in (q, v, k):
+        c.graph.expand(node)
+    cells, streams = inputs.cells, settings.streams
+    cache = c.cache(settings.type_k, layer, block.latent_width, cells, streams)
+    c.graph.expand(store_keys(c, cache, k, inputs.k_rows))
+    keys = view(cache, (block.latent_width, 1, cells, streams), (cache.strides[1], cache.strides[1], cache.strides[2]))
+    values = view(keys, (block.kv_lora_rank, *keys.shape[1:]), keys.strides[1:])
+    decompress = c.weight("attn_v_b", layer, block.kv_lora_rank, block.value_dim, block.heads)
+    return attention(c, q, keys, values, inputs.mask, decompress=decompress)

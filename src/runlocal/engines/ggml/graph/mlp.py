@@ -1,0 +1,97 @@
+"""Dense MLPs and mixtures of experts (src/llama-graph.cpp: build_ffn, build_moe_ffn)."""
+
+from runlocal.architectures.blocks.mlp import DenseMlp, ExpertMlp
+from runlocal.engines.ggml.allocator import Node
+from runlocal.engines.ggml.graph.context import Context
+from runlocal.engines.ggml.graph.tensors import argsort_top_k, cont, get_rows, glu, like, mul_mat, mul_mat_id, new, reshape, sum_rows, view
+
+
+def dense(c: Context, block: DenseMlp, x: Node, layer: int, suffix: str = "") -> Node:
+    """build_ffn. `suffix`: `_shexp` for shared experts."""
+    d, width = block.hidden_size, block.intermediate_size
+
+    def project(role: str, columns: int, rows: int, a: Node) -> Node:
+        out = mul_mat(c.weight(role + suffix, layer, columns, rows), a)
+        return like("ADD", out, c.weight(f"{role}{suffix}.bias", layer, rows)) if block.bias else out
+
+    if block.fused:
+        hidden = glu(project("ffn_up", d, 2 * width, x))
+    elif block.gated:
+        up = project("ffn_up", d, width, x)
+        hidden = glu(project("ffn_gate", d, width, x), up)
+    else:
+        hidden = project("ffn_up", d, width, x)
+        for op in c.family.activation:
+            hidden = like(op, hidden)
+    return project("ffn_down", width, d, hidden)
+
+
+def experts(c: Context, block: ExpertMlp, x: Node, layer: int) -> Node:
+    """Routed experts, and shared ones beside them."""
+    out = _routed(c, block, x, layer)
+    if not block.shared_size:
+        return out
+    shape = DenseMlp(hidden_size=block.hidden_size, intermediate_size=block.shared_size, gated=block.gated)
+    shared = dense(c, shape, x, layer, "_shexp")
+    if block.shared_gate:
+        # qwen2moe writes a sigmoid as silu(x) / x.
+        gate = mul_mat(c.weight("ffn_gate_inp_shexp", layer, block.hidden_size, 1), x)
+        shared = like("MUL", shared, like("DIV", like("SILU", gate), gate))
+    return like("ADD", out, shared)
+
+
+def _routed(c: Context, block: ExpertMlp, x: Node, layer: int) -> Node:
+    """build_moe_ffn."""
+    d, count, used, width = block.hidden_size, block.count, block.used, block.intermediate_size
+    tokens = x.shape[1]
+    weights, chosen = _route(c, block, x, layer)
+    c.graph.expand(weights)
+    x = reshape(x, d, 1, tokens)
+    if c.family.router.before:
+        x = like("MUL", new("REPEAT", x.type, (d, used, tokens, 1), x), weights)
+
+    def project(role: str, columns: int, rows: int, a: Node) -> Node:
+        out = mul_mat_id(c.weight(role, layer, columns, rows, count), a, chosen)
+        return like("ADD_ID", out, c.weight(f"{role}.bias", layer, rows, count), chosen) if block.bias else out
+
+    up = project("ffn_up_exps", d, width, x)
+    if block.gated:
+        hidden = glu(project("ffn_gate_exps", d, width, x), up)
+    else:
+        hidden = up
+        for op in c.family.activation:
+            hidden = like(op, hidden)
+    out = project("ffn_down_exps", width, d, hidden)
+    if not c.family.router.before:
+        out = like("MUL", out, weights)
+    c.graph.expand(out)
+    slices = [view(out, (d, tokens), (out.strides[2],), index * out.strides[1]) for index in range(used)]
+    for part in slices:
+        c.graph.expand(part)
+    total = slices[0]
+    for part in slices[1:]:
+        total = like("ADD", total, part)
+        c.graph.expand(total)
+    return cont(total) if used == 1 else total
+
+
+def _route(c: Context, block: ExpertMlp, x: Node, layer: int) -> tuple[Node, Node]:
+    """Weights of the chosen experts, (1, used, tokens), and their ids."""
+    router, tokens, used, count = c.family.router_of(biased=block.router_bias), x.shape[1], block.used, block.count
+    logits = mul_mat(c.weight("ffn_gate_inp", layer, block.hidden_size, count), x)
+    if block.bias:
+        logits = like("ADD", logits, c.weight("ffn_gate_inp.bias", layer, count))
+    scores = logits
+    if router.gate != "softmax_weight":
+        scores = like("SIGMOID" if router.gate == "sigmoid" else "SOFT_MAX", logits)
+    selection = like("ADD", scores, c.weight("exp_probs_b.bias", layer, count)) if block.router_bias else scores
+    if router.before:
+        selection = logits
+    chosen = argsort_top_k(selection, used)
+    weights = get_rows(reshape(scores, 1, count, tokens), chosen)
+    if router.gate == "softmax_weight":
+        weights = reshape(like("SOFT_MAX", reshape(weights, used, tokens)), 1, used, tokens)
+    if router.normalised:
+        flat = reshape(weights, used, tokens)
+        weights = reshape(like("DIV", flat, like("CLAMP", sum_rows(flat))), 1, used, tokens)
+    return (like("SCALE", weights) if router.scaled else weights), chosen

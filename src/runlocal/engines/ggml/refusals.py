@@ -1,0 +1,24 @@
+"""What every runtime on ggml refuses."""
+
+from collections.abc import Mapping
+
+from runlocal.core.cache import Cache, CacheKind
+from runlocal.core.tensor import StorageType
+from runlocal.core.workload import Workload
+
+CACHE_TYPES = ("f32", "f16", "bf16", "q8_0", "q5_1", "q5_0", "q4_1", "q4_0", "iq4_nl")
+
+
+def refuses_cache(caches: tuple[Cache, ...], workload: Workload, flash_attention: bool, types: Mapping[str, StorageType]) -> str | None:
+    """Why these cache types cannot be had (`llama_init_from_model`): quantized V needs flash attention, and heads must be whole blocks."""
+    growing = [cache for cache in caches if cache.kind is not CacheKind.RECURRENT]
+    value_type = types[workload.cache_type_v.upper()]
+    if value_type.block_elements > 1 and not flash_attention and any(cache.v_values for cache in growing):
+        return f"a {workload.cache_type_v} V cache needs flash attention"
+    for side, name in (("K", workload.cache_type_k), ("V", workload.cache_type_v)):
+        block = types[name.upper()].block_elements
+        for cache in growing:
+            width = (cache.k_values if side == "K" else cache.v_values) // cache.heads
+            if width % block:
+                return f"a {name} {side} cache stores {block} values at a time, which do not divide a head of {width}"
+    return None

@@ -1,0 +1,175 @@
+"""The grid: quantizations down, contexts across, what each needs and whether it fits."""
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+from runlocal.core.report import Cell, Check, MachineCheck
+from runlocal.core.units import GB, context_text, gib
+from runlocal.core.verdict import Answer
+from runlocal.render import layout
+from runlocal.render.layout import Line, paragraph, row_line
+from runlocal.render.phrases import ANSWER_WORDS, LEGEND, gib_number, longest_text
+from runlocal.render.style import BOLD, DIM, HEAD, PLAIN, Style, answer_ink, clean, glyphs
+
+_QUANT, _BITS, _FILE, _CACHE, _LONGEST = "quant", "bpw", "GB", "cache", "up to"
+
+# Below this, bits per weight and download would leave no room for two contexts.
+_ROOM_FOR_BITS = 60
+
+
+class Row(NamedTuple):
+    """A quantization with one pair of cache types.
+
+    cells: one per context, None where it was not asked
+    """
+
+    quant: str
+    cache: str
+    cells: tuple[Cell | None, ...]
+
+    @property
+    def some(self) -> Cell:
+        """Any of its cells: what does not depend on the context stands in each."""
+        return next(cell for cell in self.cells if cell is not None)
+
+
+def rows(check: Check, found: MachineCheck) -> tuple[tuple[int, ...], list[Row]]:
+    """The contexts, and a row for each quantization and pair of cache types, in the order of the cells."""
+    contexts = check.asked_contexts or tuple(sorted({cell.context_tokens for cell in found.cells}))
+    table: dict[tuple[str, str], dict[int, Cell]] = {}
+    for cell in found.cells:
+        cache = cell.cache_type_k if cell.cache_type_k == cell.cache_type_v else f"{cell.cache_type_k}:{cell.cache_type_v}"
+        table.setdefault((cell.quant, cache), {})[cell.context_tokens] = cell
+    # Contexts that a setting alone reaches may stand in the cells without having been asked for as a column.
+    return contexts, [
+        Row(quant, cache, tuple(cells.get(tokens) for tokens in contexts))
+        for (quant, cache), cells in table.items()
+        if any(tokens in cells for tokens in contexts)
+    ]
+
+
+def grid_rows(check: Check, found: MachineCheck) -> tuple[list[tuple[str, bool]], list[list[str]]]:
+    """The grid in words, for Markdown: head (label, stands right) and rows."""
+    contexts, table = rows(check, found)
+    head = [
+        ("quantization", False),
+        ("cache", False),
+        ("bits per weight", True),
+        ("download", True),
+        *((f"{context_text(tokens)} context", True) for tokens in contexts),
+        ("fits up to", True),
+    ]
+    body = [
+        [row.quant, row.cache, _bits(row.some), f"{_file(row.some)} GB", *(_in_words(cell) for cell in row.cells), longest_text(row.some.fits_context_tokens)]
+        for row in table
+    ]
+    return head, body
+
+
+def _in_words(cell: Cell | None) -> str:
+    if cell is None:
+        return ""
+    need = "" if cell.need_bytes is None else gib(cell.need_bytes)
+    return need if cell.answer is None else f"{need} {ANSWER_WORDS[cell.answer]}".strip()
+
+
+def _bits(cell: Cell) -> str:
+    return "?" if cell.bits_per_weight is None else f"{cell.bits_per_weight:.2f}"
+
+
+def _file(cell: Cell) -> str:
+    return "?" if cell.tensor_bytes is None else f"{cell.tensor_bytes / GB:.1f}"
+
+
+def grid_lines(check: Check, found: MachineCheck, style: Style) -> list[Line]:
+    """The grid with its title and legend. Where the width has no room for every context, the contexts go on in a further block."""
+    contexts, table = rows(check, found)
+    if not table:
+        return []
+    usable = f" of {gib_number(found.headline.usable_bytes)} usable" if found.headline.usable_bytes is not None else ""
+    lines = paragraph(f"GiB needed{usable} on {found.machine.label}", style, ink=BOLD)
+    need = max(len(_need(cell)) for row in table for cell in row.cells) + 2
+    width = max(need, *(len(context_text(tokens)) for tokens in contexts))
+    left = _left_columns(table, style)
+    left_widths = layout.widths(left)
+    right = _right_column(table)
+    right_width = layout.widths(right)[0] if right else 0
+    room = style.width - sum(left_widths) - 2 * (len(left_widths) - 1) - 1 - (right_width + 1 if right else 0)
+    # Colours look better with a blank around the numbers; they get one where that costs no further block.
+    width += (width + 2) * len(contexts) <= room
+    per_block = max(1, room // (width + 1))
+    for start in range(0, len(contexts), per_block):
+        block = range(start, min(start + per_block, len(contexts)))
+        last = block.stop == len(contexts)
+        for number, label in enumerate(left):
+            line = [*row_line(label, left_widths), (" ", PLAIN)]
+            if number == 0:
+                for column in block:
+                    line += [(" ", PLAIN), (context_text(contexts[column]).rjust(width), HEAD)]
+            else:
+                for column in block:
+                    line += [(" ", PLAIN), _cell_span(table[number - 1].cells[column], width, style)]
+            if right and last:
+                line += [(" ", PLAIN), (" " + right[number][0].text.rjust(right_width), right[number][0].ink)]
+            lines.append(line)
+        if not last:
+            lines.append(())
+    return [*lines, (), *_legend(table, bool(right), style)]
+
+
+def _left_columns(table: Sequence[Row], style: Style) -> list[list[layout.Cell]]:
+    """Quantization, cache types where there are several, bits per weight and download, head first."""
+    caches = len({row.cache for row in table}) > 1
+    head = [layout.Cell(_QUANT, HEAD)]
+    body = [[layout.Cell(clean(row.quant, style))] for row in table]
+    columns = [(_CACHE, [row.cache for row in table])] if caches else []
+    if style.width >= _ROOM_FOR_BITS:
+        columns += [(_BITS, [_bits(row.some) for row in table]), (_FILE, [_file(row.some) for row in table])]
+    for label, texts in columns:
+        right = label != _CACHE
+        head.append(layout.Cell(label, HEAD, right))
+        for line, text in zip(body, texts, strict=True):
+            line.append(layout.Cell(clean(text, style), DIM, right))
+    return [head, *body]
+
+
+def _right_column(table: Sequence[Row]) -> list[list[layout.Cell]]:
+    """The longest context that fits, head first; nothing where no machine limits it."""
+    if all(row.some.answer is None for row in table):
+        return []
+    return [[layout.Cell(_LONGEST, HEAD, right=True)], *([layout.Cell(longest_text(row.some.fits_context_tokens), right=True)] for row in table)]
+
+
+def _need(cell: Cell | None) -> str:
+    return "" if cell is None or cell.need_bytes is None else gib_number(cell.need_bytes)
+
+
+def _cell_span(cell: Cell | None, width: int, style: Style) -> tuple[str, str]:
+    if cell is None:
+        return " " * width, PLAIN
+    return f"{_need(cell)} {glyphs(style).of(cell.answer)}".rjust(width), answer_ink(cell.answer)
+
+
+def _legend(table: Sequence[Row], longest: bool, style: Style) -> list[Line]:
+    """What the marks and headings mean; only those that stand in the grid."""
+    seen = {cell.answer for row in table for cell in row.cells if cell is not None}
+    lines: list[Line] = []
+    line: list[tuple[str, str]] = []
+    taken = 0
+    for answer in Answer:
+        if answer not in seen:
+            continue
+        label = f" {LEGEND[answer]}"
+        size = 3 + len(label) + (3 if line else 0)
+        if line and taken + size > style.width:
+            lines.append(line)
+            line, taken = [], 0
+            size -= 3
+        line += [*([("   ", PLAIN)] if line else []), (f" {glyphs(style).of(answer)} ", answer_ink(answer)), (label, PLAIN)]
+        taken += size
+    if line:
+        lines.append(line)
+    words = [f"{_BITS}: bits per weight", f"{_FILE}: download (10^9)"] if style.width >= _ROOM_FOR_BITS else []
+    if longest:
+        words.append(f"{_LONGEST}: longest context that fits")
+    return [*lines, *(paragraph("; ".join(words), style, ink=DIM) if words else [])]

@@ -1,0 +1,165 @@
+"""What the headline cell is made of: a bar per device, and the key that says what each colour and letter is."""
+
+from collections.abc import Iterable, Sequence
+
+from runlocal.core.machine import Machine
+from runlocal.core.part import HOST, Basis, Kind, gpu, margin, need
+from runlocal.core.report import Cell, MachineCheck
+from runlocal.core.units import gib, size_text
+from runlocal.render import layout
+from runlocal.render.bar import LETTERS, Load, bar_lines
+from runlocal.render.breakdown import Row, device_text, devices, left, rows, shares_host_memory, usable
+from runlocal.render.layout import Line, paragraph, row_line
+from runlocal.render.phrases import BASIS_WORDS, asked_text, settings_text
+from runlocal.render.style import BOLD, DIM, HEAD, KIND_INKS, MISSING, PLAIN, Style, clean
+
+_WIDEST_BAR = 100
+
+
+def parts_lines(found: MachineCheck, style: Style, *, explain: bool) -> list[Line]:
+    """Bars and key of the machine's headline cell."""
+    cell, machine = found.headline, found.machine
+    if not cell.parts:
+        return []
+    lines = [*paragraph(f"{asked_text(cell)} on {machine.label}", style, ink=BOLD), *paragraph(settings_text(cell), style, ink=DIM)]
+    for bar in _bars(cell, machine, style):
+        lines += [(), *bar]
+    lines += [(), *_key(cell, machine, style, explain=explain)]
+    if explain:
+        seen = dict.fromkeys(row.basis for row in rows(cell))
+        lines += [(), *(line for basis in Basis if basis in seen for line in paragraph(f"{basis}: {BASIS_WORDS[basis]}", style, ink=DIM))]
+    return lines
+
+
+def _bars(cell: Cell, machine: Machine, style: Style) -> Iterable[list[Line]]:
+    """A bar per GPU on one scale, equal ones once; the host's where there is no GPU, else a line."""
+    names = devices(cell, machine)
+    bars = [name for name in names if name != HOST] or names
+    loads = {name: _load(cell, name, machine) for name in bars}
+    scale = max(load.scale_bytes for load in loads.values())
+    groups: list[tuple[list[str], str, Load]] = []
+    for name, load in loads.items():
+        title = _device_title(name, machine)
+        if groups and groups[-1][1:] == (title, load):
+            groups[-1][0].append(name)
+        else:
+            groups.append(([name], title, load))
+    for members, title, load in groups:
+        head = paragraph(f"{_which(members)}{title}: {gib(load.need_bytes)} needed", style)
+        yield [*head, *(bar_lines(load, scale, min(style.width, _WIDEST_BAR), style) if load.scale_bytes else [])]
+    if HOST in names and HOST not in bars and not any(shares_host_memory(name, machine) for name in bars):
+        size = usable(HOST, machine)
+        of = "" if size is None else f" of {gib(size)} that may be used"
+        yield paragraph(f"host memory: {size_text(need(cell.parts, HOST))} needed{of}", style)
+
+
+def _which(members: Sequence[str]) -> str:
+    """`GPU 0`, `GPU 1 to 3, each`, `host memory`."""
+    if len(members) > 1:
+        return f"{device_text(members[0])} to {members[-1].removeprefix('gpu')}, each"
+    return "host memory" if members[0] == HOST else device_text(members[0])
+
+
+def _device_title(name: str, machine: Machine) -> str:
+    title = next((one.name for one in machine.gpus if gpu(one.index) == name), "")
+    shared = ", memory shared with the host" if shares_host_memory(name, machine) else ""
+    return f", {title}{shared}" if title else shared
+
+
+def _load(cell: Cell, name: str, machine: Machine) -> Load:
+    kinds: dict[Kind, int] = {}
+    for row in rows(cell):
+        size = (row.on(name) or 0) + ((row.on(HOST) or 0) if shares_host_memory(name, machine) else 0)
+        if size:
+            kinds[row.kind] = kinds.get(row.kind, 0) + size
+    return Load(tuple(kinds.items()), usable(name, machine))
+
+
+def _key(cell: Cell, machine: Machine, style: Style, *, explain: bool) -> list[Line]:
+    """Swatch, part, size per device, share of what is usable, how sure; then the sums. Narrow terminals get the sum over the GPUs alone."""
+    names = devices(cell, machine)
+    gpus = [name for name in names if name != HOST]
+    table = rows(cell)
+    host = [[HOST]] if HOST in names else []
+    # From everything to the sum over the GPUs alone; the host's need stands above the key in any case.
+    for columns, full in (([[name] for name in names], True), ([gpus, *host] if gpus else host, True), ([gpus] if gpus else host, False)):
+        shown = [row for row in table if any(row.on(name) for group in columns for name in group)]
+        lines = _key_table(cell, shown, machine, columns, style, full=full)
+        widths = layout.widths(lines)
+        if sum(widths) + 2 * (len(widths) - 1) + 4 <= style.width:
+            break
+    out: list[Line] = []
+    for number, line in enumerate(lines):
+        row = shown[number - 1] if 0 < number <= len(shown) else None
+        swatch = (f" {LETTERS[row.kind]} ", KIND_INKS[row.kind]) if row else ("   ", PLAIN)
+        out.append([swatch, (" ", PLAIN), *row_line(line, widths)])
+        if row and explain:
+            out += _explained(row, style)
+    return out
+
+
+def _key_table(cell: Cell, table: Sequence[Row], machine: Machine, columns: Sequence[Sequence[str]], style: Style, *, full: bool) -> list[list[layout.Cell]]:
+    """head, a row per part, `needed`, and `usable` and what is left where something limits it. full: with share and how sure."""
+    counted = [name for group in columns for name in group if name != HOST] or [HOST]
+    limits = [usable(name, machine) for name in counted]
+    total = sum(limit for limit in limits if limit is not None) if None not in limits else None
+
+    def line(label: str, sizes: Sequence[str], share: str, last: str, ink: str = PLAIN) -> list[layout.Cell]:
+        numbers = [layout.Cell(text, ink, right=True) for text in (*sizes, *((share,) if total and full else ()))]
+        sure = [layout.Cell(last, DIM if ink == PLAIN else ink)] if full else []
+        return [layout.Cell(clean(label, style), ink), *numbers, *sure]
+
+    heads = [device_text(group[0]) if len(group) == 1 else f"{len(group)} GPUs" for group in columns]
+    out = [line("part", heads, "of usable", "how sure", HEAD)]
+    for row in table:
+        sizes = [_size(_sum(row.on(name) for name in group)) for group in columns]
+        out.append(line(row.label, sizes, _share(_sum(row.on(name) for name in counted), total), _how_sure(row)))
+    needs = [sum(need(cell.parts, name) for name in group) for group in columns]
+    out.append(line("needed", [size_text(size) for size in needs], _share(sum(need(cell.parts, name) for name in counted), total), "", BOLD))
+    if margins := sum(row.margin_bytes for row in table):
+        worst = [taken + sum(margin(cell.parts, name) for name in group) for taken, group in zip(needs, columns, strict=True)]
+        out.append(line("at the most", [size_text(size) for size in worst], "", f"up to +{size_text(margins)}"))
+    have = [_sum_known([usable(name, machine) for name in group]) for group in columns]
+    free = [_sum_known([left(name, cell, machine) for name in group]) for group in columns]
+    if any(size is not None for size in have):
+        short = any(size is not None and size < 0 for size in free)
+        out.append(line("usable", [_size(size) for size in have], "", ""))
+        out.append(line("headroom", [_size(size) for size in free], "", "", MISSING if short else PLAIN))
+    return out
+
+
+def _how_sure(row: Row) -> str:
+    return f"{row.basis}, up to +{size_text(row.margin_bytes)}" if row.margin_bytes else row.basis.value
+
+
+def _size(size: int | None) -> str:
+    return "" if size is None else size_text(size)
+
+
+def _sum(sizes: Iterable[int | None]) -> int | None:
+    known = [size for size in sizes if size is not None]
+    return sum(known) if known else None
+
+
+def _sum_known(sizes: Sequence[int | None]) -> int | None:
+    return None if None in sizes else _sum(sizes)
+
+
+def _share(size: int | None, total: int | None) -> str:
+    if size is None or not total:
+        return ""
+    percent = round(100 * size / total)
+    return f"{percent} %" if percent or not size else "<1 %"
+
+
+def _explained(row: Row, style: Style) -> list[Line]:
+    """Formula and source of a part; of each device where they differ."""
+    reasons: dict[tuple[str, str], list[str]] = {}
+    for part in row.parts:
+        reasons.setdefault((part.because, part.source), []).append(device_text(part.device))
+    out: list[Line] = []
+    for (because, source), where in reasons.items():
+        prefix = f"{', '.join(where)}: " if len(reasons) > 1 else ""
+        out += paragraph(prefix + because, style, indent=6) if because else []
+        out += paragraph(source, style, ink=DIM, indent=6) if source else []
+    return out

@@ -1,0 +1,195 @@
+"""The phrase book: every sentence that more than one renderer says."""
+
+from collections.abc import Sequence
+from typing import assert_never
+
+from runlocal.core.errors import Problem
+from runlocal.core.machine import Machine
+from runlocal.core.model import License, ModelSpec
+from runlocal.core.part import HOST, Basis
+from runlocal.core.report import Cell, Check, MachineCheck, Support
+from runlocal.core.units import GIB, context_text, gib, size_text
+from runlocal.core.verdict import Answer
+
+ANSWER_WORDS = {
+    Answer.FITS: "fits",
+    Answer.TIGHT: "fits, tightly",
+    Answer.SPILLS: "only with host memory",
+    Answer.DOES_NOT_FIT: "does not fit",
+    Answer.CANNOT_RUN: "cannot run",
+}
+LEGEND = {
+    Answer.FITS: "fits",
+    Answer.TIGHT: "fits, but leaves less free than the runtime wants",
+    Answer.SPILLS: "only with a part in host memory",
+    Answer.DOES_NOT_FIT: "does not fit",
+    Answer.CANNOT_RUN: "cannot run",
+}
+BASIS_WORDS = {
+    Basis.EXACT: "follows from shapes, block sizes and the allocator's rules",
+    Basis.MEASURED: "a constant taken from a named measurement",
+    Basis.ESTIMATED: "a fitted term with the range it gives; the answer uses the unsafe end",
+}
+NOT_READ = "not read"
+# What most people would start it in: that one of these does not load a model has to be said before anything else.
+_USUAL_RUNTIMES = ("llama.cpp", "ollama")
+
+
+def gib_number(size: int | None) -> str:
+    """GiB without the unit, for where the unit stands beside it."""
+    return "?" if size is None else f"{size / GIB:.1f}"
+
+
+def runtime_text(cell: Cell) -> str:
+    """`ollama 0.24.0`."""
+    return f"{cell.runtime} {cell.runtime_version}" if cell.runtime_version else cell.runtime
+
+
+def asked_text(cell: Cell) -> str:
+    """`Q4_K_M at 8k context`, and what departs from one sequence."""
+    sequences = f" × {cell.sequences} sequences" if cell.sequences != 1 else ""
+    return f"{cell.quant} at {context_text(cell.context_tokens)} context{sequences}"
+
+
+def answer_sentence(model: ModelSpec, found: MachineCheck) -> str:
+    """The answer for one machine in a sentence, runtime and version named."""
+    cell, label = found.headline, found.machine.label
+    asked, runtime = asked_text(cell), runtime_text(cell)
+    of_usable = _gib(cell.need_bytes) + ("" if cell.usable_bytes is None else f" of {gib_number(cell.usable_bytes)} usable")
+    # The runtime stands early, so that it is on the first line of a narrow terminal too.
+    match cell.answer:
+        case None:
+            return f"{model.id} needs {_gib(cell.need_bytes)} with {runtime}: {asked}"
+        case Answer.FITS:
+            return f"{model.id} fits {label} with {runtime}: {asked} needs {of_usable}"
+        case Answer.TIGHT:
+            keeps = "what the runtime keeps free" if cell.reserve_bytes is None else f"the {gib(cell.reserve_bytes)} that the runtime keeps free"
+            return f"{model.id} fits {label} with {runtime}, but tightly: {asked} needs {of_usable} and leaves less than {keeps}"
+        case Answer.SPILLS:
+            layers = f"{cell.gpu_layers} of {cell.layers} layers" if cell.gpu_layers is not None else "some layers"
+            host = _gib(cell.host_need_bytes)
+            return (
+                f"{model.id} fits {label} with {runtime} only by using host memory: {asked} keeps {layers} on the GPU ({of_usable}) and {host} in host memory"
+            )
+        case Answer.DOES_NOT_FIT:
+            return f"{model.id} does not fit {label} with {runtime}: {asked} needs {of_usable}{_where_short(cell, found.machine)}"
+        case Answer.CANNOT_RUN:
+            return f"{model.id} cannot run on {label} with {runtime} ({asked}): {cell.reason}"
+        case _:
+            assert_never(cell.answer)
+
+
+def _gib(size: int | None) -> str:
+    return "an unknown amount" if size is None else gib(size)
+
+
+def _where_short(cell: Cell, machine: Machine) -> str:
+    """Why a total that would do does not: one device is short of its share."""
+    if cell.need_bytes is None or cell.usable_bytes is None or cell.need_bytes > cell.usable_bytes:
+        return ""
+    if short := [f"GPU {index} is short of {size_text(-left)}" for index, left in enumerate(cell.headroom_bytes) if left < 0]:
+        return f", but {_and(short)}"
+    if machine.gpus and machine.host_bytes is not None and (cell.host_need_bytes or 0) > machine.host_bytes:
+        return f", but {_gib(cell.host_need_bytes)} of {gib_number(machine.host_bytes)} in host memory"
+    if more := sum(part.margin_bytes for part in cell.parts if part.device != HOST):
+        return f", and what is estimated may take {size_text(more)} more"
+    return ""
+
+
+def _and(words: Sequence[str]) -> str:
+    return words[0] if len(words) == 1 else f"{', '.join(words[:-1])} and {words[-1]}"
+
+
+def several_machines_sentence(check: Check) -> str:
+    """How many of several machines run it."""
+    yes = [found.machine.label for found in check.machines if found.headline.answer in (Answer.FITS, Answer.TIGHT)]
+    runtimes = dict.fromkeys(runtime_text(found.headline) for found in check.machines)
+    count = len(check.machines)
+    where = f": {_and(yes)}" if yes else ""
+    return f"{check.model.id} fits {len(yes) or 'none'} of {count} machines with {', '.join(runtimes)}{where}"
+
+
+def several_models_sentence(checks: Sequence[Check]) -> str:
+    """How many of several models run on the machines asked about."""
+    yes = [check.model.id for check in checks if check.answer in (Answer.FITS, Answer.TIGHT)]
+    labels = list(dict.fromkeys(found.machine.label for check in checks for found in check.machines))
+    runtimes = dict.fromkeys(runtime_text(found.headline) for check in checks for found in check.machines)
+    where = labels[0] if len(labels) == 1 else f"at least one of {len(labels)} machines"
+    count = f"{len(yes)} of {len(checks)} models" if yes else f"none of {len(checks)} models"
+    return f"{count} {'fit' if len(yes) > 1 else 'fits'} {where} with {', '.join(runtimes)}"
+
+
+def usual_runtimes_sentence(runtimes: Sequence[Support]) -> str | None:
+    """That the runtimes most people have do not load the model, and which do; None where they do."""
+    deaf = [support for support in runtimes if support.id in _USUAL_RUNTIMES and support.loads is False]
+    if not deaf:
+        return None
+    sentences = [
+        f"{support.name} does not load this model (checked up to {support.newest_known})"
+        if support.versions is None
+        else f"{support.name} loads it in {versions_text(support.versions)} only, not in {support.newest_known}, the newest"
+        for support in deaf
+    ]
+    loads = [support.name for support in runtimes if support.loads]
+    today = f"Loads it today: {', '.join(loads)}" if loads else "No runtime that we know loads it today"
+    return f"{'; '.join(sentences)}. {today}."
+
+
+def versions_text(versions: str) -> str:
+    """`>=0.4.0,<=0.24.0` as `0.4.0 to 0.24.0`; what is not of that form stays as it is."""
+    first, _, last = versions.replace(" ", "").partition(",")
+    if first.startswith(">=") and last.startswith("<="):
+        return f"{first[2:]} to {last[2:]}"
+    if first.startswith(">=") and not last:
+        return f"{first[2:]} and newer"
+    if first.startswith("<=") and not last:
+        return f"{first[2:]} and older"
+    return versions
+
+
+def support_text(support: Support) -> str:
+    """What a runtime says to a model, after its name."""
+    looked = f"checked up to {support.newest_known}"
+    match support.loads:
+        case True:
+            return f"{versions_text(support.versions) if support.versions else 'loads it, first version not known'} ({looked})"
+        case False:
+            return f"{versions_text(support.versions)} only ({looked})" if support.versions else f"does not load it ({looked})"
+        case None:
+            return f"not known (newest: {support.newest_known})"
+
+
+def license_text(license: License, gated: bool | None) -> str:
+    """The licence in a line or two."""
+    commercial = "nobody here has read it for commercial use" if license.commercial == NOT_READ else f"commercial use: {license.commercial}"
+    words = [f"{license.name}; {commercial}", *license.conditions, *(("the download asks for consent",) if gated else ())]
+    where = f" ({license.url}{f', read {license.checked}' if license.checked else ''})" if license.url else ""
+    return "; ".join(words) + where
+
+
+def settings_text(cell: Cell) -> str:
+    """What was asked beside quantization and context."""
+    cache = cell.cache_type_k if cell.cache_type_k == cell.cache_type_v else f"K {cell.cache_type_k}, V {cell.cache_type_v}"
+    words = [_count(cell.sequences, "sequence"), _count(cell.images, "image"), f"cache {cache}"]
+    if cell.batch_tokens is not None:
+        words.append(f"{cell.batch_tokens} tokens per step")
+    if cell.flash_attention is not None:
+        words.append(f"flash attention {'on' if cell.flash_attention else 'off'}")
+    return " · ".join(words)
+
+
+def _count(count: int, noun: str) -> str:
+    return f"{count} {noun}{'' if count == 1 else 's'}"
+
+
+def longest_text(tokens: int | None) -> str:
+    """The longest context that fits: `51k`, `none`, `?`."""
+    return "?" if tokens is None else context_text(tokens) if tokens else "none"
+
+
+def problem_text(problem: Problem) -> str:
+    """What is wrong, what exists that is near, what to do: a line each."""
+    lines = [f"error: {problem.message}"]
+    if problem.candidates:
+        lines += ["did you mean:", *(f"  {candidate}" for candidate in problem.candidates)]
+    return "\n".join([*lines, *([f"hint: {problem.hint}"] if problem.hint else [])])

@@ -1,0 +1,66 @@
+"""What people name: a version's defaults and refusals on top of an engine."""
+
+from collections.abc import Sequence
+from importlib import import_module
+from typing import Protocol
+
+from runlocal.core.errors import Code, Problem
+from runlocal.core.facts import Facts
+from runlocal.core.machine import Machine
+from runlocal.core.model import ModelSpec
+from runlocal.core.part import Part
+from runlocal.core.workload import Workload
+from runlocal.engines.ggml.placement import Placement
+from runlocal.quants.gguf import Recipe
+
+RUNTIMES = {"llama.cpp": "llama_cpp", "ollama": "ollama"}
+
+
+class Runtime(Protocol):
+    """One model in one version of a runtime."""
+
+    id: str
+    version: str
+    model: ModelSpec
+
+    def recipe(self, name: str, imatrix: bool | None) -> Recipe:
+        """The quantization of that name. Raises Problem (unknown_quant)."""
+
+    def usual_quants(self) -> tuple[str, ...]:
+        """What is asked about when nobody names a quantization, finest first."""
+
+    def longest_context(self) -> int:
+        """Tokens of one sequence that the runtime serves, by a setting where it has one."""
+
+    def refuses(self, recipe: Recipe, workload: Workload, machine: Machine) -> str | None:
+        """Why it would not run that, one sentence; None where it would."""
+
+    def placement(self, workload: Workload, machine: Machine, shares: Sequence[float] | None = None) -> Placement:
+        """Layers on devices as the runtime splits them; shares replace its own split."""
+
+    def reserves(self, workload: Workload, machine: Machine) -> tuple[int, ...]:
+        """Bytes that the runtime itself leaves free on each device."""
+
+    def parts(self, recipe: Recipe, workload: Workload, placement: Placement, machine: Machine) -> tuple[Part, ...]:
+        """Everything that takes memory."""
+
+    def tensor_bytes(self, recipe: Recipe) -> int:
+        """Bytes of the language model's tensors in the file."""
+
+    def bits_per_weight(self, recipe: Recipe) -> float:
+        """Bits per stored value."""
+
+    def step(self, workload: Workload) -> tuple[int, bool]:
+        """(tokens per step, whether flash attention is on)."""
+
+    def command(self, recipe: Recipe, workload: Workload, placement: Placement) -> str:
+        """What a person types to start it so."""
+
+
+def open_runtime(runtime_id: str, version: str, model: ModelSpec, facts: Facts) -> Runtime:
+    """The model in that version of the runtime. Raises Problem (not_computed) where this version of ours does not price it."""
+    module = RUNTIMES.get(runtime_id)
+    if module is None:
+        raise Problem(Code.NOT_COMPUTED, f"what {runtime_id} takes is not computed in this version", hint=f"computed: {', '.join(RUNTIMES)}")
+    opened: Runtime = import_module(f"runlocal.runtimes.{module}").open_model(model, version, facts)
+    return opened

@@ -1,0 +1,86 @@
+"""llama.cpp: `llama-server` on a GGUF file."""
+
+from collections.abc import Sequence
+
+from runlocal.core.facts import Facts
+from runlocal.core.machine import Machine
+from runlocal.core.model import ModelSpec
+from runlocal.core.workload import Workload
+from runlocal.engines.ggml.placement import Placement, place
+from runlocal.engines.ggml.refusals import refuses_cache
+from runlocal.engines.ggml.session import Session
+from runlocal.quants.gguf import Recipe
+
+ID = "llama.cpp"
+
+
+def open_model(model: ModelSpec, version: str, facts: Facts) -> "LlamaCpp":
+    return LlamaCpp(model, version, facts)
+
+
+class LlamaCpp(Session):
+    """A model in llama.cpp."""
+
+    id = ID
+
+    def __init__(self, model: ModelSpec, version: str, facts: Facts) -> None:
+        super().__init__(model, facts)
+        self.version = version
+
+    def usual_quants(self) -> tuple[str, ...]:
+        return self.quants_usual_in(ID)
+
+    def longest_context(self) -> int:
+        return self.model.context.extended_tokens or self.model.context.native_tokens
+
+    def refuses(self, recipe: Recipe, workload: Workload, machine: Machine) -> str | None:
+        if reason := refuses_cache(self.caches, workload, self.settings(workload).flash_attention, self.facts.types):
+            return f"llama.cpp refuses: {reason}"
+        if workload.pool_tokens is None and workload.context_tokens > self.longest_context():
+            return f"llama-server caps a sequence at the {self.model.context.native_tokens:,} tokens that the model was trained for"
+        if workload.tensor_parallel > 1 or workload.pipeline_parallel > 1:
+            return "llama.cpp splits by layers (-sm layer); --tp and --pp are for other runtimes"
+        return None
+
+    def placement(self, workload: Workload, machine: Machine, shares: Sequence[float] | None = None) -> Placement:
+        free = [float(device.usable_bytes) for device in machine.gpus] if shares is None else shares
+        return place(self.layout.stored_layers, workload.gpu_layers, free, experts_on_host=workload.cpu_moe, cache_on_host=not workload.kv_offload)
+
+    def reserves(self, workload: Workload, machine: Machine) -> tuple[int, ...]:
+        return (self.facts.runtime["fit_target_bytes"],) * (len(machine.gpus) or 1)
+
+    def step(self, workload: Workload) -> tuple[int, bool]:
+        settings = self.settings(workload)
+        return settings.ubatch_tokens, settings.flash_attention
+
+    def command(self, recipe: Recipe, workload: Workload, placement: Placement) -> str:
+        words = ["llama-server", "-m", f"{self.model.id}-{recipe.name}.gguf"]
+        if self.model.vision is not None:
+            words += ["--mmproj", f"mmproj-{self.model.id}-{workload.mmproj_type}.gguf"] if workload.vision else ["--no-mmproj"]
+        words += ["-c", str(workload.pool_tokens or workload.context_tokens * workload.sequences), "-np", str(workload.sequences)]
+        if workload.unified_kv:
+            words.append("--kv-unified")
+        words += ["-ngl", "all" if placement.all_on_gpus and placement.gpus else str(placement.gpu_layers)]
+        words += self._options(workload)
+        return " ".join(words)
+
+    def _options(self, workload: Workload) -> list[str]:
+        words: list[str] = []
+        if workload.flash_attention is not None:
+            words += ["-fa", "on" if workload.flash_attention else "off"]
+        for option, value in (("-ctk", workload.cache_type_k), ("-ctv", workload.cache_type_v)):
+            if value != "f16":
+                words += [option, value]
+        if workload.batch_tokens:
+            words += ["-ub", str(workload.batch_tokens)]
+        if workload.cpu_moe:
+            words.append("--cpu-moe")
+        if not workload.kv_offload:
+            words.append("--no-kv-offload")
+        if workload.swa_full:
+            words.append("--swa-full")
+        context = self.model.context
+        if workload.context_tokens > context.native_tokens and context.extension == "yarn":
+            scale = -(-workload.context_tokens // context.native_tokens)
+            words += ["--rope-scaling", "yarn", "--rope-scale", str(scale), "--yarn-orig-ctx", str(context.native_tokens)]
+        return words

@@ -1,0 +1,114 @@
+"""Ollama: since 0.30.0 llama-server with its own batch sizes and reserves; to 0.24.0 an engine of its own, priced for Llama 3.2 Vision."""
+
+from collections.abc import Sequence
+from typing import Any
+
+from runlocal.core.errors import Code, Problem
+from runlocal.core.facts import Facts
+from runlocal.core.machine import Machine
+from runlocal.core.model import ModelSpec
+from runlocal.core.workload import Workload
+from runlocal.engines.ggml.placement import Placement, place
+from runlocal.engines.ggml.refusals import refuses_cache
+from runlocal.engines.ggml.session import Session
+from runlocal.engines.ollama_own import OwnEngineSession
+from runlocal.quants.gguf import Recipe
+
+ID = "ollama"
+_LIBRARY_QUANT = "Q4_K_M"  # what a tag without a quantization is
+
+
+def open_model(model: ModelSpec, version: str, facts: Facts) -> "OllamaServer | OllamaOwn":
+    """Raises Problem (not_computed) for versions to 0.24.0 and other models than mllama: their engine is not priced."""
+    if facts.runtime["engine"] == "llama-server":
+        return OllamaServer(model, version, facts)
+    if model.architecture == "mllama":
+        return OllamaOwn(model, version, facts)
+    raise Problem(Code.NOT_COMPUTED, f"Ollama {version} ran {model.architecture} in an engine of its own, which this version does not compute", hint="-r ollama takes the newest version")
+
+
+class _Ollama(Session):
+    """What both kinds of version share."""
+
+    id = ID
+
+    def __init__(self, model: ModelSpec, version: str, facts: Facts) -> None:
+        super().__init__(model, facts)
+        self.version = version
+
+    def usual_quants(self) -> tuple[str, ...]:
+        return self.quants_usual_in(ID)
+
+    def longest_context(self) -> int:
+        return self.model.context.native_tokens
+
+    def refuses(self, recipe: Recipe, workload: Workload, machine: Machine) -> str | None:
+        if workload.cache_type_k != workload.cache_type_v:
+            return "Ollama sets one type for the whole cache (OLLAMA_KV_CACHE_TYPE)"
+        if reason := refuses_cache(self.caches, workload, self.settings(workload).flash_attention, self.facts.types):
+            return f"Ollama refuses: {reason}"
+        if workload.pool_tokens is None and workload.context_tokens > self.longest_context():
+            return f"Ollama clips the context to the {self.longest_context():,} tokens that the model was trained for"
+        if workload.tensor_parallel > 1 or workload.pipeline_parallel > 1:
+            return "Ollama splits by layers; --tp and --pp are for other runtimes"
+        if workload.sequences > 1 and self.layout.architecture in self.facts.runtime["single_sequence_architectures"]:
+            return "Ollama runs this architecture with one sequence at a time"
+        if workload.cpu_moe:
+            return "Ollama has no switch that keeps experts on the host"
+        return None
+
+    def placement(self, workload: Workload, machine: Machine, shares: Sequence[float] | None = None) -> Placement:
+        free = [float(device.usable_bytes) for device in machine.gpus] if shares is None else shares
+        return place(self.layout.stored_layers, workload.gpu_layers, free, experts_on_host=workload.cpu_moe, cache_on_host=not workload.kv_offload)
+
+    def reserves(self, workload: Workload, machine: Machine) -> tuple[int, ...]:
+        """Free memory per GPU; the projector's own on the first."""
+        least = self.facts.runtime["least_free_bytes"]
+        projector = self.facts.runtime.get("projector_headroom_bytes", 0) if self.model.vision is not None and workload.vision else 0
+        return tuple(least + (projector if index == 0 else 0) for index in range(len(machine.gpus) or 1))
+
+    def step(self, workload: Workload) -> tuple[int, bool]:
+        settings = self.settings(workload)
+        return settings.ubatch_tokens, settings.flash_attention
+
+    def command(self, recipe: Recipe, workload: Workload, placement: Placement) -> str:
+        tag = next((alias.name for alias in self.model.aliases if alias.kind == "ollama" and alias.variant == self.model.variant), None)
+        settings = [f"OLLAMA_CONTEXT_LENGTH={workload.context_tokens}"]
+        if workload.sequences > 1:
+            settings.append(f"OLLAMA_NUM_PARALLEL={workload.sequences}")
+        if workload.cache_type_k != "f16":
+            settings += ["OLLAMA_FLASH_ATTENTION=1", f"OLLAMA_KV_CACHE_TYPE={workload.cache_type_k}"]
+        if tag is None or recipe.name != _LIBRARY_QUANT:
+            made = f"ollama create {self.model.id}-{recipe.name.lower()} --quantize {recipe.name.lower()} -f Modelfile"
+            return f"{made} && {' '.join(settings)} ollama serve"
+        return f"{' '.join(settings)} ollama serve & ollama run {tag}"
+
+
+class OllamaServer(_Ollama):
+    """Ollama since 0.30.0: llama-server does the work."""
+
+    def batches(self, workload: Workload) -> tuple[int, int]:
+        """Batch and ubatch are one number that follows the context (`automaticGenerationBatch`, server/sched.go)."""
+        pool = workload.pool_tokens or workload.context_tokens
+        tiers: Any = self.facts.runtime["batch_tiers_tokens"]
+        tokens = workload.batch_tokens or next(batch for least, batch in tiers if pool >= least)
+        return tokens, tokens
+
+
+class OllamaOwn(_Ollama, OwnEngineSession):
+    """Ollama to 0.24.0, for mllama: one image, one sequence, no flash attention."""
+
+    def batches(self, workload: Workload) -> tuple[int, int]:
+        tokens = workload.batch_tokens or self.facts.runtime["batch_tokens"]
+        return tokens, tokens
+
+    def refuses(self, recipe: Recipe, workload: Workload, machine: Machine) -> str | None:
+        most = self.facts.runtime["mllama_images"]
+        if workload.vision and workload.images > most:
+            return f"Ollama runs this model with {most} image at a time, {workload.images} were asked for"
+        if workload.flash_attention:
+            return "Ollama's engine runs this model without flash attention"
+        return super().refuses(recipe, workload, machine)
+
+    def step(self, workload: Workload) -> tuple[int, bool]:
+        return self.settings(workload).ubatch_tokens, False

@@ -1,0 +1,131 @@
+"""One cell: a quantization at one context on one machine, judged."""
+
+from runlocal.core.machine import Machine, Origin
+from runlocal.core.part import HOST, Part, gpu, need
+from runlocal.core.report import Cell
+from runlocal.core.units import gib
+from runlocal.core.verdict import Answer, headroom, judge
+from runlocal.core.workload import Workload
+from runlocal.engines.ggml.placement import Placement
+from runlocal.quants.gguf import Recipe
+from runlocal.runtimes import Runtime
+from runlocal.solve.layers import Laid, best_split, most_layers
+from runlocal.solve.longest import longest_context
+
+
+def reserves(runtime: Runtime, workload: Workload, machine: Machine, reserve_bytes: int | None) -> tuple[int, ...]:
+    """Bytes to leave free per device: what was asked for, else what the runtime leaves."""
+    if reserve_bytes is not None:
+        return (reserve_bytes,) * (len(machine.gpus) or 1)
+    return runtime.reserves(workload, machine)
+
+
+def judge_cell(runtime: Runtime, recipe: Recipe, workload: Workload, machine: Machine, reserve_bytes: int | None, refusal: str | None = None) -> Cell:
+    """The verdict with everything behind it; `refusal` says why the runtime does not load the model at all."""
+    if reason := refusal or runtime.refuses(recipe, workload, machine):
+        return _refused(runtime, recipe, workload, machine, reason, priced=refusal is not None)
+    left_free = reserves(runtime, workload, machine, reserve_bytes)
+    laid = Laid(placement := runtime.placement(workload, machine), runtime.parts(recipe, workload, placement, machine))
+    if machine.origin is Origin.UNLIMITED:
+        return _made(runtime, recipe, workload, machine, laid, None, "", left_free, None)
+    answer = judge(laid.parts, machine, left_free)
+    if answer is Answer.DOES_NOT_FIT and len(machine.gpus) > 1:
+        laid = best_split(runtime, recipe, workload, machine, laid)
+        answer = judge(laid.parts, machine, left_free)
+    reason, on_gpus = "", laid.placement.gpu_layers
+    if answer is not Answer.DOES_NOT_FIT and machine.gpus and not _on_gpus_alone(laid.placement):
+        answer, reason = Answer.SPILLS, _spilled(laid)
+    elif answer is Answer.DOES_NOT_FIT:
+        reason = _short_of(laid.parts, machine)
+        if machine.gpus and workload.gpu_layers is None:
+            most = most_layers(runtime, recipe, workload, machine)
+            on_gpus = most.placement.gpu_layers if most else 0
+            if most and machine.host_bytes is not None and judge(most.parts, machine, left_free) is not Answer.DOES_NOT_FIT:
+                laid, answer, reason = most, Answer.SPILLS, _spilled(most)
+    longest = longest_context(runtime, recipe, workload, machine, left_free)
+    return _made(runtime, recipe, workload, machine, laid, answer, reason, left_free, longest)._replace(gpu_layers=on_gpus)
+
+
+def _on_gpus_alone(placement: Placement) -> bool:
+    return placement.all_on_gpus and not placement.experts_on_host and not placement.cache_on_host
+
+
+def _spilled(laid: Laid) -> str:
+    placement = laid.placement
+    total = len(placement.layers) + 1
+    if placement.experts_on_host and placement.all_on_gpus:
+        return f"all {total} layers on the GPU, their experts in {gib(need(laid.parts, HOST))} of host memory"
+    if placement.cache_on_host and placement.all_on_gpus:
+        return f"all {total} layers on the GPU, the cache in host memory"
+    return f"{placement.gpu_layers} of {total} layers on the GPU, the rest in {gib(need(laid.parts, HOST))} of host memory"
+
+
+def _short_of(parts: tuple[Part, ...], machine: Machine) -> str:
+    left = headroom(parts, machine)
+    short = -sum(free for free in left if free < 0)
+    if not machine.gpus:
+        return f"short of {gib(short)} of memory"
+    if not short and machine.host_bytes is not None and need(parts, HOST) > machine.host_bytes:
+        return f"short of {gib(need(parts, HOST) - machine.host_bytes)} of host memory"
+    if not short:
+        return "within the margin of what is estimated"
+    over = sum(free < 0 for free in left)
+    return f"short of {gib(short)}" + ("" if len(left) == 1 else f" on {over} of {len(left)} cards")
+
+
+def _made(
+    runtime: Runtime,
+    recipe: Recipe,
+    workload: Workload,
+    machine: Machine,
+    laid: Laid,
+    answer: Answer | None,
+    reason: str,
+    left_free: tuple[int, ...],
+    longest: int | None,
+) -> Cell:
+    batch, flash = runtime.step(workload)
+    parts, unlimited = laid.parts, machine.origin is Origin.UNLIMITED
+    on_gpus = sum(need(parts, gpu(device.index)) for device in machine.gpus)
+    on_host = need(parts, HOST)
+    return Cell(
+        quant=recipe.name,
+        runtime=runtime.id,
+        runtime_version=runtime.version,
+        context_tokens=workload.context_tokens,
+        sequences=workload.sequences,
+        images=_images(runtime, workload),
+        cache_type_k=workload.cache_type_k,
+        cache_type_v=workload.cache_type_v,
+        batch_tokens=batch,
+        flash_attention=flash,
+        answer=answer,
+        reason=reason,
+        warnings=machine.notes,
+        bits_per_weight=round(runtime.bits_per_weight(recipe), 4),
+        tensor_bytes=runtime.tensor_bytes(recipe),
+        need_bytes=on_gpus if machine.gpus else on_host,
+        host_need_bytes=on_host,
+        usable_bytes=None if unlimited else sum(device.usable_bytes for device in machine.gpus) if machine.gpus else machine.host_bytes,
+        reserve_bytes=max(left_free, default=0),
+        headroom_bytes=() if unlimited else headroom(parts, machine),
+        fits_context_tokens=longest,
+        gpu_layers=laid.placement.gpu_layers,
+        layers=len(laid.placement.layers) + 1,
+        parts=parts,
+        command=runtime.command(recipe, workload, laid.placement),
+    )
+
+
+def _refused(runtime: Runtime, recipe: Recipe, workload: Workload, machine: Machine, reason: str, *, priced: bool) -> Cell:
+    """A cell that cannot run. Where only the loading fails, what it would take is priced all the same."""
+    placement = runtime.placement(workload, machine)
+    laid = Laid(placement, runtime.parts(recipe, workload, placement, machine) if priced else ())
+    cell = _made(runtime, recipe, workload, machine, laid, Answer.CANNOT_RUN, reason, (), None)
+    if priced:
+        return cell._replace(command=None)
+    return cell._replace(need_bytes=None, host_need_bytes=None, reserve_bytes=None, headroom_bytes=(), gpu_layers=None, command=None)
+
+
+def _images(runtime: Runtime, workload: Workload) -> int:
+    return workload.images if runtime.model.vision is not None and workload.vision else 0

@@ -1,0 +1,128 @@
+"""`check`: a model on machines, the whole grid, its headline, and what would change a no."""
+
+from collections.abc import Sequence
+
+from runlocal.architectures import layout
+from runlocal.catalog.bundle import data_date
+from runlocal.catalog.facts import facts
+from runlocal.catalog.models import bundled, licence
+from runlocal.catalog.runtimes import all_support, auto, loads_in, newest_known, support
+from runlocal.core.errors import Code, Problem
+from runlocal.core.machine import Machine, Origin
+from runlocal.core.model import ModelSpec
+from runlocal.core.report import Cell, Check, MachineCheck
+from runlocal.core.verdict import Answer, best, is_yes
+from runlocal.core.workload import Workload
+from runlocal.runtimes import Runtime, open_runtime
+from runlocal.solve.advice import advice
+from runlocal.solve.asked import HEADLINE_QUANT, HEADLINE_TOKENS, USUAL_CONTEXTS, Asked
+from runlocal.solve.cell import judge_cell
+from runlocal.solve.shelf import shelf
+
+
+def open_for(model: ModelSpec, runtime_id: str | None, version: str | None) -> Runtime:
+    """The model in the runtime asked for, else in the one that loads it. Raises Problem (not_computed)."""
+    if runtime_id is None:
+        chosen = auto(model.architecture, model.hf_architecture, model.vision is not None)
+        if chosen is None:
+            raise Problem(Code.NOT_COMPUTED, f"no runtime that we know of loads {model.id} ({model.architecture})", hint="`-r RUNTIME` prices it in one all the same")
+        runtime_id, version = chosen
+    version = version or newest_known(runtime_id)
+    return open_runtime(runtime_id, version, model, facts(runtime_id, version))
+
+
+def does_not_load(model: ModelSpec, runtime: Runtime) -> str | None:
+    """Why this version of the runtime does not load the model; None where it does or nobody looked."""
+    vision = model.vision is not None
+    if loads_in(runtime.id, runtime.version, model.architecture, model.hf_architecture, vision) is not False:
+        return None
+    found = support(runtime.id, model.architecture, model.hf_architecture, vision)
+    ever = f"{found.name} {found.versions} did" if found.versions else f"{found.name} never did"
+    return f"{found.name} {runtime.version} does not load {model.architecture} ({ever})"
+
+
+def cells(runtime: Runtime, asked: Asked, machine: Machine) -> tuple[Cell, ...]:
+    """Every asked-for cell, by quantization, then context, then cache type."""
+    refusal = does_not_load(runtime.model, runtime)
+    found = []
+    for name in asked.quants or runtime.usual_quants():
+        recipe = runtime.recipe(name, asked.imatrix)
+        for tokens in contexts(runtime, asked):
+            for key_type, value_type in asked.caches:
+                workload = asked.workload._replace(context_tokens=tokens, cache_type_k=key_type, cache_type_v=value_type)
+                found.append(judge_cell(runtime, recipe, workload, machine, asked.reserve_bytes, refusal))
+    return tuple(found)
+
+
+def contexts(runtime: Runtime, asked: Asked) -> tuple[int, ...]:
+    """The columns of the grid, in tokens."""
+    native = runtime.model.context.native_tokens
+    if asked.contexts is not None:
+        return tuple(dict.fromkeys(native if tokens is None else tokens for tokens in asked.contexts))
+    return tuple(tokens for tokens in USUAL_CONTEXTS if tokens < native) + ((native,) if native <= USUAL_CONTEXTS[-1] else (USUAL_CONTEXTS[-1],))
+
+
+def headline(found: Sequence[Cell], asked: Asked, columns: Sequence[int]) -> Cell:
+    """The cell that the first line is about: the finest quantization that fits at the headline context, else `Q4_K_M`."""
+    tokens = columns[0] if asked.contexts is not None else min(HEADLINE_TOKENS, max(columns))
+    column = [cell for cell in found if cell.context_tokens == tokens] or list(found)
+    for wanted in (Answer.FITS, Answer.TIGHT):
+        if yes := [cell for cell in column if cell.answer is wanted]:
+            return max(yes, key=lambda cell: cell.bits_per_weight or 0)
+    return next((cell for cell in column if cell.quant == HEADLINE_QUANT), column[0])
+
+
+def check(model: ModelSpec, asked: Asked, machines: Sequence[Machine], where: Sequence[tuple[str, ...]]) -> Check:
+    """The report of `runlocal check` for one model.
+
+    where: for each machine, the words that name it on the command line
+    """
+    runtime = open_for(model, asked.runtime, asked.version)
+    checked = tuple(_on_machine(runtime, asked, machine) for machine in machines)
+    laid = layout(model)
+    used = model.text.experts.used if model.text.experts else 0
+    tower = model.vision.tower_parameters + model.vision.projector_parameters if model.vision else 0
+    answers = [cell.answer for one in checked for cell in asked_cells(one, asked) if cell.answer is not None]
+    answer = best(answers) if answers else None
+    return Check(
+        model=model,
+        license=licence(model),
+        parameters=laid.parameters() + tower,
+        active_parameters=laid.active_parameters(used),
+        runtimes=all_support(model.architecture, model.hf_architecture, model.vision is not None),
+        machines=checked,
+        asked_contexts=contexts(runtime, asked),
+        advice=()
+        if answer is None or is_yes(answer, strict=asked.strict, offload=asked.offload)
+        else advice(runtime, checked[0].headline, asked, machines[0], where[0], lambda twin: _open_twin(twin, asked)),
+        answer=answer,
+        data=data_date(),
+    )
+
+
+def asked_cells(one: MachineCheck, asked: Asked) -> tuple[Cell, ...]:
+    """The cells that the question is about: all that were named; where no context was, those at the headline's."""
+    if asked.contexts is not None:
+        return one.cells
+    return tuple(cell for cell in one.cells if cell.context_tokens == one.headline.context_tokens)
+
+
+def _on_machine(runtime: Runtime, asked: Asked, machine: Machine) -> MachineCheck:
+    found = cells(runtime, asked, machine)
+    chosen = headline(found, asked, contexts(runtime, asked))
+    needs_shelf = machine.origin is Origin.HERE and not machine.gpus and chosen.parts
+    workload: Workload = asked.workload._replace(context_tokens=chosen.context_tokens, cache_type_k=chosen.cache_type_k, cache_type_v=chosen.cache_type_v)
+    return MachineCheck(
+        machine=machine,
+        cells=found,
+        headline=chosen,
+        shelf=shelf(runtime, runtime.recipe(chosen.quant, asked.imatrix), workload, asked.reserve_bytes) if needs_shelf else None,
+    )
+
+
+def _open_twin(model_id: str, asked: Asked) -> tuple[ModelSpec, Runtime] | None:
+    twin = bundled(model_id)
+    try:
+        return twin, open_for(twin, None, None)
+    except Problem:
+        return None

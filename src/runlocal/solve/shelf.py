@@ -1,0 +1,33 @@
+"""What a buyer wants where no GPU was found: which common card sizes would hold the headline cell."""
+
+from collections.abc import Callable, Iterable
+
+from runlocal.catalog.gpus import GpuEntry, cards, common_sizes
+from runlocal.core.machine import Backend, Machine, Origin
+from runlocal.core.report import Shelf
+from runlocal.core.verdict import Answer
+from runlocal.core.workload import Workload
+from runlocal.quants.gguf import Recipe
+from runlocal.runtimes import Runtime
+from runlocal.solve.cell import judge_cell
+
+_YES = (Answer.FITS, Answer.TIGHT)
+
+
+def shelf(runtime: Runtime, recipe: Recipe, workload: Workload, reserve_bytes: int | None) -> Shelf:
+    """Common sizes, the smallest single card and the cheapest pair (by launch price) that would do."""
+
+    def does(entry: GpuEntry, count: int) -> bool:
+        machine = Machine(origin=Origin.NAMED, label=entry.name, gpus=tuple(entry.gpu(index) for index in range(count)))
+        return judge_cell(runtime, recipe, workload, machine, reserve_bytes).answer in _YES
+
+    single = [entry for entry in cards() if entry.backend is Backend.CUDA and not entry.unified and entry.devices == 1 and entry.form != "laptop"]
+    return Shelf(
+        sizes=tuple((size.size_gb, size.gpu.usable_bytes, does(size.gpu, 1)) for size in common_sizes()),
+        smallest_card=_first(sorted(single, key=lambda entry: (entry.usable_bytes, entry.launch_price_usd or 1 << 30)), does, 1),
+        cheapest_pair=_first(sorted((entry for entry in single if entry.launch_price_usd), key=lambda entry: entry.launch_price_usd or 0), does, 2),
+    )
+
+
+def _first(entries: Iterable[GpuEntry], does: Callable[[GpuEntry, int], bool], count: int) -> str | None:
+    return next((entry.name for entry in entries if does(entry, count)), None)

@@ -1,0 +1,235 @@
+"""Classes of Hugging Face's transformers and the architecture that llama.cpp's converter makes of them.
+
+What a class hard-codes or takes by default where config.json is silent is from its `configuration_*.py` and `modeling_*.py`
+(https://github.com/huggingface/transformers/tree/main/src/transformers/models); the names from llama.cpp's conversion/*.py.
+"""
+
+from collections.abc import Mapping
+from enum import StrEnum
+from types import MappingProxyType
+from typing import NamedTuple
+
+
+class Mixture(StrEnum):
+    """Whose keys a mixture of experts is described with."""
+
+    MIXTRAL = "mixtral"
+    QWEN = "qwen"
+    DEEPSEEK = "deepseek"
+    ERNIE = "ernie"
+    HUNYUAN = "hunyuan"
+    LLAMA4 = "llama4"
+
+
+class Sliding(StrEnum):
+    """Which layers a window stands in: EVERY layer; by `layer_types`, else a PATTERN; from some layer on where SWITCHED on; CHUNKED."""
+
+    EVERY = "every"
+    PATTERN = "pattern"
+    SWITCHED = "switched"
+    CHUNKED = "chunked"
+
+
+_NOTHING: Mapping[str, int] = MappingProxyType({})
+_NO_NAMES: Mapping[str, str] = MappingProxyType({})
+
+
+class Family(NamedTuple):
+    """How a class's config.json is read. Where a field is a `bool` it is hard-coded, where it is a name the key decides (absent: no).
+
+    architecture: llama.cpp's name
+    qkv_bias, output_bias, mlp_bias: biases
+    gated_mlp, norm, norms_per_layer: as in `Text`
+    qk_norm: as in `Text`; qk_norm_key: the key that turns it on
+    tied: whether the embedding is tied where config.json does not say
+    mixture: experts
+    router_bias: the router has a correction bias
+    shared_gate: a learned gate on the shared experts
+    sliding, pattern: windows; the last of `pattern` layers sees everything
+    latent: multi-head latent attention
+    next_tokens: published GGUF files store the multi-token-prediction layers; None: the class has none
+    rotary: rotated share of a head, in quarters, where config.json does not say
+    defaults: what transformers assumes for keys that config.json may leave out
+    names: other names of keys
+    """
+
+    architecture: str
+    qkv_bias: bool | str = False
+    output_bias: bool | str = False
+    mlp_bias: bool | str = False
+    gated_mlp: bool = True
+    norm: str = "rmsnorm"
+    norms_per_layer: int = 2
+    qk_norm: str | None = None
+    qk_norm_key: str | None = None
+    tied: bool = False
+    mixture: Mixture | None = None
+    router_bias: bool = False
+    shared_gate: bool = False
+    sliding: Sliding | None = None
+    pattern: int = 0
+    latent: bool = False
+    next_tokens: bool | None = None
+    rotary: int = 4
+    defaults: Mapping[str, int] = _NOTHING
+    names: Mapping[str, str] = _NO_NAMES
+
+
+_LLAMA = Family("llama", qkv_bias="attention_bias", output_bias="attention_bias", mlp_bias="mlp_bias")
+_QWEN2 = Family("qwen2", qkv_bias=True, sliding=Sliding.SWITCHED)
+_QWEN3 = Family("qwen3", qkv_bias="attention_bias", output_bias="attention_bias", qk_norm="head", sliding=Sliding.SWITCHED, defaults={"head_dim": 128})
+_QWEN3_MOE = _QWEN3._replace(architecture="qwen3moe", mixture=Mixture.QWEN, defaults=_NOTHING)
+_MISTRAL = Family("llama", sliding=Sliding.EVERY)
+_COHERE = Family(
+    "command-r", qkv_bias="attention_bias", output_bias="attention_bias", norm="layernorm_no_bias", norms_per_layer=1, qk_norm="full", qk_norm_key="use_qk_norm", tied=True
+)
+_GEMMA = Family("gemma", qkv_bias="attention_bias", output_bias="attention_bias", tied=True, defaults={"head_dim": 256})
+_GEMMA2 = _GEMMA._replace(architecture="gemma2", norms_per_layer=4, sliding=Sliding.PATTERN, pattern=2)
+_GEMMA3 = _GEMMA2._replace(
+    architecture="gemma3",
+    qk_norm="head",
+    pattern=6,
+    defaults={
+        "head_dim": 256,
+        "vocab_size": 262208,
+        "max_position_embeddings": 131072,
+        "num_attention_heads": 8,
+        "num_key_value_heads": 4,
+        "sliding_window": 4096,
+    },
+)
+_GLM4 = Family("glm4", qkv_bias="attention_bias", norms_per_layer=4, rotary=2)
+_GLM4_MOE = Family(
+    "glm4moe", qkv_bias="attention_bias", qk_norm="head", qk_norm_key="use_qk_norm", mixture=Mixture.DEEPSEEK, router_bias=True, next_tokens=True, rotary=2
+)
+_DEEPSEEK = Family("deepseek2", mixture=Mixture.DEEPSEEK, latent=True)
+_DEEPSEEK_V3 = _DEEPSEEK._replace(router_bias=True, next_tokens=False)
+_OLMO2 = Family("olmo2", qkv_bias="attention_bias", output_bias="attention_bias", qk_norm="full")
+_GRANITE = Family("granite", qkv_bias="attention_bias", output_bias="attention_bias", mlp_bias="mlp_bias")
+_HUNYUAN = Family("hunyuan-dense", qkv_bias="attention_bias", output_bias="attention_bias", qk_norm="head", qk_norm_key="use_qk_norm")
+_ERNIE = Family("ernie4_5", qkv_bias="use_bias", output_bias="use_bias", mlp_bias="use_bias", tied=True)
+_MLLAMA = Family("mllama", qkv_bias=False)
+
+FAMILIES: Mapping[str, Family] = {
+    "ArceeForCausalLM": _LLAMA._replace(architecture="arcee", gated_mlp=False),
+    "Cohere2ForCausalLM": _COHERE._replace(architecture="cohere2", qk_norm=None, sliding=Sliding.PATTERN, pattern=4),
+    "CohereForCausalLM": _COHERE,
+    "DeepseekV2ForCausalLM": _DEEPSEEK,
+    "DeepseekV3ForCausalLM": _DEEPSEEK_V3,
+    "Dots1ForCausalLM": Family("dots1", qkv_bias="attention_bias", output_bias="attention_bias", qk_norm="head", mixture=Mixture.DEEPSEEK, router_bias=True),
+    "Ernie4_5ForCausalLM": _ERNIE,
+    "Ernie4_5_MoeForCausalLM": _ERNIE._replace(architecture="ernie4_5-moe", mixture=Mixture.ERNIE, router_bias=True),
+    "Exaone4ForCausalLM": Family("exaone4", qk_norm="head", sliding=Sliding.PATTERN, pattern=4),
+    "ExaoneForCausalLM": Family("exaone", names={"num_hidden_layers": "num_layers"}),
+    "FalconForCausalLM": Family("falcon", qkv_bias="bias", output_bias="bias", mlp_bias="bias", gated_mlp=False, norm="layernorm", tied=True),
+    "Gemma2ForCausalLM": _GEMMA2,
+    "Gemma3ForCausalLM": _GEMMA3,
+    "GemmaForCausalLM": _GEMMA,
+    "Glm4ForCausalLM": _GLM4,
+    "Glm4MoeForCausalLM": _GLM4_MOE,
+    "Glm4MoeLiteForCausalLM": _DEEPSEEK_V3._replace(next_tokens=True),
+    "GlmForCausalLM": Family("chatglm", qkv_bias="attention_bias", rotary=2),
+    "GptOssForCausalLM": Family("gpt-oss", qkv_bias="attention_bias", output_bias="attention_bias", mlp_bias=True, mixture=Mixture.MIXTRAL, router_bias=True, sliding=Sliding.PATTERN, pattern=2),
+    "GraniteForCausalLM": _GRANITE,
+    "GraniteMoeForCausalLM": _GRANITE._replace(architecture="granitemoe", mlp_bias=False, mixture=Mixture.MIXTRAL),
+    "HunYuanDenseV1ForCausalLM": _HUNYUAN,
+    "HunYuanMoEV1ForCausalLM": _HUNYUAN._replace(architecture="hunyuan-moe", mixture=Mixture.HUNYUAN),
+    "InternLM2ForCausalLM": Family("internlm2", qkv_bias="bias", output_bias="bias"),
+    "InternLM3ForCausalLM": Family("llama", qkv_bias="qkv_bias", output_bias="bias", mlp_bias="bias"),
+    "Llama4ForCausalLM": Family("llama4", qkv_bias="attention_bias", output_bias="attention_bias", mixture=Mixture.LLAMA4, sliding=Sliding.CHUNKED, pattern=4),
+    "LlamaForCausalLM": _LLAMA,
+    "MellumForCausalLM": _QWEN3_MOE._replace(architecture="mellum", sliding=Sliding.PATTERN),
+    "Ministral3ForCausalLM": _MISTRAL._replace(architecture="mistral3"),
+    "MistralForCausalLM": _MISTRAL,
+    "MixtralForCausalLM": _MISTRAL._replace(mixture=Mixture.MIXTRAL),
+    "MllamaForCausalLM": _MLLAMA,
+    "Olmo2ForCausalLM": _OLMO2,
+    "Olmo3ForCausalLM": _OLMO2._replace(sliding=Sliding.PATTERN, pattern=4),
+    "OlmoeForCausalLM": _OLMO2._replace(architecture="olmoe", mixture=Mixture.MIXTRAL, names={"num_local_experts": "num_experts"}),
+    "Phi3ForCausalLM": Family("phi3", sliding=Sliding.EVERY),
+    "PhiForCausalLM": Family("phi2", qkv_bias=True, output_bias=True, mlp_bias=True, gated_mlp=False, norm="layernorm", norms_per_layer=1, rotary=2),
+    "PhiMoEForCausalLM": Family("phimoe", qkv_bias="attention_bias", output_bias="attention_bias", norm="layernorm", mixture=Mixture.MIXTRAL, sliding=Sliding.EVERY),
+    "Qwen2ForCausalLM": _QWEN2,
+    "Qwen2MoeForCausalLM": _QWEN2._replace(architecture="qwen2moe", mixture=Mixture.QWEN, shared_gate=True),
+    "Qwen3ForCausalLM": _QWEN3,
+    "Qwen3MoeForCausalLM": _QWEN3_MOE,
+    "SeedOssForCausalLM": Family("seed_oss", qkv_bias="attention_bias", output_bias="attention_out_bias", mlp_bias="mlp_bias", defaults={"head_dim": 128}),
+    "SmolLM3ForCausalLM": _LLAMA._replace(architecture="smollm3", tied=True),
+    "SolarOpenForCausalLM": _GLM4_MOE._replace(qkv_bias=False, rotary=4),
+    "StableLmForCausalLM": Family("stablelm", qkv_bias="use_qkv_bias", norm="layernorm", rotary=1),
+    "Starcoder2ForCausalLM": Family(
+        "starcoder2", qkv_bias="use_bias", output_bias="use_bias", mlp_bias="use_bias", gated_mlp=False, norm="layernorm", tied=True, sliding=Sliding.EVERY
+    ),
+}
+
+# The class that a nested text_config means by its model_type, where it names no class itself.
+MODEL_TYPES: Mapping[str, str] = {
+    "deepseek_v3": "DeepseekV3ForCausalLM",
+    "gemma3_text": "Gemma3ForCausalLM",
+    "glm4v_moe_text": "Glm4MoeForCausalLM",
+    "glm4v_text": "Glm4ForCausalLM",
+    "kimi_k2": "DeepseekV3ForCausalLM",
+    "llama": "LlamaForCausalLM",
+    "llama4_text": "Llama4ForCausalLM",
+    "ministral3": "Ministral3ForCausalLM",
+    "mistral": "MistralForCausalLM",
+    "mllama_text_model": "MllamaForCausalLM",
+    "qwen2": "Qwen2ForCausalLM",
+    "qwen2_5_vl_text": "Qwen2ForCausalLM",
+    "qwen2_vl_text": "Qwen2ForCausalLM",
+    "qwen3": "Qwen3ForCausalLM",
+    "qwen3_moe": "Qwen3MoeForCausalLM",
+    "qwen3_vl_moe_text": "Qwen3MoeForCausalLM",
+    "qwen3_vl_text": "Qwen3ForCausalLM",
+}
+
+
+class Wrapper(NamedTuple):
+    """A class that sets a vision tower before a language model.
+
+    tower: key of the registry of towers, None where vision_config's model_type decides
+    text: class of the language model, None where its own config says
+    architecture: llama.cpp's name where it is not the language model's own
+    """
+
+    tower: str | None
+    text: str | None = None
+    architecture: str | None = None
+
+
+WRAPPERS: Mapping[str, Wrapper] = {
+    "Gemma3ForConditionalGeneration": Wrapper("siglip", "Gemma3ForCausalLM"),
+    "Glm4vForConditionalGeneration": Wrapper("glm4v", "Glm4ForCausalLM"),
+    "Glm4vMoeForConditionalGeneration": Wrapper("glm4v", "Glm4MoeForCausalLM"),
+    "Idefics3ForConditionalGeneration": Wrapper("idefics3"),
+    "InternVLChatModel": Wrapper("internvl"),
+    "KimiK25ForConditionalGeneration": Wrapper("kimik25", "DeepseekV3ForCausalLM"),
+    "KimiVLForConditionalGeneration": Wrapper("kimivl", "DeepseekV3ForCausalLM"),
+    "Llama4ForConditionalGeneration": Wrapper("llama4", "Llama4ForCausalLM"),
+    "LlavaForConditionalGeneration": Wrapper(None),
+    "LlavaNextForConditionalGeneration": Wrapper("llava-clip"),
+    "Mistral3ForConditionalGeneration": Wrapper("pixtral", architecture="mistral3"),
+    "MllamaForConditionalGeneration": Wrapper("mllama", "MllamaForCausalLM"),
+    "Qwen2VLForConditionalGeneration": Wrapper("qwen2vl", "Qwen2ForCausalLM", "qwen2vl"),
+    "Qwen2_5_VLForConditionalGeneration": Wrapper("qwen2_5vl", "Qwen2ForCausalLM", "qwen2vl"),
+    "Qwen3VLForConditionalGeneration": Wrapper("qwen3vl", "Qwen3ForCausalLM", "qwen3vl"),
+    "Qwen3VLMoeForConditionalGeneration": Wrapper("qwen3vl", "Qwen3MoeForCausalLM", "qwen3vlmoe"),
+    "SmolVLMForConditionalGeneration": Wrapper("idefics3"),
+}
+
+# Where several classes become one architecture, the one that its files usually come from.
+_USUAL = {
+    "deepseek2": "DeepseekV3ForCausalLM",
+    "glm4moe": "Glm4MoeForCausalLM",
+    "llama": "LlamaForCausalLM",
+    "mistral3": "Mistral3ForConditionalGeneration",
+    "olmo2": "Olmo2ForCausalLM",
+    "qwen2vl": "Qwen2_5_VLForConditionalGeneration",
+    "qwen3vl": "Qwen3VLForConditionalGeneration",
+    "qwen3vlmoe": "Qwen3VLMoeForConditionalGeneration",
+}
+
+
+def hugging_face_name(architecture: str) -> str | None:
+    """The class that a file of that architecture was converted from, None where it is not known."""
+    return _USUAL.get(architecture) or next((name for name, family in FAMILIES.items() if family.architecture == architecture), None)

@@ -1,0 +1,76 @@
+"""Metadata fields by their keys, each checked for type and range."""
+
+from typing import NamedTuple
+
+from runlocal.core.errors import Code, Problem
+from runlocal.sources.files import bad_file, label
+from runlocal.sources.gguf.header import Header
+
+LARGEST_LAYERS = 1024
+LARGEST = 1 << 31
+
+
+class Metadata(NamedTuple):
+    """The fields of a header under the name of its architecture.
+
+    header: where they stand
+    architecture: prefix of their keys
+    path: the file, for messages
+    layers: how many entries a field has that holds one per layer
+    """
+
+    header: Header
+    architecture: str
+    path: str
+    layers: int
+
+    def number(self, key: str, default: int | None = None) -> int:
+        """The number at `<architecture>.<key>`; of one per layer, the number that all layers share.
+
+        Raises Problem: bad_file where it is missing without a default or no sensible number, not_computed where layers differ.
+        """
+        full = f"{self.architecture}.{key}"
+        value = self.header.fields.get(full)
+        if isinstance(value, tuple):
+            used = set(value[: self.layers])
+            if len(used) > 1:
+                raise self.not_computed(f"its layers differ in {full}")
+            value = used.pop() if used else None
+        elif value is None and full in self.header.lengths:
+            raise bad_file(self.path, f"the field {full} has {self.header.lengths[full]:,} values for {self.layers} layers", hint="download or convert it again")
+        if value is None:
+            if default is None:
+                raise bad_file(self.path, f"the field {full} is missing", hint="convert the model again with today's llama.cpp")
+            return default
+        if not isinstance(value, int) or isinstance(value, bool) or not 0 <= value <= LARGEST:
+            raise bad_file(self.path, f"the field {full} is {value!r}", hint="download or convert it again")
+        return value
+
+    def positive(self, key: str, default: int | None = None) -> int:
+        """The number at that key, which makes no sense below one."""
+        value = self.number(key, default)
+        if not value:
+            raise bad_file(self.path, f"the field {self.architecture}.{key} is 0", hint="download or convert it again")
+        return value
+
+    def optional(self, key: str) -> int | None:
+        """The number at that key, None where the file does not say."""
+        return self.number(key) if f"{self.architecture}.{key}" in self.header.lengths or f"{self.architecture}.{key}" in self.header.fields else None
+
+    def text(self, key: str) -> str | None:
+        """The text at `general.<key>`, None where there is none."""
+        value = self.header.fields.get(f"general.{key}")
+        return value or None if isinstance(value, str) else None
+
+    def flags(self, key: str) -> tuple[bool, ...] | int | None:
+        """One flag per layer, or the number of layers after which a pattern starts anew."""
+        value = self.header.fields.get(f"{self.architecture}.{key}")
+        if isinstance(value, tuple):
+            if len(value) < self.layers:
+                raise bad_file(self.path, f"the field {self.architecture}.{key} has {len(value)} values for {self.layers} layers", hint="download or convert it again")
+            return tuple(bool(flag) for flag in value[: self.layers])
+        return self.optional(key)
+
+    def not_computed(self, why: str, hint: str = "`runlocal models` lists the models that are computed") -> Problem:
+        """The problem that this version does not compute such a file."""
+        return Problem(Code.NOT_COMPUTED, f"{label(self.path)}: {why}, which this version does not compute", hint=hint)

@@ -1,0 +1,269 @@
+"""GGUF header to `ModelSpec`. What enters a tensor's shape is read from the tensors; the fields say only what no shape can."""
+
+from typing import NamedTuple
+
+from runlocal.architectures import ARCHITECTURES
+from runlocal.core.errors import Code, Problem
+from runlocal.core.model import Experts, Latent, ModelSpec, NextTokens, Text, Window
+from runlocal.sources.families import hugging_face_name
+from runlocal.sources.files import bad_file, identifier, label
+from runlocal.sources.gguf.header import Header, stem
+from runlocal.sources.gguf.metadata import LARGEST_LAYERS, Metadata
+from runlocal.sources.gguf.stored import matrices, quantization
+from runlocal.sources.stranger import UNKNOWN, stranger
+
+_BEGINNINGS = {
+    "clip": "a projector (mmproj), which is only half of a model",
+    "adapter": "an adapter (LoRA), which changes a model but is none",
+    "imatrix": "an importance matrix, not a model",
+}
+_NORMS = ("attn_norm", "attn_norm_2", "ffn_norm", "post_attention_norm", "post_ffw_norm")
+
+
+class _Windows(NamedTuple):
+    """How llama.cpp applies a window (`load_arch_hparams` of src/models/<architecture>.cpp).
+
+    pattern: the last of so many layers sees everything, where the file has no pattern of its own
+    tokens: length where the file does not say; None: without the field there is no window
+    chunked: the window is a fixed chunk
+    layers: the only number of layers with which it is applied, None for any
+    """
+
+    pattern: int
+    tokens: int | None = None
+    chunked: bool = False
+    layers: int | None = None
+
+
+# Architectures that are not named here keep every token, whatever the file says of a window.
+_WINDOWS = {
+    "cohere2": _Windows(pattern=4),
+    "exaone4": _Windows(pattern=4, tokens=4096, layers=64),
+    "gemma2": _Windows(pattern=2, tokens=4096),
+    "gemma3": _Windows(pattern=6),
+    "gpt-oss": _Windows(pattern=2),
+    "llama4": _Windows(pattern=4, tokens=8192, chunked=True),
+    "mellum": _Windows(pattern=4),
+    "olmo2": _Windows(pattern=4),
+}
+
+
+class _Shapes(NamedTuple):
+    """Dimensions by role: of the first layer that has the tensor, and which layers have it."""
+
+    dimensions: dict[str, tuple[int, ...]]
+    layers: dict[str, tuple[int, ...]]
+
+    def has(self, *roles: str) -> bool:
+        return any(role in self.dimensions for role in roles)
+
+
+def spec(header: Header, path: str) -> ModelSpec:
+    """The model that the file holds.
+
+    Raises Problem: bad_file where a field is missing or contradicts the tensors, not_computed where it is no language model, or one that
+    `architectures` does not lay out.
+    """
+    kind, architecture = header.fields.get("general.type"), header.fields.get("general.architecture")
+    if kind == "mmproj":
+        kind = "clip"
+    if what := _BEGINNINGS.get(str(kind)) or _BEGINNINGS.get(str(architecture)):
+        raise Problem(Code.NOT_COMPUTED, f"{label(path)} is {what}", hint="give the model's own .gguf file")
+    if not isinstance(architecture, str):
+        raise bad_file(path, "the field general.architecture is missing", hint="convert the model again with today's llama.cpp")
+    if architecture not in ARCHITECTURES or architecture == "mllama":
+        raise Problem(
+            Code.NOT_COMPUTED,
+            f"{label(path)} is of the architecture {architecture!r}, which this version does not read from a file",
+            hint="`runlocal models` lists the models that are known by name",
+        )
+    block_count = Metadata(header, architecture, path, 0).positive("block_count")
+    if block_count > LARGEST_LAYERS:
+        raise bad_file(path, f"{block_count:,} layers are more than any model has", hint="download or convert it again")
+    fields = Metadata(header, architecture, path, block_count)
+    shapes = _shapes(fields)
+    return stranger(
+        path,
+        model_id=identifier(stem(path)),
+        name=fields.text("name"),
+        vendor=fields.text("organization"),
+        variant=_variant(fields),
+        architecture=architecture,
+        hf_architecture=hugging_face_name(architecture) or UNKNOWN,
+        checkpoint_type=quantization(header) or UNKNOWN,
+        context_tokens=fields.positive("context_length"),
+        text=_text(fields, shapes),
+        what="metadata and tensor shapes of the file itself",
+    )
+
+
+def _variant(fields: Metadata) -> str | None:
+    """What the weights were trained to do, where the file says it in a word that is known."""
+    said = (fields.text("finetune") or "").lower()
+    return next((variant for word, variant in (("instruct", "instruct"), ("it", "instruct"), ("chat", "instruct"), ("base", "base"), ("pt", "base")) if said == word), None)
+
+
+def _shapes(fields: Metadata) -> _Shapes:
+    """The tensors by role. Raises Problem where tensors of one role differ over the layers: no bundled architecture has such layers."""
+    dimensions: dict[str, tuple[int, ...]] = {}
+    layers: dict[str, list[int]] = {}
+    for role, layer, shape in matrices(fields.header):
+        if dimensions.setdefault(role, shape) != shape:
+            raise fields.not_computed(f"the tensors {role} differ from layer to layer")
+        if layer is not None:
+            if layer >= fields.layers:
+                raise bad_file(fields.path, f"a tensor stands in layer {layer}, but there are {fields.layers} layers", hint="download or convert it again")
+            layers.setdefault(role, []).append(layer)
+    return _Shapes(dimensions, {role: tuple(sorted(found)) for role, found in layers.items()})
+
+
+def _rows(fields: Metadata, shapes: _Shapes, role: str) -> int:
+    """Rows of the matrix of that role."""
+    found = shapes.dimensions.get(role)
+    if found is None or len(found) < 2:
+        raise bad_file(fields.path, f"the matrix {role} is missing" if found is None else f"{role} is no matrix", hint="download or convert it again")
+    return found[1]
+
+
+def _columns(fields: Metadata, shapes: _Shapes, role: str) -> int:
+    _rows(fields, shapes, role)
+    return shapes.dimensions[role][0]
+
+
+def _text(fields: Metadata, shapes: _Shapes) -> Text:
+    hidden_size = fields.positive("embedding_length")
+    if _columns(fields, shapes, "token_embd") != hidden_size:
+        raise bad_file(fields.path, f"the embedding is {shapes.dimensions['token_embd'][0]} wide, embedding_length says {hidden_size}", hint="download or convert it again")
+    tied = not shapes.has("output")
+    rows = _rows(fields, shapes, "token_embd")
+    vocabulary_size = rows if tied else _rows(fields, shapes, "output")
+    next_layers = fields.number("nextn_predict_layers", 0)
+    if next_layers >= fields.layers:
+        raise bad_file(fields.path, "all its layers predict further tokens", hint="download or convert it again")
+    layers = fields.layers - next_layers
+    heads = fields.positive("attention.head_count")
+    latent = _latent(fields)
+    head_dim = latent.qk_nope_head_dim + latent.qk_rope_head_dim if latent else fields.positive("attention.key_length", hidden_size // heads)
+    if not latent and fields.number("attention.value_length", head_dim) != head_dim:
+        raise fields.not_computed("its keys and values differ in width")
+    kv_heads = heads if latent else fields.positive("attention.head_count_kv", heads)
+    if heads % kv_heads:
+        raise bad_file(fields.path, f"{heads} heads cannot share {kv_heads} key and value heads", hint="download or convert it again")
+    rotated = fields.optional("rope.dimension_count")
+    return Text(
+        layers=layers,
+        hidden_size=hidden_size,
+        heads=heads,
+        kv_heads=kv_heads,
+        head_dim=head_dim,
+        vocabulary_size=vocabulary_size,
+        tied_embeddings=tied,
+        intermediate_size=_columns(fields, shapes, "ffn_down") if shapes.has("ffn_down") else 0,
+        qkv_bias=shapes.has("attn_q.bias", "attn_qkv.bias"),
+        output_bias=shapes.has("attn_output.bias"),
+        mlp_bias=shapes.has("ffn_down.bias", "ffn_down_exps.bias"),
+        gated_mlp=shapes.has("ffn_gate", "ffn_gate_exps", "ffn_gate_up_exps") or _fused(shapes),
+        qk_norm=_qk_norm(shapes, heads, head_dim),
+        norm=_norm(fields, shapes),
+        norms_per_layer=sum(shapes.has(role) for role in _NORMS),
+        extra_embedding_rows=max(0, rows - vocabulary_size),
+        rope_scaling="llama3" if shapes.has("rope_freqs") else "longrope" if shapes.has("rope_factors_long") else None,
+        rope_dimensions=rotated if rotated and rotated != head_dim and not latent else None,
+        experts=_experts(fields, shapes),
+        latent=latent,
+        window=_window(fields, layers),
+        next_tokens=_next_tokens(shapes, layers, next_layers),
+    )
+
+
+def _fused(shapes: _Shapes) -> bool:
+    """Gate and up are one matrix, stored as `ffn_up`."""
+    up, down = shapes.dimensions.get("ffn_up"), shapes.dimensions.get("ffn_down")
+    return up is not None and down is not None and len(up) > 1 and up[1] == 2 * down[0]
+
+
+def _qk_norm(shapes: _Shapes, heads: int, head_dim: int) -> str | None:
+    found = shapes.dimensions.get("attn_q_norm")
+    if found is None:
+        return None
+    if len(found) > 1:
+        return "per_head"
+    return "full" if found[0] == heads * head_dim and heads > 1 else "head"
+
+
+def _norm(fields: Metadata, shapes: _Shapes) -> str:
+    if not any(shapes.has(role) for role in _NORMS):
+        return "none"
+    if shapes.has("attn_norm.bias"):
+        return "layernorm"
+    return "layernorm_no_bias" if f"{fields.architecture}.attention.layer_norm_epsilon" in fields.header.fields else "rmsnorm"
+
+
+def _latent(fields: Metadata) -> Latent | None:
+    rank = fields.optional("attention.kv_lora_rank")
+    if not rank:
+        return None
+    key, value = fields.optional("attention.key_length_mla"), fields.optional("attention.value_length_mla")
+    if not key or not value:
+        raise fields.not_computed("it was converted before llama.cpp kept latents in the cache", hint="convert the model again with today's llama.cpp")
+    rotated = fields.positive("rope.dimension_count")
+    if rotated >= key:
+        raise bad_file(fields.path, f"{rotated} rotated values do not fit a key of {key}", hint="download or convert it again")
+    return Latent(
+        kv_lora_rank=rank,
+        qk_rope_head_dim=rotated,
+        qk_nope_head_dim=key - rotated,
+        v_head_dim=value,
+        q_lora_rank=fields.optional("attention.q_lora_rank") or None,
+    )
+
+
+def _experts(fields: Metadata, shapes: _Shapes) -> Experts | None:
+    count = fields.number("expert_count", 0)
+    if not count:
+        return None
+    with_experts = shapes.layers.get("ffn_down_exps")
+    if with_experts is None:
+        raise fields.not_computed("it keeps every expert in tensors of its own, as files of early 2024 do", hint="convert the model again with today's llama.cpp")
+    used = fields.positive("expert_used_count")
+    found = shapes.dimensions["ffn_down_exps"]
+    if len(found) != 3 or found[2] != count or used > count:
+        raise bad_file(fields.path, f"{count} experts, {used} of them used, contradict the tensor ffn_down_exps", hint="download or convert it again")
+    leading = with_experts[0]
+    dense = set(shapes.layers.get("ffn_down", ()))
+    return Experts(
+        count=count,
+        used=used,
+        intermediate_size=found[0],
+        shared_intermediate_size=_columns(fields, shapes, "ffn_down_shexp") if shapes.has("ffn_down_shexp") else 0,
+        shared_gate=shapes.has("ffn_gate_inp_shexp"),
+        leading_dense_layers=leading,
+        layers=None if with_experts == tuple(range(leading, fields.layers)) else with_experts,
+        router_bias=shapes.has("exp_probs_b.bias", "exp_probs_b", "ffn_gate_inp.bias"),
+        parallel_dense=bool(dense.intersection(with_experts)),
+    )
+
+
+def _window(fields: Metadata, layers: int) -> Window | None:
+    rule = _WINDOWS.get(fields.architecture)
+    if rule is None or (rule.layers is not None and layers != rule.layers):
+        return None
+    tokens = fields.optional("attention.sliding_window")
+    if tokens == 0 or (tokens is None and rule.tokens is None):
+        return None
+    if rule.chunked:
+        tokens = rule.tokens  # the loader takes its own length whatever the file says
+    pattern = fields.flags("attention.sliding_window_pattern")
+    if isinstance(pattern, tuple):
+        full = tuple(layer for layer in range(layers) if not pattern[layer])
+    else:
+        every = rule.pattern if pattern is None else pattern
+        full = tuple(range(every - 1, layers, every)) if every else ()
+    return Window(tokens=tokens or rule.tokens or 0, full_layers=full, chunked=rule.chunked)
+
+
+def _next_tokens(shapes: _Shapes, layers: int, next_layers: int) -> NextTokens | None:
+    if not next_layers:
+        return None
+    stored = any(layer >= layers for found in shapes.layers.values() for layer in found)
+    return NextTokens(layers=next_layers, in_gguf=stored, shared_embeddings=stored and not shapes.has("nextn.embed_tokens"))

@@ -1,0 +1,168 @@
+"""The vision tower that a config.json describes (`vision_config`).
+
+Numbers that a key may leave out are transformers' own (`configuration_*.py` and `image_processing_*.py` of the class).
+"""
+
+from collections.abc import Callable
+from math import isqrt
+
+from runlocal.architectures.towers import is_projector, tensors
+from runlocal.core.model import Vision
+from runlocal.sources.keys import Keys
+
+_PIXTRAL = {"hidden_size": 1024, "intermediate_size": 4096, "num_hidden_layers": 24, "num_attention_heads": 16, "image_size": 1024, "patch_size": 16}
+_IDEFICS = {"hidden_size": 1152, "intermediate_size": 3072, "num_hidden_layers": 12, "num_attention_heads": 16, "image_size": 224, "patch_size": 32}
+_MODEL_TYPES = {"clip_vision_model": "llava-clip", "pixtral": "pixtral"}
+_LLAMA4_TILES = 16
+_INTERNVL_TILES = 12
+_MERGED = 2
+_CLIP_FEATURE_LAYER = -2
+
+
+def read(top: Keys, tower: str | None, text_hidden_size: int) -> Vision | None:
+    """The tower, None where the file leaves it out.
+
+    tower: key of the registry of towers, None where vision_config's model_type decides
+    Raises Problem: bad_file naming a missing field, not_computed for a tower that this version does not lay out.
+    """
+    keys = top.inner("vision_config")
+    if keys is None:
+        return None
+    kind = tower or _MODEL_TYPES.get(keys.text("model_type") or "")
+    if kind is None:
+        raise top.not_computed(f"its vision tower is {keys.text('model_type') or 'not named'}")
+    vision = _READERS[kind](keys, top)._replace(tower=kind)
+    if not vision.heads or vision.hidden_size % vision.heads or (vision.image_size and vision.image_size < vision.patch_size):
+        raise top.not_computed("the numbers of its vision tower contradict each other")
+    laid = tensors(vision, text_hidden_size)
+    projector = sum(t.elements * t.count for t in laid if is_projector(t))
+    return vision._replace(tower_parameters=sum(t.elements * t.count for t in laid) - projector, projector_parameters=projector)
+
+
+def _plain(keys: Keys) -> Vision:
+    """The numbers that most towers have, under the names that most have them."""
+    return Vision(
+        tower="",
+        tower_parameters=0,
+        projector_parameters=0,
+        hidden_size=keys.number("hidden_size"),
+        layers=keys.number("num_hidden_layers", "depth"),
+        heads=keys.number("num_attention_heads", "num_heads", "attention_heads"),
+        intermediate_size=keys.number("intermediate_size"),
+        patch_size=keys.number("patch_size"),
+        image_size=keys.maybe("image_size") or 0,
+    )
+
+
+def _patches(vision: Vision) -> int:
+    return (vision.image_size // vision.patch_size) ** 2
+
+
+def _siglip(keys: Keys, top: Keys) -> Vision:
+    vision, tokens = _plain(keys), top.number("mm_tokens_per_image")
+    return vision._replace(tokens_per_image=tokens, spatial_merge_size=max(1, isqrt(_patches(vision) // tokens)))
+
+
+def _clip(keys: Keys, top: Keys) -> Vision:
+    vision = _plain(keys)
+    layer = top.get("vision_feature_layer")
+    feature = layer if isinstance(layer, int) and not isinstance(layer, bool) and -vision.layers <= layer < 0 else _CLIP_FEATURE_LAYER
+    return vision._replace(tokens_per_image=_patches(vision), max_tiles=_pinpoints(top, vision.image_size), feature_layer=feature)
+
+
+def _pinpoints(top: Keys, side: int) -> int:
+    """Tiles of the largest arrangement and one for the whole image; 1 where images are not cut."""
+    grids = top.items("image_grid_pinpoints")
+    if not grids or not side:
+        return 1
+    sizes = [(grid[0] // side) * (grid[1] // side) for grid in grids if isinstance(grid, list) and len(grid) == 2 and all(isinstance(edge, int) for edge in grid)]
+    if len(sizes) != len(grids):
+        raise top.bad("image_grid_pinpoints", "is no list of pairs of numbers")
+    return max(1, *sizes) + 1
+
+
+def _pixtral(keys: Keys, top: Keys) -> Vision:
+    merges = top.maybe("spatial_merge_size") or (_MERGED if top.text("model_type") == "mistral3" else 1)
+    return _plain(keys._replace(defaults=_PIXTRAL))._replace(spatial_merge_size=merges)
+
+
+def _qwen2vl(keys: Keys, top: Keys) -> Vision:
+    width = keys.number("embed_dim")
+    table = {**keys.table, "hidden_size": width, "intermediate_size": width * (keys.maybe("mlp_ratio") or 4)}
+    return _merging(keys._replace(table=table))
+
+
+def _merging(keys: Keys) -> Vision:
+    return _plain(keys)._replace(spatial_merge_size=keys.number("spatial_merge_size"), temporal_patch_size=keys.number("temporal_patch_size"))
+
+
+def _qwen2_5vl(keys: Keys, top: Keys) -> Vision:
+    vision = _merging(keys)
+    full = keys.indices("fullatt_block_indexes", vision.layers) or ()
+    return vision._replace(window_size=keys.number("window_size"), full_attention_layers=full)
+
+
+def _qwen3vl(keys: Keys, top: Keys) -> Vision:
+    vision = _merging(keys)
+    deep = keys.indices("deepstack_visual_indexes", vision.layers) or ()
+    return vision._replace(position_embeddings=keys.number("num_position_embeddings"), deepstack_layers=deep)
+
+
+def _glm4v(keys: Keys, top: Keys) -> Vision:
+    """The MLP of the blocks is as wide as the language model, `intermediate_size` is the projector's (modeling_glm4v.py)."""
+    return _merging(keys)._replace(intermediate_size=keys.number("out_hidden_size"), projector_intermediate_size=keys.number("intermediate_size"))
+
+
+def _llama4(keys: Keys, top: Keys) -> Vision:
+    vision, ratio = _plain(keys), keys.share("pixel_shuffle_ratio") or 0.5
+    tokens = int(_patches(vision) * ratio**2)
+    return vision._replace(tokens_per_image=tokens, max_tiles=_LLAMA4_TILES, spatial_merge_size=round(1 / ratio), output_dim=keys.maybe("vision_output_dim"))
+
+
+def _mllama(keys: Keys, top: Keys) -> Vision:
+    vision = _plain(keys)
+    return vision._replace(
+        tokens_per_image=_patches(vision) + 1,
+        max_tiles=keys.number("max_num_tiles"),
+        global_layers=keys.number("num_global_layers"),
+        output_dim=keys.number("vision_output_dim"),
+        intermediate_layers=keys.indices("intermediate_layers_indices", vision.layers) or (),
+    )
+
+
+def _internvl(keys: Keys, top: Keys) -> Vision:
+    vision, ratio = _plain(keys), top.share("downsample_ratio") or 0.5
+    vision = vision._replace(image_size=top.maybe("force_image_size") or vision.image_size, spatial_merge_size=round(1 / ratio))
+    return vision._replace(tokens_per_image=int(_patches(vision) * ratio**2), max_tiles=top.maybe("max_dynamic_patch") or _INTERNVL_TILES)
+
+
+def _idefics3(keys: Keys, top: Keys) -> Vision:
+    vision, merged = _plain(keys._replace(defaults=_IDEFICS)), top.number("scale_factor")
+    return vision._replace(spatial_merge_size=merged, tokens_per_image=_patches(vision) // merged**2)
+
+
+def _moonvit(keys: Keys, top: Keys) -> Vision:
+    """Kimi K2.5 writes most keys with `vt_` before them."""
+    bare = {key.removeprefix("vt_"): value for key, value in keys.table.items()}
+    merged = keys.items("merge_kernel_size")
+    if not merged or not isinstance(merged[0], int):
+        raise keys.bad("merge_kernel_size", "is missing" if merged is None else "is no pair of numbers")
+    positions = keys.number("init_pos_emb_height") * keys.number("init_pos_emb_width")
+    return _plain(keys._replace(table=bare))._replace(spatial_merge_size=merged[0], position_embeddings=positions)
+
+
+_READERS: dict[str, Callable[[Keys, Keys], Vision]] = {
+    "glm4v": _glm4v,
+    "idefics3": _idefics3,
+    "internvl": _internvl,
+    "kimik25": _moonvit,
+    "kimivl": _moonvit,
+    "llama4": _llama4,
+    "llava-clip": _clip,
+    "mllama": _mllama,
+    "pixtral": _pixtral,
+    "qwen2_5vl": _qwen2_5vl,
+    "qwen2vl": _qwen2vl,
+    "qwen3vl": _qwen3vl,
+    "siglip": _siglip,
+}

@@ -1,0 +1,288 @@
+"""The catalogue of GPUs: entries, and names that resolve to exactly one of them or say which there are."""
+
+import tomllib
+from collections import defaultdict
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from runlocal.catalog.gpu_entries import GpuEntry
+from runlocal.catalog.gpu_names import canonical, keys
+from runlocal.catalog.gpus import cards, common_sizes, find_gpu, look_up, match_driver
+from runlocal.core.errors import Code, Exit, Problem
+from runlocal.core.machine import Backend
+from runlocal.core.units import MIB
+
+FOLDER = Path(__file__).parents[2] / "data" / "gpus"
+CHOICES = [choice for path in sorted(FOLDER.glob("*.toml")) for choice in tomllib.loads(path.read_text(encoding="utf-8")).get("choice", [])]
+ENTRIES = cards()
+
+
+@pytest.mark.parametrize("entry", ENTRIES, ids=[entry.id for entry in ENTRIES])
+def test_an_id_is_exact_in_any_spelling(entry: GpuEntry) -> None:
+    assert find_gpu(entry.id) == entry
+    assert find_gpu(f"  {entry.id.upper()} ") == entry
+    spaced = find_gpu(entry.id.replace("-", " "))
+    assert spaced.id == entry.id
+
+
+@pytest.mark.parametrize("entry", [entry for entry in ENTRIES if entry.aliases], ids=[entry.id for entry in ENTRIES if entry.aliases])
+def test_an_alias_names_its_entry(entry: GpuEntry) -> None:
+    assert all(find_gpu(alias) == entry for alias in entry.aliases)
+
+
+def test_a_driver_name_resolves_to_an_entry_that_has_it_or_names_the_choice() -> None:
+    owners: dict[str, set[str]] = defaultdict(set)
+    for entry in ENTRIES:
+        for name in entry.driver_names:
+            owners[name].add(entry.id)
+    for name, ids in owners.items():
+        try:
+            found = find_gpu(name)
+        except Problem as problem:
+            assert len(ids) > 1
+            assert ids <= set(problem.candidates)
+        else:
+            assert found.id in ids
+
+
+def test_no_two_entries_share_an_alias() -> None:
+    names = [alias.casefold() for entry in ENTRIES for alias in entry.aliases]
+    assert len(names) == len(set(names))
+
+
+def test_no_key_of_an_id_or_alias_stands_for_two_entries() -> None:
+    owners: dict[str, set[str]] = defaultdict(set)
+    for entry in ENTRIES:
+        for name in (entry.id, *entry.aliases):
+            for key in keys(name, round(entry.memory_gb)):
+                owners[key].add(entry.id)
+    chosen = {key for choice in CHOICES for name in choice["names"] for key in keys(name)}
+    assert {key: ids for key, ids in owners.items() if len(ids) > 1 and key not in chosen} == {}
+
+
+@pytest.mark.parametrize("choice", CHOICES, ids=[choice["names"][0] for choice in CHOICES])
+def test_a_name_with_several_meanings_says_so(choice: dict[str, list[str] | str]) -> None:
+    for name in choice["names"]:
+        if "usual" in choice:
+            found = find_gpu(name)
+            assert found.id == choice["usual"]
+            if name != found.id:
+                assert found.notes == () or all(other in found.notes[0] for other in choice["others"])
+        else:
+            with pytest.raises(Problem) as caught:
+                find_gpu(name)
+            assert caught.value.code is Code.UNKNOWN_GPU
+            assert list(caught.value.candidates) == choice["others"]
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("4090", "rtx-4090"),
+        ("RTX4090", "rtx-4090"),
+        ("rtx_4090", "rtx-4090"),
+        ("NVIDIA GeForce RTX 4090", "rtx-4090"),
+        ("GeForce RTX 4090 24GB", "rtx-4090"),
+        ("4090 24g", "rtx-4090"),
+        ("4090 48gb", "rtx-4090-48gb"),
+        ("4090D", "rtx-4090-d"),
+        ("4090 mobile", "rtx-4090-laptop"),
+        ("4090 Laptop GPU", "rtx-4090-laptop"),
+        ("3090 ti", "rtx-3090-ti"),
+        ("3090ti", "rtx-3090-ti"),
+        ("1080 ti", "gtx-1080-ti"),
+        ("4070 ti super", "rtx-4070-ti-super"),
+        ("4070 TiS", "rtx-4070-ti-super"),
+        ("4060ti 16gb", "rtx-4060-ti-16gb"),
+        ("4060 Ti 16 GB", "rtx-4060-ti-16gb"),
+        ("3060 8gb", "rtx-3060-8gb"),
+        ("A10G", "a10g"),
+        ("a10", "a10"),
+        ("NVIDIA A10G", "a10g"),
+        ("a100-40", "a100-40gb-sxm"),
+        ("A100-SXM4-80GB", "a100-80gb-sxm"),
+        ("NVIDIA A100 80GB PCIe", "a100-80gb-pcie"),
+        ("h100-80", "h100-80gb-sxm"),
+        ("H100 80GB", "h100-80gb-sxm"),
+        ("h100 sxm5 80gb", "h100-80gb-sxm"),
+        ("h100 pcie", "h100-80gb-pcie"),
+        ("h100nvl", "h100-nvl"),
+        ("h200", "h200-sxm"),
+        ("L40S 48GB", "l40s"),
+        ("Tesla P40", "p40"),
+        ("v100 32gb", "v100-32gb-pcie"),
+        ("6000 ada", "rtx-6000-ada"),
+        ("rtx a6000", "rtx-a6000"),
+        ("rtx pro 6000 96gb", "rtx-pro-6000"),
+        ("pro 6000 maxq", "rtx-pro-6000-max-q"),
+        ("gb10", "dgx-spark"),
+        ("7900xtx", "rx-7900-xtx"),
+        ("AMD Radeon RX 7900 XTX", "rx-7900-xtx"),
+        ("r9700", "r9700"),
+        ("Instinct MI300X", "mi300x"),
+        ("Ryzen AI Max 395", "strix-halo-128"),
+        ("strix halo 64gb", "strix-halo-64"),
+        ("b580", "arc-b580"),
+        ("Intel(R) Arc(TM) B580 Graphics", "arc-b580"),
+        ("m4-max-64", "m4-max-64"),
+        ("M4 Max 64GB", "m4-max-64"),
+        ("Apple M3 Ultra 512 GB", "m3-ultra-512"),
+    ],
+)
+def test_names_as_people_type_them(text: str, expected: str) -> None:
+    assert find_gpu(text).id == expected
+
+
+@pytest.mark.parametrize(
+    "text", ["4090 16gb", "rtx 409", "4090 ti", "8 4060", "24 3090", "m4 max 32", "m4 ultra 128", "b200 90gb", "gtx 4090 super", "gpu", "%", "nvidia"]
+)
+def test_what_was_never_sold_is_not_guessed(text: str) -> None:
+    with pytest.raises(Problem) as caught:
+        find_gpu(text)
+    assert caught.value.code is Code.UNKNOWN_GPU
+    assert caught.value.exit is Exit.CANNOT_ANSWER
+
+
+def test_an_unknown_name_offers_the_nearest() -> None:
+    with pytest.raises(Problem) as caught:
+        find_gpu("rtx 4080 superr")
+    assert caught.value.candidates[0] == "rtx-4080-super"
+
+
+def test_a_bare_mac_lists_its_sizes() -> None:
+    with pytest.raises(Problem) as caught:
+        find_gpu("m4 max")
+    assert caught.value.candidates == ("m4-max-36", "m4-max-48", "m4-max-64", "m4-max-128")
+    assert "M4 Max 128 GB" in caught.value.message
+
+
+def test_a_shared_name_is_noted() -> None:
+    assert find_gpu("h100").notes == ("'h100' was read as H100 SXM5 80GB; it can also mean h100-80gb-pcie or h100-nvl.",)
+    assert find_gpu("h100-80gb-sxm").notes == ()
+
+
+def test_a_measured_card() -> None:
+    card = find_gpu("rtx-3090")
+    assert card.driver_names == ("NVIDIA GeForce RTX 3090",)
+    assert card.memory_bytes == 24576 * MIB == 25769803776
+    assert card.reserved_bytes == 452 * MIB
+    assert card.usable_bytes == 24124 * MIB
+    assert card.context_bytes == 256 * MIB
+    assert (card.reserved_basis, card.context_basis, card.memory_basis) == ("measured", "measured", "driver")
+    assert card.compute_capability == (8, 6)
+    assert card.bandwidth_bytes == 936_000_000_000
+    gpu = card.gpu(1)
+    assert (gpu.index, gpu.id, gpu.usable_bytes, gpu.backend) == (1, "rtx-3090", 24124 * MIB, Backend.CUDA)
+    assert gpu.in_use_bytes is None
+    assert gpu.context_measured
+    assert not find_gpu("rtx-4090").gpu(0).context_measured
+
+
+@pytest.mark.parametrize(
+    ("name", "reserved", "context"),
+    [
+        ("rtx-4060", int(8188 * MIB * 0.025), 300 * MIB),
+        ("rtx-3080-10gb", 256 * MIB, 300 * MIB),
+        ("rtx-3080-ti", int(12288 * MIB * 0.025), 450 * MIB),
+        ("l40s", 1024 * MIB, 600 * MIB),
+        ("t4", 384 * MIB, 600 * MIB),
+        ("rtx-4090", 484 * MIB, 450 * MIB),
+        ("b200", 726 * MIB, 612 * MIB),
+        ("rtx-pro-6000", 640 * MIB, 555 * MIB),
+    ],
+)
+def test_reserve_and_context_by_measurement_or_rule(name: str, reserved: int, context: int) -> None:
+    card = find_gpu(name)
+    assert (card.reserved_bytes, card.context_bytes) == (reserved, context)
+
+
+@pytest.mark.parametrize(
+    ("name", "usable_mib"), [("m4-max-64", 53084), ("m3-16", 12124), ("m4-max-128", 110100), ("m3-ultra-512", 475136), ("strix-halo-128", 98304)]
+)
+def test_shared_memory_is_usable_up_to_the_limit_of_its_system(name: str, usable_mib: int) -> None:
+    card = find_gpu(name)
+    assert card.unified
+    assert card.usable_bytes == usable_mib * MIB
+
+
+def test_a_mac_has_no_context_that_anybody_knows() -> None:
+    assert find_gpu("m4-max-64").context_bytes is None
+
+
+def test_shared_memory_that_nobody_read_leaves_the_system_its_part() -> None:
+    # 65536 MiB: 2.5 % capped at 1024 MiB, and 5 % that Linux does not count
+    assert find_gpu("jetson-agx-orin-64gb").reserved_bytes == 1024 * MIB + int(65536 * MIB * 0.05)
+
+
+def test_every_card_keeps_most_of_its_memory() -> None:
+    for entry in ENTRIES:
+        assert 0.65 * entry.memory_bytes < entry.usable_bytes < entry.memory_bytes
+
+
+@pytest.mark.parametrize(
+    ("name", "total_mib", "expected"),
+    [
+        ("NVIDIA GeForce RTX 3060", 12288, "rtx-3060-12gb"),
+        ("NVIDIA GeForce RTX 3060", 8192, "rtx-3060-8gb"),
+        ("NVIDIA GeForce RTX 4060 Ti", 16380, "rtx-4060-ti-16gb"),
+        ("NVIDIA GeForce RTX 4090", 24564, "rtx-4090"),
+        ("NVIDIA GeForce RTX 4090", 23028, "rtx-4090"),
+        ("NVIDIA GeForce RTX 4090", 49140, "rtx-4090-48gb"),
+        ("NVIDIA L40S", 49140, "l40s"),
+        ("Apple M4 Max", 131072, "m4-max-128"),
+        ("NVIDIA GeForce RTX 3060", 24576, None),
+        ("AMD Instinct MI50/MI60", 32752, None),
+        ("NVIDIA GeForce RTX 9999", 24576, None),
+    ],
+)
+def test_the_total_tells_products_of_one_name_apart(name: str, total_mib: int, expected: str | None) -> None:
+    found = match_driver(name, total_mib * MIB)
+    assert (found.id if found else None) == expected
+
+
+def test_common_sizes_rise_and_are_usable_sizes() -> None:
+    grid = common_sizes()
+    usable = [size.gpu.usable_bytes for size in grid]
+    assert usable == sorted(usable)
+    assert [size.size_gb for size in grid] == [8, 12, 16, 24, 32, 48, 64, 80, 96, 128, 141, 192]
+    assert grid[3].gpu.usable_bytes == 24080 * MIB
+
+
+def test_search() -> None:
+    assert cards() == ENTRIES
+    assert len(ENTRIES) > 300
+    assert {entry.id for entry in cards("4090")} == {"rtx-4090", "rtx-4090-d", "rtx-4090-48gb", "rtx-4090-laptop"}
+    assert {entry.vendor for entry in cards("radeon")} == {"amd"}
+    assert {entry.id for entry in cards("Apple m4 MAX")} == {"m4-max-36", "m4-max-48", "m4-max-64", "m4-max-128"}
+    assert cards("no such card") == ()
+
+
+def test_sources_are_public_addresses() -> None:
+    assert all(entry.sources and all(source.url.startswith("https://") for source in entry.sources) for entry in ENTRIES)
+
+
+@given(st.text(max_size=60))
+def test_any_text_is_a_card_or_nothing_or_a_problem(text: str) -> None:
+    try:
+        found = look_up(text)
+    except Problem as problem:
+        assert problem.code is Code.UNKNOWN_GPU
+        assert problem.candidates
+    else:
+        assert found is None or found.id in {entry.id for entry in ENTRIES}
+
+
+@given(st.sampled_from(ENTRIES), st.sampled_from(["-", "_", " ", ".", "  "]), st.booleans())
+def test_separators_and_case_do_not_matter(entry: GpuEntry, separator: str, upper: bool) -> None:
+    text = entry.id.replace("-", separator)
+    assert find_gpu(text.upper() if upper else text).id == entry.id
+
+
+@given(st.text(max_size=200))
+def test_the_canonical_form_is_stable(text: str) -> None:
+    once = canonical(text)
+    assert all(part.isascii() for part in once)
+    assert once == once.casefold()

@@ -1,0 +1,1 @@
+"""What is in a computer: tests over a fake driver and fake kernel files."""
