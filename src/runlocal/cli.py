@@ -2,24 +2,17 @@
 
 import os
 import sys
-from typing import Annotated, Any, NoReturn, Optional
+from typing import TYPE_CHECKING, Annotated, Any, NoReturn, Optional
 
 import typer
 
 from runlocal.commands.options import Options
 from runlocal.core.errors import Code, Exit, Problem
-from runlocal.core.report import Listing
 from runlocal.render.formats import Format
 from runlocal.render.style import Style
 
-app = typer.Typer(
-    name="runlocal",
-    help="Will this model run on this hardware, at which quantization and how long a context?",
-    no_args_is_help=True,
-    rich_markup_mode=None,
-    pretty_exceptions_enable=False,
-    context_settings={"help_option_names": ["-h", "--help"]},
-)
+if TYPE_CHECKING:
+    from runlocal.core.listing import Listing
 
 _FORMAT_HELP = "table, json, ndjson, csv, tsv, markdown or svg"
 FormatOption = Annotated[str, typer.Option("--format", "-f", help=_FORMAT_HELP, metavar="F")]
@@ -27,7 +20,9 @@ JsonOption = Annotated[bool, typer.Option("--json", help="same as --format json"
 _UNICODE_PROBE = "✓░█└→×"
 
 
-@app.command(epilog='Examples:  runlocal check llama-3.2-90b-vision   ·   runlocal check qwen3-32b --gpu 2x3090 -c 32k   ·   runlocal check gpt-oss-20b --vram 16GB --json')
+_EXAMPLES = 'Examples:  runlocal check llama-3.2-90b-vision   ·   runlocal check qwen3-32b --gpu 2x3090 -c 32k   ·   runlocal check gpt-oss-20b --vram 16GB --json'
+
+
 def check(
     model: Annotated[Optional[list[str]], typer.Argument(help="bundled ids, Hugging Face repo ids, Ollama tags, or paths to a .gguf, config.json or model folder", metavar="MODEL...")] = None,
     quant: Annotated[Optional[str], typer.Option("--quant", "-q", help="quantizations, comma-separated [default: the runtime's usual list]", metavar="Q[,Q...]")] = None,
@@ -81,7 +76,6 @@ def check(
     _leave(found.exit)
 
 
-@app.command()
 def models(
     query: Annotated[Optional[list[str]], typer.Argument(help="words in an id, name, family, vendor or alias", metavar="QUERY")] = None,
     form: FormatOption = "table",
@@ -93,7 +87,6 @@ def models(
     _listing(command.run(" ".join(query or ())), _format(form, as_json))
 
 
-@app.command()
 def show(
     model: Annotated[str, typer.Argument(help="a bundled id, a Hugging Face repo id or an Ollama tag", metavar="MODEL")],
     form: FormatOption = "table",
@@ -107,7 +100,6 @@ def show(
     _print(page_as(wanted, command.run(model), _style(), title=_typed()))
 
 
-@app.command()
 def gpus(
     query: Annotated[Optional[list[str]], typer.Argument(help="words in the name of a card of the catalogue", metavar="QUERY")] = None,
     everything: Annotated[bool, typer.Option("--all", help="the whole catalogue")] = False,
@@ -124,7 +116,6 @@ def gpus(
     _listing(found.listing, wanted)
 
 
-@app.callback(invoke_without_command=True)
 def options(context: typer.Context, version: Annotated[bool, typer.Option("--version", help="print the version and the date of the data")] = False) -> None:
     """Will this model run on this hardware, at which quantization and how long a context?"""
     if version:
@@ -135,7 +126,7 @@ def options(context: typer.Context, version: Annotated[bool, typer.Option("--ver
         _leave(Exit.YES)
 
 
-def _listing(listing: Listing, form: Format) -> NoReturn:
+def _listing(listing: "Listing", form: Format) -> NoReturn:
     from runlocal.render.formats import listing_as
 
     _print(listing_as(form, listing, _style(), title=_typed()))
@@ -230,10 +221,26 @@ def _report(problem: Problem, arguments: list[str]) -> int:
     return int(problem.exit)
 
 
+_COMMANDS = {"check": check, "models": models, "show": show, "gpus": gpus}
+
+
+def app(arguments: list[str]) -> typer.Typer:
+    """The program: all commands, or only the one that the arguments name, since building a command costs as much as answering it."""
+    made = typer.Typer(
+        name="runlocal", no_args_is_help=True, rich_markup_mode=None, pretty_exceptions_enable=False, context_settings={"help_option_names": ["-h", "--help"]}
+    )
+    made.callback(invoke_without_command=True)(options)
+    named = arguments[0] if arguments and arguments[0] in _COMMANDS else None
+    for name, command in _COMMANDS.items():
+        if named in (None, name):
+            made.command(name, epilog=_EXAMPLES if command is check else None)(command)
+    return made
+
+
 def _run(arguments: list[str]) -> int:
     """Runs a command line and returns its exit code; a bug never looks like an answer."""
     try:
-        outcome: Any = typer.main.get_command(app).main(args=arguments, prog_name="runlocal", standalone_mode=False)
+        outcome: Any = typer.main.get_command(app(arguments)).main(args=arguments, prog_name="runlocal", standalone_mode=False)
         return outcome if isinstance(outcome, int) else Exit.YES
     except Problem as problem:
         return _report(problem, arguments)

@@ -7,7 +7,8 @@ import pytest
 from runlocal.core.machine import Gpu, Machine, Origin
 from runlocal.core.model import Alias, Context, License, ModelSpec, Parameters, Source, Text
 from runlocal.core.part import HOST, Basis, Kind, Part, gpu, need
-from runlocal.core.report import Advice, Cell, Check, Column, Fact, Form, Listing, MachineCheck, Page, Section, Shelf, Support
+from runlocal.core.listing import Column, Fact, Form, Listing, Page, Section
+from runlocal.core.report import Advice, Cell, Check, MachineCheck, Shelf, Support
 from runlocal.core.units import GIB, KIB, MIB
 from runlocal.core.verdict import Answer, headroom
 
@@ -151,7 +152,8 @@ def found(machine: Machine, headline: Cell, *, scale: int = 1, shelf: Shelf | No
     longest = {quant: max((one.context_tokens for one in cells if one.quant == quant and one.answer is Answer.FITS), default=0) for quant in FILES}
     if machine.origin is not Origin.UNLIMITED:
         cells = [one._replace(fits_context_tokens=longest[one.quant]) for one in cells]
-    return MachineCheck(machine=machine, cells=tuple(cells), headline=headline, shelf=shelf)
+    same = [headline if (one.quant, one.context_tokens) == (headline.quant, headline.context_tokens) else one for one in cells]
+    return MachineCheck(machine=machine, cells=tuple(same), headline=headline, shelf=shelf)
 
 
 def check(*machines: MachineCheck, advice: tuple[Advice, ...] = (), runtimes: tuple[Support, ...] = SUPPORT, model: ModelSpec = MODEL) -> Check:

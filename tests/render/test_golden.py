@@ -1,11 +1,15 @@
-"""Every format of every kind of answer, as a reader sees it. `UPDATE_GOLDEN=1 pytest tests/render/test_golden.py` writes the files anew; read the difference."""
+"""Every format of every kind of answer, as a reader sees it.
+
+`UPDATE_GOLDEN=1 pytest tests/render/test_golden.py` writes the files anew; read the difference.
+"""
 
 import os
 from pathlib import Path
 
 import pytest
 
-from runlocal.core.report import Check, Listing, Page
+from runlocal.core.listing import Listing, Page
+from runlocal.core.report import Check
 from runlocal.render.formats import Format, checks_as, listing_as, page_as
 from runlocal.render.style import Style
 

@@ -8,7 +8,8 @@ from jsonschema import Draft202012Validator
 
 from runlocal import __version__
 from runlocal.core.errors import Code, Problem
-from runlocal.core.report import Check, Listing, Page
+from runlocal.core.listing import Listing, Page
+from runlocal.core.report import Check
 from runlocal.render.json import cell_json, check_json, checks_json, checks_ndjson, error_json, listing_json, listing_ndjson, page_json
 
 SCHEMAS = Path(__file__).parents[2] / "docs" / "schema"

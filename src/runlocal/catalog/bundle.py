@@ -1,5 +1,6 @@
 """Reads the bundle: from the wheel, or in a checkout from a cache that is made again whenever a data file has changed."""
 
+import functools
 import json
 import os
 from typing import Any
@@ -12,8 +13,9 @@ _CHECKOUT = os.path.join(os.path.dirname(os.path.dirname(_HERE)), "data")
 _folder: str | None = None
 
 
+@functools.cache
 def read(name: str) -> Any:
-    """The object called `name`. Raises Problem (bad_file) where the data cannot be read."""
+    """The object called `name`, which nobody may change. Raises Problem (bad_file) where the data cannot be read."""
     global _folder
     if _folder is None:
         _folder = _PACKAGED if os.path.isdir(_PACKAGED) else _fresh()

@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from runlocal.catalog.gpu_tables import gpu_tables
 from runlocal.catalog.names import name_tables
 
 Table = dict[str, Any]
@@ -41,14 +42,20 @@ def bundle(data: Path) -> dict[str, Any]:
     """Every object of the bundle by name; `models/<id>` is one model's table."""
     models = dict(model_tables(data))
     made: dict[str, Any] = {f"models/{model_id}": table for model_id, table in models.items()}
-    made["names"] = name_tables((model_id, [alias["name"] for alias in table.get("aliases", ())]) for model_id, table in models.items())
+    made["names"], made["loose_names"] = name_tables((model_id, [alias["name"] for alias in table.get("aliases", ())]) for model_id, table in models.items())
     made["index"] = {model_id: {key: table.get(key) for key in INDEXED} | _indexed(table) for model_id, table in models.items()}
     made["about"] = _load(data / "about.toml")
     made["licenses"] = _load(data / "licenses.toml")
     made["dtypes"] = _load(data / "dtypes.toml")["types"]
-    for room in ("gpus", "quants", "runtimes", "engines"):
-        made[room] = {path.stem: _load(path) for path in sorted((data / room).glob("*.toml"))}
+    made |= gpu_tables(_room(data, "gpus"))
+    for room in ("quants", "runtimes", "engines"):
+        made[room] = _room(data, room)
     return made
+
+
+def _room(data: Path, room: str) -> Table:
+    """Every file of a folder by its stem."""
+    return {path.stem: _load(path) for path in sorted((data / room).glob("*.toml"))}
 
 
 def write(data: Path, folder: Path) -> None:

@@ -1,8 +1,9 @@
 """Rows of `data/gpus` as entries, with what is assumed of a card where nobody measured it."""
 
-from typing import Any, NamedTuple
+from typing import Any
 
 from runlocal.core.machine import Backend, Gpu
+from runlocal.core.noun import NamedTuple
 from runlocal.core.units import GIB, MIB
 
 Table = dict[str, Any]

@@ -1,21 +1,23 @@
 """Machines that are not here, from what people type: `--gpu 2x3090`, `--gpu a100-80:1g.10gb`, `--vram 24GB+12GB`."""
 
 import re
-from typing import NamedTuple
 
 from runlocal.catalog.gpu_entries import GpuEntry, MigProfile
 from runlocal.catalog.gpus import find_gpu, look_up
 from runlocal.core.errors import Code, Problem
 from runlocal.core.machine import Gpu, Machine, Origin
+from runlocal.core.noun import NamedTuple
 from runlocal.core.units import GIB, gib, parse_size, size_text
 
 MOST_DEVICES = 64
 
 _LONGEST_SPEC = 400
-_COUNT_FIRST = re.compile(r"(-?\d{1,6})\s*[x×*]\s*(.+)", re.IGNORECASE | re.ASCII)
-_COUNT_LAST = re.compile(r"(.+?)\s*[x×*]\s*(-?\d{1,6})", re.IGNORECASE | re.ASCII)
+# Patterns are compiled where they are used: a plain name pays for none.
+_COUNT_FIRST = r"(-?\d{1,6})\s*[x×*]\s*(.+)"
+_COUNT_LAST = r"(.+?)\s*[x×*]\s*(-?\d{1,6})"
+_FLAGS = re.IGNORECASE | re.ASCII
 # The one product whose name has a plus sign in it: Ryzen AI Max+ 395.
-_PLUS_IN_NAME = re.compile(r"max\+(?=\s*(?:pro\s*)?3\d\d)", re.IGNORECASE)
+_PLUS_IN_NAME = r"max\+(?=\s*(?:pro\s*)?3\d\d)"
 _SPEC_HINT = 'write "RTX 4090", 2x3090, 5090+3090, m4-max-64 or a100-80:1g.10gb'
 
 
@@ -31,7 +33,8 @@ def parse_machine(spec: str) -> Machine:
     A whole name wins over a count: `1080 ti` is a card. Raises Problem(BAD_VALUE) for a malformed spec and Problem(UNKNOWN_GPU) for a name
     that is not in the catalogue or does not settle which card is meant.
     """
-    groups = [_group(part.strip(), spec) for part in _PLUS_IN_NAME.sub("max ", _bounded(spec)).split("+")]
+    text = re.sub(_PLUS_IN_NAME, "max ", _bounded(spec), flags=_FLAGS) if "+" in spec else _bounded(spec)
+    groups = [_group(part.strip(), spec) for part in text.split("+")]
     gpus: list[Gpu] = []
     for group in groups:
         devices = 1 if group.slice else group.entry.devices
@@ -55,7 +58,7 @@ def parse_budget(text: str) -> Machine:
     sizes: list[int] = []
     labels: list[str] = []
     for part in _bounded(text).split("+"):
-        match = _COUNT_FIRST.fullmatch(part.strip())
+        match = re.fullmatch(_COUNT_FIRST, part.strip(), _FLAGS)
         count = _counted(int(match[1]), text) if match else 1
         try:
             size = parse_size(match[2] if match else part)
@@ -89,7 +92,7 @@ def _counted_entry(text: str, spec: str) -> tuple[int, GpuEntry]:
     whole = look_up(text)
     if whole is not None:
         return 1, whole
-    first, last = _COUNT_FIRST.fullmatch(text), _COUNT_LAST.fullmatch(text)
+    first, last = re.fullmatch(_COUNT_FIRST, text, _FLAGS), re.fullmatch(_COUNT_LAST, text, _FLAGS)
     splits = [(int(match[count]), match[name]) for match, count, name in ((first, 1, 2), (last, 2, 1)) if match]
     for count, name in splits:
         entry = look_up(name)

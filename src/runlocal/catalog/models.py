@@ -36,7 +36,7 @@ def _tuples(table: Table) -> Table:
 
 def find_model(name: str) -> ModelSpec:
     """The bundled model that a name means. Raises Problem (unknown_model) with the nearest ids."""
-    return bundled(resolve(name, bundle.read("names")))
+    return bundled(resolve(name, bundle.read("names"), lambda: bundle.read("loose_names")))
 
 
 def index() -> dict[str, Table]:

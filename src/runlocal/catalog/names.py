@@ -1,12 +1,12 @@
 """Names as people type them. Never a guess: a name means one model, or the nearest ids are listed."""
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 
 from runlocal.core.errors import Code, Problem
 
 _LONGEST_NAME = 200
-_PIECES = re.compile(r"[a-z]+|\d+")
+_PIECES = r"[a-z]+|\d+"
 # What people leave out or add without meaning another model.
 _SILENT = frozenset({"instruct", "it", "chat", "hf", "gguf", "latest"})
 _ALIKE = 0.5
@@ -15,16 +15,16 @@ _SHOWN = 5
 
 def normal(name: str) -> str:
     """The name without owner, case, separators and suffixes such as `-instruct`: `llama 3 2 90 b vision`."""
-    pieces = _PIECES.findall(name.lower().rpartition("/")[2])
+    pieces = re.findall(_PIECES, name.lower().rpartition("/")[2])
     return " ".join(piece for piece in pieces if piece not in _SILENT)
 
 
-def name_tables(models: Iterable[tuple[str, Iterable[str]]]) -> dict[str, dict[str, object]]:
+def name_tables(models: Iterable[tuple[str, Iterable[str]]]) -> tuple[dict[str, str], dict[str, dict[str, list[str]]]]:
     """Tables for `resolve`, made from (id, aliases) of every model when the bundle is compiled.
 
-    exact: alias in lower case → id; ids: normalised id → ids; loose: normalised alias → ids
+    The first: id or alias in lower case → id. The second, read only where that fails: `ids` and `loose`, normalised id or alias → ids.
     """
-    exact: dict[str, object] = {}
+    exact: dict[str, str] = {}
     ids: dict[str, list[str]] = {}
     loose: dict[str, list[str]] = {}
     for model_id, aliases in models:
@@ -35,48 +35,44 @@ def name_tables(models: Iterable[tuple[str, Iterable[str]]]) -> dict[str, dict[s
             known = loose.setdefault(normal(alias), [])
             if model_id not in known:
                 known.append(model_id)
-    return {"exact": exact, "ids": dict(ids), "loose": dict(loose)}
+    return exact, {"ids": ids, "loose": loose}
 
 
-def resolve(name: str, tables: Mapping[str, Mapping[str, object]]) -> str:
+def resolve(name: str, exact: Mapping[str, str], loose: Callable[[], Mapping[str, Mapping[str, list[str]]]]) -> str:
     """The id that a name means.
 
     An exact id or alias wins before anything is normalised. Raises Problem (unknown_model) with the nearest ids where the name is
     unknown or could mean several models.
     """
     typed = name.strip()
-    if found := tables["exact"].get(typed.lower()):
-        return str(found)
-    key = normal(typed[:_LONGEST_NAME])
+    if known := exact.get(typed.lower()):
+        return known
+    key, tables = normal(typed[:_LONGEST_NAME]), loose()
     for table in ("ids", "loose"):
-        found = tables[table].get(key)
-        if isinstance(found, list) and len(found) == 1:
-            return str(found[0])
+        found = tables[table].get(key, [])
+        if len(found) == 1:
+            return found[0]
         if found:
-            raise Problem(Code.UNKNOWN_MODEL, f"{_shown(typed)} could be any of {len(_strings(found))} models", hint="name one of them", candidates=_strings(found))
+            raise Problem(Code.UNKNOWN_MODEL, f"{_shown(typed)} could be any of {len(found)} models", hint="name one of them", candidates=tuple(found))
     raise Problem(
         Code.UNKNOWN_MODEL,
         f"no model is called {_shown(typed)}",
         hint="`runlocal models` lists every model; a path to a .gguf, a config.json or a model folder works too",
-        candidates=nearest(key, tables["exact"]),
+        candidates=nearest(key, exact),
     )
 
 
-def nearest(key: str, exact: Mapping[str, object]) -> tuple[str, ...]:
+def nearest(key: str, exact: Mapping[str, str]) -> tuple[str, ...]:
     """The ids most like a normalised name, best first."""
     from difflib import get_close_matches
 
     by_key: dict[str, str] = {}
     for alias, model_id in exact.items():
-        by_key.setdefault(normal(alias), str(model_id))
+        by_key.setdefault(normal(alias), model_id)
     wanted = set(key.split())
     inside = [model for alias, model in by_key.items() if wanted and wanted <= set(alias.split())]
     close = [by_key[match] for match in get_close_matches(key, by_key, n=_SHOWN, cutoff=_ALIKE)]
     return tuple(dict.fromkeys([*inside[:_SHOWN], *close]))[:_SHOWN]
-
-
-def _strings(found: object) -> tuple[str, ...]:
-    return tuple(str(item) for item in found) if isinstance(found, list) else (str(found),)
 
 
 def _shown(name: str) -> str:

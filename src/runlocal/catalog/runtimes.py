@@ -6,10 +6,11 @@ A row of a file names architectures (llama.cpp's `general.architecture`) or clas
 import re
 from collections.abc import Iterator, Mapping
 from functools import cache
-from typing import Any, NamedTuple, TypeAlias
+from typing import Any, TypeAlias
 
 from runlocal.catalog import bundle
 from runlocal.core.errors import Code, Problem
+from runlocal.core.noun import NamedTuple
 from runlocal.core.report import Support
 
 Table: TypeAlias = dict[str, Any]
@@ -40,10 +41,11 @@ _ALIASES = {
     "lms": "lmstudio",
 }
 
-_SEPARATORS = re.compile(r"[\s._-]+")
-_VERSION = re.compile(r"v?(\d{1,9}(?:\.\d{1,9}){0,5})(?:[.-]?(a|b|rc|dev|post)\.?(\d{0,9}))?", re.ASCII)
-_BUILD = re.compile(r"b(\d{1,9})", re.ASCII)
-_COMMIT = re.compile(r"[0-9a-f]{7,40}", re.ASCII)
+# Patterns are compiled where they are used: a question that names no runtime pays for none.
+_SEPARATORS = r"[\s._-]+"
+_VERSION = r"v?(\d{1,9}(?:\.\d{1,9}){0,5})(?:[.-]?(a|b|rc|dev|post)\.?(\d{0,9}))?"
+_BUILD = r"b(\d{1,9})"
+_COMMIT = r"[0-9a-f]{7,40}"
 _STAGES = {"dev": -4, "a": -3, "b": -2, "rc": -1, "post": 1}
 
 
@@ -73,16 +75,16 @@ def find_runtime(text: str) -> tuple[str, str | None]:
     Raises Problem: UNKNOWN_RUNTIME with the nearest ids, BAD_VALUE where the version is none.
     """
     name, separator, version = text.strip().partition("@")
-    squashed = _SEPARATORS.sub("", name).lower()
-    found = _ALIASES.get(squashed) or next((id for id in _IDS if _SEPARATORS.sub("", id) == squashed), None)
+    squashed = re.sub(_SEPARATORS, "", name).lower()
+    found = _ALIASES.get(squashed) or next((id for id in _IDS if re.sub(_SEPARATORS, "", id) == squashed), None)
     if found is None:
         raise Problem(Code.UNKNOWN_RUNTIME, f"no runtime is called {_shown(name)}", hint=f"known: {', '.join(_IDS)}", candidates=_nearest(squashed))
     if not separator:
         return found, None
     version = version.strip().lower()
-    if parse_version(version) is None and _COMMIT.fullmatch(version) is None:
+    if parse_version(version) is None and re.fullmatch(_COMMIT, version, re.ASCII) is None:
         raise Problem(Code.BAD_VALUE, f"{_shown(version)} is not a version", hint=f"write {found}@{newest_known(found)}")
-    return found, version if _BUILD.fullmatch(version) or not version.startswith("v") else version[1:]
+    return found, version if re.fullmatch(_BUILD, version, re.ASCII) or not version.startswith("v") else version[1:]
 
 
 def newest_known(runtime_id: str) -> str:
@@ -171,10 +173,10 @@ def constants(runtime_id: str, version: str | None = None) -> Mapping[str, Const
 
 def parse_version(text: str) -> Version | None:
     """A version that sorts: `0.24.0`, `v0.3.4.post1`, `0.33.0-rc2`; `b10488` for llama.cpp's builds. None: neither (a commit, a word)."""
-    build = _BUILD.fullmatch(text)
+    build = re.fullmatch(_BUILD, text, re.ASCII)
     if build is not None:
         return "build", (int(build[1]),), 0, 0
-    match = _VERSION.fullmatch(text)
+    match = re.fullmatch(_VERSION, text, re.ASCII)
     if match is None:
         return None
     numbers = [int(part) for part in match[1].split(".")]
@@ -246,7 +248,7 @@ def _shown(text: str) -> str:
 def _nearest(name: str) -> tuple[str, ...]:
     import difflib  # on the error path alone
 
-    names = {_SEPARATORS.sub("", id): id for id in _IDS} | _ALIASES
+    names = {re.sub(_SEPARATORS, "", id): id for id in _IDS} | _ALIASES
     return tuple(dict.fromkeys(names[match] for match in difflib.get_close_matches(name, names, n=5, cutoff=0.5)))
 
 

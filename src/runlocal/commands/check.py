@@ -1,12 +1,12 @@
 """`runlocal check`: does it fit, which quantizations, how long a context."""
 
 from collections.abc import Sequence
-from typing import NamedTuple
 
 from runlocal.commands import machines as asked_machines
 from runlocal.commands.options import Options, read
 from runlocal.core.errors import Exit
 from runlocal.core.model import ModelSpec
+from runlocal.core.noun import NamedTuple
 from runlocal.core.report import Check
 from runlocal.core.verdict import is_yes
 from runlocal.solve.check import check

@@ -1,10 +1,10 @@
 """`runlocal gpus`: what is in this machine, or the catalogue."""
 
-from typing import NamedTuple
 
 from runlocal.catalog.gpus import GpuEntry, cards, find_gpu
 from runlocal.core.errors import Problem
-from runlocal.core.report import Column, Form, Listing
+from runlocal.core.listing import Column, Form, Listing
+from runlocal.core.noun import NamedTuple
 from runlocal.core.units import gib
 from runlocal.probes.detect import detect
 from runlocal.probes.detected import DetectedGpu, Detection

@@ -1,12 +1,12 @@
 """The machines that the options name, or this computer."""
 
-from typing import NamedTuple
 
 from runlocal.catalog.gpus import match_driver, unlisted_context
 from runlocal.catalog.machines import parse_budget, parse_machine
 from runlocal.commands.options import Options, size
 from runlocal.core.errors import Code, Problem
 from runlocal.core.machine import Gpu, Machine
+from runlocal.core.noun import NamedTuple
 
 
 class Asked(NamedTuple):

@@ -2,7 +2,7 @@
 
 from runlocal.catalog.models import index
 from runlocal.catalog.names import normal
-from runlocal.core.report import Column, Form, Listing
+from runlocal.core.listing import Column, Form, Listing
 
 
 def run(query: str) -> Listing:

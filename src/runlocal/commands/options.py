@@ -1,9 +1,10 @@
 """What people type, read: every value that is wrong gets a sentence and exit code 2."""
 
 from collections.abc import Callable
-from typing import NamedTuple, TypeVar
+from typing import TypeVar
 
 from runlocal.core.errors import Code, Problem
+from runlocal.core.noun import NamedTuple
 from runlocal.core.units import parse_context, parse_size
 from runlocal.core.workload import Workload
 from runlocal.solve.asked import Asked

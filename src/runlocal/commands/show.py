@@ -8,8 +8,8 @@ from runlocal.catalog.runtimes import all_support
 from runlocal.commands.check import open_model
 from runlocal.core.cache import CacheKind
 from runlocal.core.errors import Problem
+from runlocal.core.listing import Column, Fact, Form, Listing, Page, Section
 from runlocal.core.model import ModelSpec
-from runlocal.core.report import Column, Fact, Form, Listing, Page, Section
 from runlocal.solve.check import open_for
 
 

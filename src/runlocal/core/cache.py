@@ -1,7 +1,8 @@
 """What a model keeps per sequence while it runs, as shapes; how an allocator rounds them is the engine's business."""
 
 from enum import StrEnum
-from typing import NamedTuple
+
+from runlocal.core.noun import NamedTuple
 
 
 class CacheKind(StrEnum):

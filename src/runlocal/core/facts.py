@@ -1,8 +1,9 @@
 """What the catalogue reads from data/ for the layers below it, which do no I/O themselves."""
 
 from collections.abc import Mapping
-from typing import Any, NamedTuple
+from typing import Any
 
+from runlocal.core.noun import NamedTuple
 from runlocal.core.tensor import StorageType
 
 

@@ -1,9 +1,10 @@
 """A model laid out: which blocks stand in which layers, and from them its tensors and caches."""
 
 from collections.abc import Iterator
-from typing import NamedTuple, Protocol
+from typing import Protocol
 
 from runlocal.core.cache import Cache, CacheKind
+from runlocal.core.noun import NamedTuple
 from runlocal.core.tensor import Tensor
 
 
@@ -62,7 +63,7 @@ class Layout(NamedTuple):
 
     def caches(self) -> tuple[Cache, ...]:
         """The caches of the layers that run."""
-        running = ((block, tuple(layer for layer in layers if layer < self.layers)) for block, layers in self.placed)
+        running = ((block, layers if layers[-1] < self.layers else tuple(layer for layer in layers if layer < self.layers)) for block, layers in self.placed)
         return tuple(cache for block, layers in running if layers for cache in block.caches(layers))
 
     def _loaded_and_skipped(self, layers: tuple[int, ...]) -> Iterator[tuple[tuple[int, ...], bool]]:

@@ -1,7 +1,8 @@
 """Machines: what a model would run on."""
 
 from enum import StrEnum
-from typing import NamedTuple
+
+from runlocal.core.noun import NamedTuple
 
 
 class Origin(StrEnum):

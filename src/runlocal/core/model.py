@@ -4,7 +4,7 @@ Field names are those of config.json where it has one name for the thing, else G
 published JSON Schema: one line `field: meaning` each.
 """
 
-from typing import NamedTuple
+from runlocal.core.noun import NamedTuple
 
 
 class Experts(NamedTuple):

@@ -2,7 +2,8 @@
 
 from collections.abc import Iterable
 from enum import StrEnum
-from typing import NamedTuple
+
+from runlocal.core.noun import NamedTuple
 
 
 class Kind(StrEnum):

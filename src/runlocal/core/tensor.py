@@ -1,6 +1,6 @@
 """Tensors and the types they are stored in."""
 
-from typing import NamedTuple
+from runlocal.core.noun import NamedTuple
 
 
 class StorageType(NamedTuple):

@@ -10,8 +10,9 @@ GB = 10**9
 
 # What the box of a card calls "24 GB" is 24 x 2^30 bytes, so GB, G and GiB all mean the same when somebody types a budget.
 _SIZE_UNITS = {"": GIB, "g": GIB, "gb": GIB, "gib": GIB, "m": MIB, "mb": MIB, "mib": MIB, "t": 1 << 40, "tb": 1 << 40, "tib": 1 << 40, "k": KIB, "kb": KIB, "kib": KIB, "b": 1}
-_SIZE = re.compile(r"(\d{1,9}(?:\.\d{1,6})?)\s*([a-z]{0,3})", re.IGNORECASE | re.ASCII)
-_COUNT = re.compile(r"(\d{1,12}(?:\.\d{1,6})?)\s*([km]?)", re.IGNORECASE | re.ASCII)
+# Patterns are compiled where they are used: an answer that parses no size pays for none.
+_SIZE = r"(\d{1,9}(?:\.\d{1,6})?)\s*([a-z]{0,3})"
+_COUNT = r"(\d{1,12}(?:\.\d{1,6})?)\s*([km]?)"
 _LARGEST_SIZE = 1 << 60
 _LARGEST_CONTEXT = 1 << 40
 
@@ -26,7 +27,7 @@ def parse_size(text: str) -> int:
 
     Raises ValueError with a sentence for people when the text is no size, is zero, or is absurdly large.
     """
-    match = _SIZE.fullmatch(text.strip())
+    match = re.fullmatch(_SIZE, text.strip(), re.IGNORECASE | re.ASCII)
     unit = _SIZE_UNITS.get(match[2].lower()) if match else None
     if match is None or unit is None:
         raise ValueError(f"{text!r} is not a size: write 24, 24GB, 24GiB or 24564MiB")
@@ -43,7 +44,7 @@ def parse_context(text: str) -> int:
 
     Raises ValueError with a sentence for people when the text is no context length or is zero.
     """
-    match = _COUNT.fullmatch(text.strip())
+    match = re.fullmatch(_COUNT, text.strip(), re.IGNORECASE | re.ASCII)
     if match is None:
         raise ValueError(f"{text!r} is not a context length: write 8192, 8k, 128k or max")
     tokens = int(float(match[1]) * {"": 1, "k": KIB, "m": MIB}[match[2].lower()])

@@ -1,6 +1,6 @@
 """What a model is asked to do."""
 
-from typing import NamedTuple
+from runlocal.core.noun import NamedTuple
 
 
 class Workload(NamedTuple):

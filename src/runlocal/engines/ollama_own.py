@@ -1,15 +1,12 @@
 """Ollama's own engine (0.4 to 0.24) for Llama 3.2 Vision: ggml's storage, its own caches and graph sizes (fs/ggml/ggml.go, model/models/mllama)."""
 
 from runlocal.core.cache import Cache, CacheKind
-from runlocal.core.machine import Machine
 from runlocal.core.part import HOST, Basis, Kind, Part
 from runlocal.core.units import mib
 from runlocal.core.workload import Workload
-from runlocal.engines.ggml.cache import device_bytes, formula
-from runlocal.engines.ggml.overhead import overhead_parts
+from runlocal.engines.ggml.cache import cache_spread, formula, layer_bytes
 from runlocal.engines.ggml.placement import Placement
 from runlocal.engines.ggml.session import CACHE_LABELS, Session
-from runlocal.engines.ggml.vision import vision_parts
 from runlocal.engines.ggml.weights import Weight
 
 _F32_BYTES = 4
@@ -26,22 +23,18 @@ class OwnEngineSession(Session):
     def _growing_parts(self, cache: Cache, workload: Workload, placement: Placement) -> list[Part]:
         settings = self.settings(workload)
         return [
-            Part(Kind.CACHE, CACHE_LABELS[cache.kind], device, size, Basis.EXACT, formula(cache, settings, self._layers_on(cache, placement, device)), self._source("cache"))
-            for device, size in device_bytes(cache, settings, placement).items()
+            Part(Kind.CACHE, CACHE_LABELS[cache.kind], device, count * layer_bytes(cache, settings, device), Basis.EXACT, formula(cache, settings, count), self._source("cache"))
+            for device, count in cache_spread(cache, placement).items()
         ]
 
     def _cross_parts(self, cache: Cache, placement: Placement) -> list[Part]:
         """The image's keys and values: f32 whatever the cache type, and a whole image's tokens whatever the context."""
         one = _F32_BYTES * (cache.k_values + cache.v_values) * (cache.cells or 0)
         parts = []
-        for device in dict.fromkeys(HOST if placement.cache_on_host else placement.layers[layer] for layer in cache.layers):
-            count = self._layers_on(cache, placement, device)
+        for device, count in cache_spread(cache, placement).items():
             because = f"{count} layers × {cache.cells} image tokens × ({cache.k_values} + {cache.v_values}) values × 4 B (f32), whatever the context"
             parts.append(Part(Kind.CACHE, CACHE_LABELS[cache.kind], device, count * one, Basis.EXACT, because, self._source("cross_cache")))
         return parts
-
-    def _layers_on(self, cache: Cache, placement: Placement, device: str) -> int:
-        return len(cache.layers) if placement.cache_on_host else sum(placement.layers[layer] == device for layer in cache.layers)
 
     def _buffer_parts(self, workload: Workload, placement: Placement, weights: tuple[Weight, ...]) -> tuple[Part, ...]:
         """The text graph, as the loader sizes it for every device that holds layers: attention scores in f32, without flash attention."""
@@ -55,10 +48,6 @@ class OwnEngineSession(Session):
         )
         devices = placement.devices() or (HOST,)
         return tuple(Part(Kind.COMPUTE_BUFFER, "compute buffer", device, size, Basis.ESTIMATED, because, self._source("graph")) for device in devices)
-
-    def _other_parts(self, workload: Workload, placement: Placement, machine: Machine) -> tuple[Part, ...]:
-        tower_device = placement.devices()[0] if placement.gpus else HOST
-        return (*vision_parts(self.model, workload, tower_device, self.facts.types, self.facts.vision), *overhead_parts(machine, self.facts.ggml))
 
     def _source(self, key: str) -> str:
         return str(self.facts.ggml["sources"][f"ollama_{key}"]["url"])

@@ -2,9 +2,9 @@
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import NamedTuple
 
 from runlocal.core.machine import Gpu
+from runlocal.core.noun import NamedTuple
 
 
 class Surroundings(NamedTuple):

@@ -5,9 +5,9 @@ src/llama-quant.cpp. Work is done on groups of equal tensors: only where a rule 
 """
 
 from collections.abc import Callable, Iterator, Mapping
-from typing import NamedTuple
 
 from runlocal.core.layout import Layout
+from runlocal.core.noun import NamedTuple
 from runlocal.core.tensor import StorageType, Tensor
 
 Types = Mapping[str, StorageType]
@@ -74,8 +74,8 @@ _EMBEDDING_TYPES = {
 _EIGHT_EXPERT_OUTPUT = ("Q2_K", "IQ3_XS", "IQ3_XXS", "Q3_K_S", "Q3_K_M", "IQ4_NL", "Q4_K_S", "Q4_K_M", "IQ3_S", "IQ3_M", "IQ4_XS")
 
 
-def store(layout: Layout, recipe: Recipe, types: Types) -> tuple[Stored, ...]:
-    """Every tensor of the file with the type that the quantizer gives it."""
+def store(layout: Layout, tensors: tuple[Tensor, ...], recipe: Recipe, types: Types) -> tuple[Stored, ...]:
+    """Every tensor of the file with the type that the quantizer gives it; `tensors` are `layout.tensors()`."""
     traits = _Traits(
         recipe=recipe,
         architecture=layout.architecture,
@@ -85,7 +85,6 @@ def store(layout: Layout, recipe: Recipe, types: Types) -> tuple[Stored, ...]:
         large_shared_v=layout.layers == _LARGE_LAYERS and layout.architecture in _LARGE_ARCHITECTURES and layout.kv_group > 1,
         tied=layout.tied,
     )
-    tensors = layout.tensors()
     return tuple(stored for tensor in tensors for stored in _store(tensor, traits, tensors, types))
 
 

@@ -2,8 +2,8 @@
 
 from collections.abc import Sequence
 from itertools import accumulate
-from typing import NamedTuple
 
+from runlocal.core.noun import NamedTuple
 from runlocal.core.part import Kind
 from runlocal.core.units import size_text
 from runlocal.render.layout import Line, Span, width_of

@@ -1,8 +1,8 @@
 """A cell's parts over the devices of its machine."""
 
-from typing import NamedTuple
 
 from runlocal.core.machine import Machine, Origin
+from runlocal.core.noun import NamedTuple
 from runlocal.core.part import HOST, Basis, Kind, Part, gpu, need
 from runlocal.core.report import Cell, MachineCheck
 from runlocal.core.units import size_text
@@ -24,11 +24,6 @@ class Row(NamedTuple):
     def basis(self) -> Basis:
         """The least sure of them."""
         return max((part.basis for part in self.parts), key=_LEAST_SURE_LAST.index)
-
-    @property
-    def margin_bytes(self) -> int:
-        """How much more they may take together."""
-        return sum(part.margin_bytes for part in self.parts)
 
     def on(self, device: str) -> int | None:
         """Bytes on `device`, None where it has none of it."""

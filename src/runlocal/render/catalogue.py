@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 
-from runlocal.core.report import Column, Form, Listing, Page, Value
+from runlocal.core.listing import Column, Form, Listing, Page, Value
 from runlocal.core.verdict import Answer
 from runlocal.render import layout
 from runlocal.render.layout import Line, paint, paragraph, row_line, wrap
@@ -27,7 +27,7 @@ def listing_lines(listing: Listing, style: Style) -> list[Line]:
     left_out: list[str] = []
     while True:
         table = _table(columns, listing.rows, style)
-        widths = _fitted(table, style)
+        widths = _fitted(table, [column.form is Form.TEXT for column in columns], style)
         extra = next((column for column in reversed(columns) if column.extra), None)
         if widths is not None or extra is None:
             break
@@ -35,9 +35,9 @@ def listing_lines(listing: Listing, style: Style) -> list[Line]:
         columns.remove(extra)
     lines = paragraph(listing.title, style, ink=BOLD)
     notes = list(listing.notes)
-    if widths is None:
+    if listing.rows and widths is None:
         lines += [(), *_records(_table(listing.columns, listing.rows, style), style)]
-    elif listing.rows:
+    elif listing.rows and widths is not None:
         lines += [(), *(line for row in table for line in _wrapped(row, widths, style))]
         notes += [f"Left out for want of width: {', '.join(left_out)}."] if left_out else []
     return lines + ([()] if notes else []) + [line for note in notes for line in paragraph(note, style, ink=DIM)]
@@ -79,13 +79,11 @@ def _table(columns: Sequence[Column], rows: Sequence[Mapping[str, Value]], style
     return [head, *([_cell(row.get(column.key), column.form, style) for column in columns] for row in rows)]
 
 
-def _fitted(table: Sequence[Sequence[layout.Cell]], style: Style) -> list[int] | None:
+def _fitted(table: Sequence[Sequence[layout.Cell]], words: Sequence[bool], style: Style) -> list[int] | None:
     """Widths that fit the terminal: the widest columns of words give way first, down to their longest word. None where that is not enough."""
     widths = layout.widths(table)
-    least = [
-        max(layout.width_of(word) for cell in column for word in (cell.text.split() if not cell.right else [cell.text]) or [""])
-        for column in zip(*table, strict=True)
-    ]
+    longest_words = [max(layout.width_of(word) for cell in column for word in cell.text.split() or [""]) for column in zip(*table, strict=True)]
+    least = [limit if wraps else width for limit, wraps, width in zip(longest_words, words, widths, strict=True)]
     over = sum(widths) + 2 * (len(widths) - 1) - style.width
     while over > 0:
         slack, widest = max((width - limit, number) for number, (width, limit) in enumerate(zip(widths, least, strict=True)))

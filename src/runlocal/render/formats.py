@@ -3,7 +3,8 @@
 from collections.abc import Sequence
 from enum import StrEnum
 
-from runlocal.core.report import Check, Listing, Page
+from runlocal.core.listing import Listing, Page
+from runlocal.core.report import Check
 from runlocal.render.style import Style
 
 

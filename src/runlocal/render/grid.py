@@ -1,8 +1,8 @@
 """The grid: quantizations down, contexts across, what each needs and whether it fits."""
 
 from collections.abc import Sequence
-from typing import NamedTuple
 
+from runlocal.core.noun import NamedTuple
 from runlocal.core.report import Cell, Check, MachineCheck
 from runlocal.core.units import GB, context_text, gib
 from runlocal.core.verdict import Answer
@@ -28,9 +28,25 @@ class Row(NamedTuple):
     cells: tuple[Cell | None, ...]
 
     @property
-    def some(self) -> Cell:
-        """Any of its cells: what does not depend on the context stands in each."""
-        return next(cell for cell in self.cells if cell is not None)
+    def asked(self) -> tuple[Cell, ...]:
+        """Its cells without the gaps."""
+        return tuple(cell for cell in self.cells if cell is not None)
+
+    # What does not depend on the context stands in every cell that could be priced: the first that knows it tells.
+    @property
+    def bits(self) -> str:
+        """Bits per weight."""
+        return next((f"{cell.bits_per_weight:.2f}" for cell in self.asked if cell.bits_per_weight is not None), "?")
+
+    @property
+    def download(self) -> str:
+        """The file's tensors in GB."""
+        return next((f"{cell.tensor_bytes / GB:.1f}" for cell in self.asked if cell.tensor_bytes is not None), "?")
+
+    @property
+    def longest(self) -> str:
+        """The longest context that fits."""
+        return longest_text(next((cell.fits_context_tokens for cell in self.asked if cell.fits_context_tokens is not None), None))
 
 
 def rows(check: Check, found: MachineCheck) -> tuple[tuple[int, ...], list[Row]]:
@@ -59,30 +75,20 @@ def grid_rows(check: Check, found: MachineCheck) -> tuple[list[tuple[str, bool]]
         *((f"{context_text(tokens)} context", True) for tokens in contexts),
         ("fits up to", True),
     ]
-    body = [
-        [row.quant, row.cache, _bits(row.some), f"{_file(row.some)} GB", *(_in_words(cell) for cell in row.cells), longest_text(row.some.fits_context_tokens)]
-        for row in table
-    ]
+    body = [[row.quant, row.cache, row.bits, f"{row.download} GB", *(_in_words(cell) for cell in row.cells), row.longest] for row in table]
     return head, body
 
 
 def _in_words(cell: Cell | None) -> str:
     if cell is None:
         return ""
-    need = "" if cell.need_bytes is None else gib(cell.need_bytes)
+    size = _need_bytes(cell)
+    need = "" if size is None else gib(size)
     return need if cell.answer is None else f"{need} {ANSWER_WORDS[cell.answer]}".strip()
 
 
-def _bits(cell: Cell) -> str:
-    return "?" if cell.bits_per_weight is None else f"{cell.bits_per_weight:.2f}"
-
-
-def _file(cell: Cell) -> str:
-    return "?" if cell.tensor_bytes is None else f"{cell.tensor_bytes / GB:.1f}"
-
-
 def grid_lines(check: Check, found: MachineCheck, style: Style) -> list[Line]:
-    """The grid with its title and legend. Where the width has no room for every context, the contexts go on in a further block."""
+    """The grid under its title. Where the width has no room for every context, the contexts go on in a further block."""
     contexts, table = rows(check, found)
     if not table:
         return []
@@ -94,7 +100,7 @@ def grid_lines(check: Check, found: MachineCheck, style: Style) -> list[Line]:
     left_widths = layout.widths(left)
     right = _right_column(table)
     right_width = layout.widths(right)[0] if right else 0
-    room = style.width - sum(left_widths) - 2 * (len(left_widths) - 1) - 1 - (right_width + 1 if right else 0)
+    room = style.width - sum(left_widths) - 2 * (len(left_widths) - 1) - 1 - (right_width + 2 if right else 0)
     # Colours look better with a blank around the numbers; they get one where that costs no further block.
     width += (width + 2) * len(contexts) <= room
     per_block = max(1, room // (width + 1))
@@ -114,7 +120,7 @@ def grid_lines(check: Check, found: MachineCheck, style: Style) -> list[Line]:
             lines.append(line)
         if not last:
             lines.append(())
-    return [*lines, (), *_legend(table, bool(right), style)]
+    return lines
 
 
 def _left_columns(table: Sequence[Row], style: Style) -> list[list[layout.Cell]]:
@@ -124,7 +130,7 @@ def _left_columns(table: Sequence[Row], style: Style) -> list[list[layout.Cell]]
     body = [[layout.Cell(clean(row.quant, style))] for row in table]
     columns = [(_CACHE, [row.cache for row in table])] if caches else []
     if style.width >= _ROOM_FOR_BITS:
-        columns += [(_BITS, [_bits(row.some) for row in table]), (_FILE, [_file(row.some) for row in table])]
+        columns += [(_BITS, [row.bits for row in table]), (_FILE, [row.download for row in table])]
     for label, texts in columns:
         right = label != _CACHE
         head.append(layout.Cell(label, HEAD, right))
@@ -135,13 +141,20 @@ def _left_columns(table: Sequence[Row], style: Style) -> list[list[layout.Cell]]
 
 def _right_column(table: Sequence[Row]) -> list[list[layout.Cell]]:
     """The longest context that fits, head first; nothing where no machine limits it."""
-    if all(row.some.answer is None for row in table):
+    if all(cell.answer is None for row in table for cell in row.asked):
         return []
-    return [[layout.Cell(_LONGEST, HEAD, right=True)], *([layout.Cell(longest_text(row.some.fits_context_tokens), right=True)] for row in table)]
+    return [[layout.Cell(_LONGEST, HEAD, right=True)], *([layout.Cell(row.longest, right=True)] for row in table)]
 
 
 def _need(cell: Cell | None) -> str:
-    return "" if cell is None or cell.need_bytes is None else gib_number(cell.need_bytes)
+    size = None if cell is None else _need_bytes(cell)
+    return "" if size is None else gib_number(size)
+
+
+def _need_bytes(cell: Cell) -> int | None:
+    """What the cell needs, wherever it lies: what spills counts too, or a longer context would seem to need less."""
+    spilled = (cell.host_need_bytes or 0) if cell.answer is Answer.SPILLS else 0
+    return None if cell.need_bytes is None else cell.need_bytes + spilled
 
 
 def _cell_span(cell: Cell | None, width: int, style: Style) -> tuple[str, str]:
@@ -150,9 +163,11 @@ def _cell_span(cell: Cell | None, width: int, style: Style) -> tuple[str, str]:
     return f"{_need(cell)} {glyphs(style).of(cell.answer)}".rjust(width), answer_ink(cell.answer)
 
 
-def _legend(table: Sequence[Row], longest: bool, style: Style) -> list[Line]:
-    """What the marks and headings mean; only those that stand in the grid."""
-    seen = {cell.answer for row in table for cell in row.cells if cell is not None}
+def legend_lines(check: Check, style: Style) -> list[Line]:
+    """What the marks and headings of the grids mean; only those that stand in one."""
+    seen = {cell.answer for found in check.machines for row in rows(check, found)[1] for cell in row.asked}
+    if not seen:
+        return []
     lines: list[Line] = []
     line: list[tuple[str, str]] = []
     taken = 0
@@ -170,6 +185,6 @@ def _legend(table: Sequence[Row], longest: bool, style: Style) -> list[Line]:
     if line:
         lines.append(line)
     words = [f"{_BITS}: bits per weight", f"{_FILE}: download (10^9)"] if style.width >= _ROOM_FOR_BITS else []
-    if longest:
+    if seen != {None}:
         words.append(f"{_LONGEST}: longest context that fits")
     return [*lines, *(paragraph("; ".join(words), style, ink=DIM) if words else [])]

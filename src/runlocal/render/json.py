@@ -6,8 +6,9 @@ from typing import Any
 
 from runlocal import __version__
 from runlocal.core.errors import Problem
+from runlocal.core.listing import Listing, Page
 from runlocal.core.machine import Gpu
-from runlocal.core.report import Cell, Check, Listing, MachineCheck, Page
+from runlocal.core.report import Cell, Check, MachineCheck
 from runlocal.core.verdict import best
 
 CHECK, CHECKS, CELL, ERROR = "runlocal.check/1", "runlocal.checks/1", "runlocal.cell/1", "runlocal.error/1"

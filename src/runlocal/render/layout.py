@@ -1,8 +1,9 @@
 """Text in columns: lines as spans of text and ink, measured, wrapped and painted."""
 
 from collections.abc import Iterable, Sequence
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
+from runlocal.core.noun import NamedTuple
 from runlocal.render.style import PLAIN, Style, clean
 
 if TYPE_CHECKING:

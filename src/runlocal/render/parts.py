@@ -113,12 +113,12 @@ def _key_table(cell: Cell, table: Sequence[Row], machine: Machine, columns: Sequ
     out = [line("part", heads, "of usable", "how sure", HEAD)]
     for row in table:
         sizes = [_size(_sum(row.on(name) for name in group)) for group in columns]
-        out.append(line(row.label, sizes, _share(_sum(row.on(name) for name in counted), total), _how_sure(row)))
-    needs = [sum(need(cell.parts, name) for name in group) for group in columns]
-    out.append(line("needed", [size_text(size) for size in needs], _share(sum(need(cell.parts, name) for name in counted), total), "", BOLD))
-    if margins := sum(row.margin_bytes for row in table):
-        worst = [taken + sum(margin(cell.parts, name) for name in group) for taken, group in zip(needs, columns, strict=True)]
-        out.append(line("at the most", [size_text(size) for size in worst], "", f"up to +{size_text(margins)}"))
+        out.append(line(row.label, sizes, _share(_sum(row.on(name) for name in counted), total), row.basis.value))
+    needs = {name: need(cell.parts, name) for group in columns for name in group}
+    worst = {name: size + margin(cell.parts, name) for name, size in needs.items()}
+    for label, sums, ink in (("needed", needs, BOLD), *((("at the most", worst, PLAIN),) if worst != needs else ())):
+        sizes = [size_text(sum(sums[name] for name in group)) for group in columns]
+        out.append(line(label, sizes, _share(sum(sums[name] for name in counted), total), "", ink))
     have = [_sum_known([usable(name, machine) for name in group]) for group in columns]
     free = [_sum_known([left(name, cell, machine) for name in group]) for group in columns]
     if any(size is not None for size in have):
@@ -126,10 +126,6 @@ def _key_table(cell: Cell, table: Sequence[Row], machine: Machine, columns: Sequ
         out.append(line("usable", [_size(size) for size in have], "", ""))
         out.append(line("headroom", [_size(size) for size in free], "", "", MISSING if short else PLAIN))
     return out
-
-
-def _how_sure(row: Row) -> str:
-    return f"{row.basis}, up to +{size_text(row.margin_bytes)}" if row.margin_bytes else row.basis.value
 
 
 def _size(size: int | None) -> str:

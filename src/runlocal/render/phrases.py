@@ -10,6 +10,7 @@ from runlocal.core.part import HOST, Basis
 from runlocal.core.report import Cell, Check, MachineCheck, Support
 from runlocal.core.units import GIB, context_text, gib, size_text
 from runlocal.core.verdict import Answer
+from runlocal.render.style import Style, clean
 
 ANSWER_WORDS = {
     Answer.FITS: "fits",
@@ -20,8 +21,8 @@ ANSWER_WORDS = {
 }
 LEGEND = {
     Answer.FITS: "fits",
-    Answer.TIGHT: "fits, but leaves less free than the runtime wants",
-    Answer.SPILLS: "only with a part in host memory",
+    Answer.TIGHT: "fits, less than the reserve left",
+    Answer.SPILLS: "only with host memory, counted in",
     Answer.DOES_NOT_FIT: "does not fit",
     Answer.CANNOT_RUN: "cannot run",
 }
@@ -187,9 +188,11 @@ def longest_text(tokens: int | None) -> str:
     return "?" if tokens is None else context_text(tokens) if tokens else "none"
 
 
-def problem_text(problem: Problem) -> str:
-    """What is wrong, what exists that is near, what to do: a line each."""
+def problem_text(problem: Problem, style: Style = Style()) -> str:  # noqa: B008 (immutable)
+    """What is wrong, what exists that is near, what to do: a line each, harmless whatever a file was called."""
     lines = [f"error: {problem.message}"]
     if problem.candidates:
         lines += ["did you mean:", *(f"  {candidate}" for candidate in problem.candidates)]
-    return "\n".join([*lines, *([f"hint: {problem.hint}"] if problem.hint else [])])
+    if problem.hint:
+        lines.append(f"hint: {problem.hint}")
+    return "\n".join(clean(line, style) for line in lines)

@@ -6,7 +6,7 @@ from runlocal.core.report import Advice, Check, MachineCheck, Shelf, Support
 from runlocal.core.units import gib, size_text
 from runlocal.core.verdict import Answer
 from runlocal.render import layout
-from runlocal.render.grid import grid_lines
+from runlocal.render.grid import grid_lines, legend_lines
 from runlocal.render.layout import Line, marked, paint, paragraph, row_line
 from runlocal.render.parts import parts_lines
 from runlocal.render.phrases import (
@@ -44,9 +44,12 @@ def check_lines(check: Check, style: Style, *, explain: bool) -> list[Line]:
         lines += [(), *_overview([(found.machine.label, found) for found in check.machines], "machine", style)]
     for found in check.machines:
         lines += [(), *grid_lines(check, found, style)]
-        if several and (reason := found.headline.reason):
-            lines += paragraph(f"{found.machine.label}: {reason}", style, ink=DIM)
+        if several:
+            lines += paragraph(found.headline.reason, style, ink=DIM)
         lines += [line for note in found.machine.notes for line in paragraph(note, style, ink=DIM)]
+    if legend := legend_lines(check, style):
+        lines += [(), *legend]
+    for found in check.machines:
         if found.shelf:
             lines += [(), *_shelf_lines(found, found.shelf, style)]
         if (explain or not several) and (parts := parts_lines(found, style, explain=explain)):

@@ -4,8 +4,9 @@ from collections.abc import Iterable, Sequence
 from csv import QUOTE_MINIMAL, writer
 from io import StringIO
 
+from runlocal.core.listing import Column, Listing, Page, Value
 from runlocal.core.part import HOST, Kind
-from runlocal.core.report import Cell, Check, Column, Listing, MachineCheck, Page, Value
+from runlocal.core.report import Cell, Check, MachineCheck
 from runlocal.render.values import screen_text, stands_right
 
 Row = Sequence[Value]

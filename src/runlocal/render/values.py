@@ -1,6 +1,6 @@
 """One value as people read it."""
 
-from runlocal.core.report import Form, Value
+from runlocal.core.listing import Form, Value
 from runlocal.core.units import GB, context_text, gb, size_text
 from runlocal.core.verdict import Answer
 from runlocal.render.phrases import ANSWER_WORDS

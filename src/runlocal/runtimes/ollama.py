@@ -58,7 +58,7 @@ class _Ollama(Session):
         return None
 
     def placement(self, workload: Workload, machine: Machine, shares: Sequence[float] | None = None) -> Placement:
-        free = [float(device.usable_bytes) for device in machine.gpus] if shares is None else shares
+        free = tuple(float(device.usable_bytes) for device in machine.gpus) if shares is None else tuple(shares)
         return place(self.layout.stored_layers, workload.gpu_layers, free, experts_on_host=workload.cpu_moe, cache_on_host=not workload.kv_offload)
 
     def reserves(self, workload: Workload, machine: Machine) -> tuple[int, ...]:

@@ -1,7 +1,7 @@
 """What a person asks of a model."""
 
-from typing import NamedTuple
 
+from runlocal.core.noun import NamedTuple
 from runlocal.core.workload import Workload
 
 HEADLINE_TOKENS = 8192

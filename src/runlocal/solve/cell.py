@@ -38,11 +38,11 @@ def judge_cell(runtime: Runtime, recipe: Recipe, workload: Workload, machine: Ma
     elif answer is Answer.DOES_NOT_FIT:
         reason = _short_of(laid.parts, machine)
         if machine.gpus and workload.gpu_layers is None:
-            most = most_layers(runtime, recipe, workload, machine)
+            most = most_layers(runtime, recipe, workload, machine, laid)
             on_gpus = most.placement.gpu_layers if most else 0
             if most and machine.host_bytes is not None and judge(most.parts, machine, left_free) is not Answer.DOES_NOT_FIT:
                 laid, answer, reason = most, Answer.SPILLS, _spilled(most)
-    longest = longest_context(runtime, recipe, workload, machine, left_free)
+    longest = longest_context(runtime, recipe, workload._replace(context_tokens=0, pool_tokens=None), machine, left_free)
     return _made(runtime, recipe, workload, machine, laid, answer, reason, left_free, longest)._replace(gpu_layers=on_gpus)
 
 

@@ -1,8 +1,8 @@
 """How many layers go on the GPUs, and how they are shared out."""
 
-from typing import NamedTuple
 
 from runlocal.core.machine import Machine
+from runlocal.core.noun import NamedTuple
 from runlocal.core.part import Kind, Part, gpu
 from runlocal.core.verdict import headroom
 from runlocal.core.workload import Workload
@@ -20,20 +20,34 @@ class Laid(NamedTuple):
     parts: tuple[Part, ...]
 
 
-def most_layers(runtime: Runtime, recipe: Recipe, workload: Workload, machine: Machine) -> Laid | None:
-    """As many layers on the GPUs as fit; None where not even none do (buffers of their own are too large)."""
-    total = len(runtime.placement(workload, machine).layers) + 1
-    least, most, found = 0, total - 1, None
-    while least <= most:
-        middle = (least + most) // 2
-        asked = workload._replace(gpu_layers=middle)
-        placement = runtime.placement(asked, machine)
-        parts = runtime.parts(recipe, asked, placement, machine)
-        if all(free >= 0 for free in headroom(parts, machine)):
-            least, found = middle + 1, Laid(placement, parts)
+def most_layers(runtime: Runtime, recipe: Recipe, workload: Workload, machine: Machine, full: Laid) -> Laid | None:
+    """As many layers on the GPUs as fit, where `full` does not; None where not even none do (buffers of their own are too large).
+
+    What is left of the fullest GPU falls almost evenly from layer to layer, so a straight line between two tries finds the place.
+    """
+    fewest, most = _with_layers(runtime, recipe, workload, machine, 0), len(full.placement.layers) + 1
+    left, short = _least_left(fewest, machine), _least_left(full, machine)
+    if left < 0:
+        return None
+    found, least = fewest, 0
+    while most - least > 1:
+        middle = min(max(least + int((most - least) * left / max(1, left - short)), least + 1), most - 1)
+        tried = _with_layers(runtime, recipe, workload, machine, middle)
+        if (free := _least_left(tried, machine)) >= 0:
+            found, least, left = tried, middle, free
         else:
-            most = middle - 1
+            most, short = middle, free
     return found
+
+
+def _with_layers(runtime: Runtime, recipe: Recipe, workload: Workload, machine: Machine, layers: int) -> Laid:
+    asked = workload._replace(gpu_layers=layers)
+    placement = runtime.placement(asked, machine)
+    return Laid(placement, runtime.parts(recipe, asked, placement, machine))
+
+
+def _least_left(laid: Laid, machine: Machine) -> int:
+    return min(headroom(laid.parts, machine))
 
 
 def best_split(runtime: Runtime, recipe: Recipe, workload: Workload, machine: Machine, laid: Laid) -> Laid:
@@ -48,7 +62,7 @@ def best_split(runtime: Runtime, recipe: Recipe, workload: Workload, machine: Ma
         shares = adjusted
         placement = runtime.placement(workload, machine, shares)
         candidate = Laid(placement, runtime.parts(recipe, workload, placement, machine))
-        if min(headroom(candidate.parts, machine)) > min(headroom(best.parts, machine)):
+        if _least_left(candidate, machine) > _least_left(best, machine):
             best = candidate
     return best
 

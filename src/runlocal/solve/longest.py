@@ -1,5 +1,7 @@
 """The longest context that fits."""
 
+from functools import lru_cache
+
 from runlocal.core.machine import Machine
 from runlocal.core.verdict import Answer, judge
 from runlocal.core.workload import Workload
@@ -9,8 +11,12 @@ from runlocal.runtimes import Runtime
 _STEP_TOKENS = 256  # llama.cpp pads contexts to this
 
 
+@lru_cache(maxsize=512)
 def longest_context(runtime: Runtime, recipe: Recipe, workload: Workload, machine: Machine, left_free: tuple[int, ...]) -> int:
-    """Tokens of one sequence at which the quantization still fits with the reserve free, a multiple of 256; 0 if none."""
+    """Tokens of one sequence at which the quantization still fits with the reserve free, a multiple of 256; 0 if none.
+
+    workload: its context does not matter and should be one value for all cells, so that a grid asks once per quantization.
+    """
     least, most, found = 1, max(1, runtime.longest_context() // _STEP_TOKENS), 0
     while least <= most:
         # The longest first: most questions are answered by it.

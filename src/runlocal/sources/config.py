@@ -86,6 +86,8 @@ def spec(table: Mapping[str, Any], path: str, model_id: str) -> ModelSpec:
         keys = _falcon(keys)
     text = _text(keys, top, family)
     seen = towers.read(top, wrapper.tower, text.hidden_size) if wrapper else None
+    if text.cross and seen is None:
+        raise top.bad("vision_config", "is missing")
     return stranger(
         path,
         model_id=model_id,
@@ -125,6 +127,8 @@ def checkpoint_type(top: Keys, inner: Keys) -> str:
                 continue
             case "fp8" | "fbgemm_fp8":
                 return "FP8"
+            case "modelopt":
+                return ((quantized and quantized.text("quant_algo")) or method).upper()
             case "compressed-tensors":
                 return "INT4" if quantized and "pack" in (quantized.text("format") or "") else "FP8"
             case _:
@@ -157,6 +161,8 @@ def _text(keys: Keys, top: Keys, family: Family) -> Text:
     if family.architecture == "stablelm" and keys.flag("qk_layernorm"):
         raise keys.not_computed("its queries and keys have a norm per head")
     cross = keys.indices("cross_attention_layers", layers) if family.architecture == "mllama" else None
+    if family.architecture == "mllama" and not cross:
+        raise keys.bad("cross_attention_layers", "is missing")
     return Text(
         layers=layers,
         hidden_size=hidden_size,
@@ -209,6 +215,8 @@ def _latent(keys: Keys) -> Latent:
 
 def _next_tokens(keys: Keys, family: Family) -> NextTokens | None:
     count = keys.maybe("num_nextn_predict_layers") if family.next_tokens is not None else None
+    if count and count > keys.number("num_hidden_layers"):
+        raise keys.bad("num_nextn_predict_layers", f"is {count:,}, more than the model has layers")
     return NextTokens(layers=count, in_gguf=bool(family.next_tokens)) if count else None
 
 
@@ -265,5 +273,3 @@ def _falcon(keys: Keys) -> Keys:
             "norms_per_layer": (keys.maybe("num_ln_in_parallel_attn") or 2) if grouped else 1,
         }
     )
-
-

@@ -7,7 +7,8 @@ What a class hard-codes or takes by default where config.json is silent is from 
 from collections.abc import Mapping
 from enum import StrEnum
 from types import MappingProxyType
-from typing import NamedTuple
+
+from runlocal.core.noun import NamedTuple
 
 
 class Mixture(StrEnum):
@@ -81,7 +82,14 @@ _QWEN3 = Family("qwen3", qkv_bias="attention_bias", output_bias="attention_bias"
 _QWEN3_MOE = _QWEN3._replace(architecture="qwen3moe", mixture=Mixture.QWEN, defaults=_NOTHING)
 _MISTRAL = Family("llama", sliding=Sliding.EVERY)
 _COHERE = Family(
-    "command-r", qkv_bias="attention_bias", output_bias="attention_bias", norm="layernorm_no_bias", norms_per_layer=1, qk_norm="full", qk_norm_key="use_qk_norm", tied=True
+    "command-r",
+    qkv_bias="attention_bias",
+    output_bias="attention_bias",
+    norm="layernorm_no_bias",
+    norms_per_layer=1,
+    qk_norm="full",
+    qk_norm_key="use_qk_norm",
+    tied=True,
 )
 _GEMMA = Family("gemma", qkv_bias="attention_bias", output_bias="attention_bias", tied=True, defaults={"head_dim": 256})
 _GEMMA2 = _GEMMA._replace(architecture="gemma2", norms_per_layer=4, sliding=Sliding.PATTERN, pattern=2)
@@ -129,7 +137,16 @@ FAMILIES: Mapping[str, Family] = {
     "Glm4MoeForCausalLM": _GLM4_MOE,
     "Glm4MoeLiteForCausalLM": _DEEPSEEK_V3._replace(next_tokens=True),
     "GlmForCausalLM": Family("chatglm", qkv_bias="attention_bias", rotary=2),
-    "GptOssForCausalLM": Family("gpt-oss", qkv_bias="attention_bias", output_bias="attention_bias", mlp_bias=True, mixture=Mixture.MIXTRAL, router_bias=True, sliding=Sliding.PATTERN, pattern=2),
+    "GptOssForCausalLM": Family(
+        "gpt-oss",
+        qkv_bias="attention_bias",
+        output_bias="attention_bias",
+        mlp_bias=True,
+        mixture=Mixture.MIXTRAL,
+        router_bias=True,
+        sliding=Sliding.PATTERN,
+        pattern=2,
+    ),
     "GraniteForCausalLM": _GRANITE,
     "GraniteMoeForCausalLM": _GRANITE._replace(architecture="granitemoe", mlp_bias=False, mixture=Mixture.MIXTRAL),
     "HunYuanDenseV1ForCausalLM": _HUNYUAN,
@@ -148,7 +165,9 @@ FAMILIES: Mapping[str, Family] = {
     "OlmoeForCausalLM": _OLMO2._replace(architecture="olmoe", mixture=Mixture.MIXTRAL, names={"num_local_experts": "num_experts"}),
     "Phi3ForCausalLM": Family("phi3", sliding=Sliding.EVERY),
     "PhiForCausalLM": Family("phi2", qkv_bias=True, output_bias=True, mlp_bias=True, gated_mlp=False, norm="layernorm", norms_per_layer=1, rotary=2),
-    "PhiMoEForCausalLM": Family("phimoe", qkv_bias="attention_bias", output_bias="attention_bias", norm="layernorm", mixture=Mixture.MIXTRAL, sliding=Sliding.EVERY),
+    "PhiMoEForCausalLM": Family(
+        "phimoe", qkv_bias="attention_bias", output_bias="attention_bias", norm="layernorm", mixture=Mixture.MIXTRAL, sliding=Sliding.EVERY
+    ),
     "Qwen2ForCausalLM": _QWEN2,
     "Qwen2MoeForCausalLM": _QWEN2._replace(architecture="qwen2moe", mixture=Mixture.QWEN, shared_gate=True),
     "Qwen3ForCausalLM": _QWEN3,
@@ -202,7 +221,9 @@ WRAPPERS: Mapping[str, Wrapper] = {
     "Glm4vForConditionalGeneration": Wrapper("glm4v", "Glm4ForCausalLM"),
     "Glm4vMoeForConditionalGeneration": Wrapper("glm4v", "Glm4MoeForCausalLM"),
     "Idefics3ForConditionalGeneration": Wrapper("idefics3"),
+    "InternS1ForConditionalGeneration": Wrapper("internvl"),
     "InternVLChatModel": Wrapper("internvl"),
+    "InternVLForConditionalGeneration": Wrapper("internvl"),
     "KimiK25ForConditionalGeneration": Wrapper("kimik25", "DeepseekV3ForCausalLM"),
     "KimiVLForConditionalGeneration": Wrapper("kimivl", "DeepseekV3ForCausalLM"),
     "Llama4ForConditionalGeneration": Wrapper("llama4", "Llama4ForCausalLM"),
@@ -222,6 +243,7 @@ _USUAL = {
     "deepseek2": "DeepseekV3ForCausalLM",
     "glm4moe": "Glm4MoeForCausalLM",
     "llama": "LlamaForCausalLM",
+    "llama4": "Llama4ForConditionalGeneration",
     "mistral3": "Mistral3ForConditionalGeneration",
     "olmo2": "Olmo2ForCausalLM",
     "qwen2vl": "Qwen2_5_VLForConditionalGeneration",

@@ -1,9 +1,10 @@
 """A JSON object of a stranger, read key by key: a missing key and a senseless value are named."""
 
 from collections.abc import Mapping
-from typing import Any, NamedTuple
+from typing import Any
 
 from runlocal.core.errors import Code, Problem
+from runlocal.core.noun import NamedTuple
 from runlocal.sources.files import bad_file, clean, label
 
 LARGEST = 1 << 31
@@ -33,7 +34,8 @@ class Keys(NamedTuple):
 
     def not_computed(self, why: str) -> Problem:
         """The problem that this version does not compute such a model."""
-        return Problem(Code.NOT_COMPUTED, f"{label(self.path)}: {why}, which this version does not compute", hint="`runlocal models` lists the models that are computed")
+        hint = "`runlocal models` lists the models that are computed"
+        return Problem(Code.NOT_COMPUTED, f"{label(self.path)}: {why}, which this version does not compute", hint=hint)
 
     def get(self, key: str) -> Any:
         """The value, None where the key is absent."""

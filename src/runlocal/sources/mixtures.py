@@ -70,7 +70,10 @@ def _hunyuan(keys: Keys, layers: int) -> Experts:
     width = keys.number("moe_intermediate_size", "intermediate_size")
     shared = keys.maybe("num_shared_expert") or 0
     return Experts(
-        count=keys.number("num_experts"), used=keys.number("moe_topk"), intermediate_size=width, shared_intermediate_size=keys.number("intermediate_size") * shared
+        count=keys.number("num_experts"),
+        used=keys.number("moe_topk"),
+        intermediate_size=width,
+        shared_intermediate_size=keys.number("intermediate_size") * shared,
     )
 
 

@@ -17,6 +17,8 @@ _LLAMA4_TILES = 16
 _INTERNVL_TILES = 12
 _MERGED = 2
 _CLIP_FEATURE_LAYER = -2
+_LARGEST_IMAGE = 1 << 16
+_LARGEST_LAYERS = 1024
 
 
 def read(top: Keys, tower: str | None, text_hidden_size: int) -> Vision | None:
@@ -32,7 +34,8 @@ def read(top: Keys, tower: str | None, text_hidden_size: int) -> Vision | None:
     if kind is None:
         raise top.not_computed(f"its vision tower is {keys.text('model_type') or 'not named'}")
     vision = _READERS[kind](keys, top)._replace(tower=kind)
-    if not vision.heads or vision.hidden_size % vision.heads or (vision.image_size and vision.image_size < vision.patch_size):
+    deep = max(vision.layers, vision.global_layers) > _LARGEST_LAYERS
+    if deep or vision.hidden_size % vision.heads or (vision.image_size and vision.image_size < vision.patch_size):
         raise top.not_computed("the numbers of its vision tower contradict each other")
     laid = tensors(vision, text_hidden_size)
     projector = sum(t.elements * t.count for t in laid if is_projector(t))
@@ -75,10 +78,12 @@ def _pinpoints(top: Keys, side: int) -> int:
     grids = top.items("image_grid_pinpoints")
     if not grids or not side:
         return 1
-    sizes = [(grid[0] // side) * (grid[1] // side) for grid in grids if isinstance(grid, list) and len(grid) == 2 and all(isinstance(edge, int) for edge in grid)]
-    if len(sizes) != len(grids):
-        raise top.bad("image_grid_pinpoints", "is no list of pairs of numbers")
-    return max(1, *sizes) + 1
+    most = 1
+    for grid in grids:
+        if not isinstance(grid, list) or len(grid) != 2 or not all(isinstance(edge, int) and 0 < edge <= _LARGEST_IMAGE for edge in grid):
+            raise top.bad("image_grid_pinpoints", "is no list of pairs of pixels")
+        most = max(most, (int(grid[0]) // side) * (int(grid[1]) // side))
+    return most + 1
 
 
 def _pixtral(keys: Keys, top: Keys) -> Vision:
@@ -116,7 +121,8 @@ def _glm4v(keys: Keys, top: Keys) -> Vision:
 def _llama4(keys: Keys, top: Keys) -> Vision:
     vision, ratio = _plain(keys), keys.share("pixel_shuffle_ratio") or 0.5
     tokens = int(_patches(vision) * ratio**2)
-    return vision._replace(tokens_per_image=tokens, max_tiles=_LLAMA4_TILES, spatial_merge_size=round(1 / ratio), output_dim=keys.maybe("vision_output_dim"))
+    merged = round(1 / ratio)
+    return vision._replace(tokens_per_image=tokens, max_tiles=_LLAMA4_TILES, spatial_merge_size=merged, output_dim=keys.maybe("vision_output_dim"))
 
 
 def _mllama(keys: Keys, top: Keys) -> Vision:

@@ -1,9 +1,9 @@
 """Attention with keys and values per head, and with a latent in their place."""
 
 from collections.abc import Iterator
-from typing import NamedTuple
 
 from runlocal.core.cache import Cache, CacheKind
+from runlocal.core.noun import NamedTuple
 from runlocal.core.tensor import Tensor
 
 

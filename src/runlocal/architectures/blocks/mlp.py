@@ -1,9 +1,9 @@
 """Dense MLPs, mixtures of experts, norms."""
 
 from collections.abc import Iterator
-from typing import NamedTuple
 
 from runlocal.core.cache import Cache
+from runlocal.core.noun import NamedTuple
 from runlocal.core.tensor import Tensor
 
 

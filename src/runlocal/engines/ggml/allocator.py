@@ -6,20 +6,20 @@ https://github.com/ggml-org/llama.cpp/blob/master/ggml/src/ggml-alloc.c
 """
 
 from collections.abc import Iterable, Sequence
-from typing import NamedTuple
 
+from runlocal.core.noun import NamedTuple
 from runlocal.core.tensor import StorageType
 from runlocal.core.units import pad
 
 Four = tuple[int, int, int, int]
 
 # ggml_op_can_inplace; the unary operations (ggml names them together) stand here by their own names.
-_IN_PLACE = frozenset(
-    ("ADD", "ADD_ID", "ADD1", "SUB", "MUL", "DIV", "SQR", "SQRT", "SCALE", "CLAMP", "FILL", "ROPE", "RMS_NORM", "SOFT_MAX")
-    + ("SILU", "GELU", "RELU", "TANH", "SIGMOID", "SOFTPLUS")
-)
+_UNARY = ("SILU", "GELU", "RELU", "TANH", "SIGMOID", "SOFTPLUS")
+_IN_PLACE = frozenset(("ADD", "ADD_ID", "ADD1", "SUB", "MUL", "DIV", "SQR", "SQRT", "SCALE", "CLAMP", "FILL", "ROPE", "RMS_NORM", "SOFT_MAX", *_UNARY))
 NONE = "NONE"  # the operation of a tensor that nothing computes
 _ENDLESS = 1 << 62
+_FLAGS = ("stored", "weight", "is_input", "is_output")
+_STATE = ("readers", "views", "allocated", "buffer", "region")
 
 
 class Node:
@@ -40,26 +40,7 @@ class Node:
     The remaining fields are the allocator's working state.
     """
 
-    __slots__ = (
-        "op",
-        "type",
-        "shape",
-        "strides",
-        "sources",
-        "root",
-        "view_offset",
-        "size_bytes",
-        "device",
-        "stored",
-        "weight",
-        "is_input",
-        "is_output",
-        "readers",
-        "views",
-        "allocated",
-        "buffer",
-        "region",
-    )
+    __slots__ = ("op", "type", "shape", "strides", "sources", "root", "view_offset", "size_bytes", "device", *_FLAGS, *_STATE)
 
     def __init__(
         self,
@@ -99,13 +80,17 @@ class Blocks:
     peak_bytes: the highest address ever given out
     """
 
-    __slots__ = ("alignment", "peak_bytes", "_offsets", "_sizes")
+    __slots__ = ("_offsets", "_sizes", "alignment", "peak_bytes")
 
     def __init__(self, alignment: int) -> None:
         self.alignment = alignment
         self.peak_bytes = 0
         self._offsets = [0]
         self._sizes = [_ENDLESS]
+
+    def state(self) -> tuple[int, ...]:
+        """The free blocks, as something to compare."""
+        return (*self._offsets, *self._sizes)
 
     def take(self, size_bytes: int) -> int:
         """The offset of a new region: in the smallest free block that holds it, the last of equals; else at the end."""
@@ -187,27 +172,42 @@ def reserve(nodes: Sequence[Node], leaves: Iterable[Node], alignments: Sequence[
     lifetimes = _Lifetimes(nodes, leaves, alignments)
     buffers = [Blocks(alignment) for alignment in alignments]
     offsets: dict[int, int] = {}
-    done, shift = 0, 0
-    # Regions from `own` on are those of the repeated stretch and what follows it; earlier ones are only met again if they last longer.
-    own = 0
+    # (own, shift): regions numbered from `own` on are meant `shift` further; the last pair that applies counts.
+    shifts = [(0, 0)]
+    done = 0
     for repeat in repeats:
         start, end = lifetimes.position[repeat.start], lifetimes.position[repeat.end]
-        _replay(lifetimes.events[done:end], buffers, offsets, shift, own)
-        stretch = lifetimes.events[start:end]
+        _replay(lifetimes.events[done:end], buffers, offsets, shifts)
         first = lifetimes.regions_before[repeat.start]
         count = lifetimes.regions_before[repeat.end] - first
-        for turn in range(1, repeat.times + 1):
-            _replay(stretch, buffers, offsets, shift + turn * count, first - count)
-        shift += repeat.times * count
-        done, own = end, first
-    _replay(lifetimes.events[done:], buffers, offsets, shift, own)
+        stretch = lifetimes.events[start:end]
+        given_back = {event.region for event in stretch if not event.taken}
+        carried = [event.region for event in stretch if event.taken and event.region not in given_back]
+        shift = shifts[-1][1]
+        seen: dict[object, int] = {}
+        turn, times = 0, repeat.times
+        while turn < times:
+            turn += 1
+            # What the stretch takes over from the one before it moves along with it.
+            _replay(stretch, buffers, offsets, [*shifts, (first - count, shift + turn * count)])
+            state = (*(offsets[region + shift + turn * count] for region in carried), *(blocks.state() for blocks in buffers))
+            if state in seen:
+                # From here on addresses recur; whole rounds can be left out.
+                times = turn + (times - turn) % (turn - seen[state])
+                seen.clear()
+            else:
+                seen[state] = turn
+        shifts.append((first, shift + times * count))
+        done = end
+    _replay(lifetimes.events[done:], buffers, offsets, shifts)
     return tuple(blocks.peak_bytes for blocks in buffers)
 
 
-def _replay(events: Iterable[_Event], buffers: Sequence[Blocks], offsets: dict[int, int], shift: int, own: int) -> None:
-    """Takes and gives back; regions numbered from `own` on are meant `shift` further."""
+def _replay(events: Iterable[_Event], buffers: Sequence[Blocks], offsets: dict[int, int], shifts: Sequence[tuple[int, int]]) -> None:
+    """Takes and gives back, with every region renumbered by `shifts`."""
+    (own, latest), earlier = shifts[-1], shifts[-2::-1]
     for region, buffer, size, taken, skipped in events:
-        number = region + shift if region >= own else region
+        number = region + (latest if region >= own else next((shift for start, shift in earlier if region >= start), 0))
         if taken:
             offsets[number] = buffers[buffer].take(size)
         else:

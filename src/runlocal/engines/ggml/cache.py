@@ -31,11 +31,12 @@ def _tensor_bytes(kind: StorageType, values: int, cells: int, device: str) -> in
 
 def device_bytes(cache: Cache, settings: Settings, placement: Placement) -> dict[str, int]:
     """Bytes of `cache` on each device: a layer's cache lives with the layer."""
-    totals: dict[str, int] = {}
-    for layer in cache.layers:
-        device = HOST if placement.cache_on_host else placement.layers[layer]
-        totals[device] = totals.get(device, 0) + 1
-    return {device: count * layer_bytes(cache, settings, device) for device, count in totals.items()}
+    return {device: count * layer_bytes(cache, settings, device) for device, count in cache_spread(cache, placement).items()}
+
+
+def cache_spread(cache: Cache, placement: Placement) -> dict[str, int]:
+    """How many layers of `cache` each device holds."""
+    return {HOST: len(cache.layers)} if placement.cache_on_host else placement.spread(cache.layers)
 
 
 def formula(cache: Cache, settings: Settings, layers: int) -> str:

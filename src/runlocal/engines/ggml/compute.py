@@ -6,12 +6,12 @@ each block has a moment at which most of its activations are alive, and the buff
 """
 
 from collections.abc import Iterator, Mapping
-from typing import NamedTuple
 
 from runlocal.architectures.blocks.attention import Attention, LatentAttention
 from runlocal.architectures.blocks.mlp import DenseMlp, ExpertMlp
 from runlocal.core.cache import CacheKind
 from runlocal.core.layout import Layout
+from runlocal.core.noun import NamedTuple
 from runlocal.core.part import HOST
 from runlocal.engines.ggml.placement import Placement
 from runlocal.engines.ggml.settings import Settings

@@ -1,10 +1,10 @@
 """Which layer goes on which device (llama.cpp's layer split, `llama_model_base::load_tensors`)."""
 
 from bisect import bisect_right
-from collections.abc import Sequence
+from functools import lru_cache
 from itertools import accumulate
-from typing import NamedTuple
 
+from runlocal.core.noun import NamedTuple
 from runlocal.core.part import HOST, gpu
 
 
@@ -38,12 +38,24 @@ class Placement(NamedTuple):
         """Several GPUs hold all layers and caches: inputs are copied so that steps overlap (`llama_context`, pipeline parallelism)."""
         return self.gpus > 1 and self.all_on_gpus and not self.experts_on_host and not self.cache_on_host
 
+    def spread(self, layers: tuple[int, ...]) -> dict[str, int]:
+        """How many of `layers` each device holds, in the order of the layers."""
+        first = self.layers[0]
+        if self.layers.count(first) == len(self.layers):
+            return {first: len(layers)}
+        found: dict[str, int] = {}
+        for layer in layers:
+            device = self.layers[layer]
+            found[device] = found.get(device, 0) + 1
+        return found
+
     def devices(self) -> tuple[str, ...]:
         """GPUs in order."""
         return tuple(gpu(index) for index in range(self.gpus))
 
 
-def place(stored_layers: int, gpu_layers: int | None, shares: Sequence[float], *, experts_on_host: bool = False, cache_on_host: bool = False) -> Placement:
+@lru_cache(maxsize=1024)
+def place(stored_layers: int, gpu_layers: int | None, shares: tuple[float, ...], *, experts_on_host: bool = False, cache_on_host: bool = False) -> Placement:
     """Layers from the last to the first go to the GPUs, the output layer before any other.
 
     gpu_layers: how many, the output layer counted as one; None or more than there are: all
@@ -60,8 +72,12 @@ def place(stored_layers: int, gpu_layers: int | None, shares: Sequence[float], *
             return HOST
         return gpu(min(bisect_right(bounds, (index - start) / on_gpus), len(bounds) - 1))
 
+    if len(bounds) == 1:
+        layers = (HOST,) * min(start, stored_layers) + (gpu(0),) * (stored_layers - start)
+    else:
+        layers = tuple(device(index) for index in range(stored_layers))
     return Placement(
-        layers=tuple(device(index) for index in range(stored_layers)),
+        layers=layers,
         output=device(stored_layers),
         experts_on_host=experts_on_host,
         gpus=len(shares),

@@ -9,7 +9,7 @@ from runlocal.core.machine import Machine
 from runlocal.core.model import ModelSpec
 from runlocal.core.part import HOST, Basis, Kind, Part
 from runlocal.core.workload import Workload
-from runlocal.engines.ggml.cache import device_bytes, formula
+from runlocal.engines.ggml.cache import cache_spread, formula, layer_bytes
 from runlocal.engines.ggml.compute import F32_BYTES, Buffer, Measured, gpu_buffer, host_buffer
 from runlocal.engines.ggml.overhead import overhead_parts
 from runlocal.engines.ggml.placement import Placement
@@ -35,12 +35,16 @@ class Session:
         self.model, self.facts = model, facts
         self.layout: Layout = layout(model)
         self.caches: tuple[Cache, ...] = self.layout.caches()
+        self.tensors = self.layout.tensors()
+        self._elements = sum(tensor.elements * tensor.count for tensor in self.tensors)
+        self._tensor_bytes: dict[Recipe, int] = {}
+        self._vision: dict[tuple[object, ...], tuple[Part, ...]] = {}
         self._stored: dict[Recipe, tuple[Stored, ...]] = {}
         self._weights: dict[tuple[Recipe, Placement], tuple[Weight, ...]] = {}
         self._settings: dict[Workload, Settings] = {}
         self._cached: dict[tuple[Workload, Placement], tuple[Part, ...]] = {}
         self._buffers: dict[tuple[Workload, Placement], tuple[Part, ...]] = {}
-        self._others: dict[tuple[Workload, Placement, Machine], tuple[Part, ...]] = {}
+        self._overheads: dict[Machine, tuple[Part, ...]] = {}
         self._weight_lines: dict[tuple[Recipe, Placement], tuple[Part, ...]] = {}
         known = facts.compute["models"].get(model.id)
         self._measured = (
@@ -81,17 +85,18 @@ class Session:
     def stored(self, recipe: Recipe) -> tuple[Stored, ...]:
         """Every tensor of the file as that recipe stores it."""
         if recipe not in self._stored:
-            self._stored[recipe] = store(self.layout, recipe, self.facts.types)
+            self._stored[recipe] = store(self.layout, self.tensors, recipe, self.facts.types)
         return self._stored[recipe]
 
     def tensor_bytes(self, recipe: Recipe) -> int:
         """Bytes of all tensors in the file, without header, tokenizer and padding."""
-        return sum(stored.tensor_bytes * stored.tensor.count for stored in self.stored(recipe))
+        if recipe not in self._tensor_bytes:
+            self._tensor_bytes[recipe] = sum(stored.tensor_bytes * stored.tensor.count for stored in self.stored(recipe))
+        return self._tensor_bytes[recipe]
 
     def bits_per_weight(self, recipe: Recipe) -> float:
         """Bits per stored value over the whole file."""
-        stored = self.stored(recipe)
-        return 8 * self.tensor_bytes(recipe) / sum(part.tensor.elements * part.tensor.count for part in stored)
+        return 8 * self.tensor_bytes(recipe) / self._elements
 
     def weights(self, recipe: Recipe, placement: Placement) -> tuple[Weight, ...]:
         """Every loaded tensor on its device."""
@@ -108,10 +113,15 @@ class Session:
         held = (workload, placement)
         if held not in self._cached:
             self._cached[held] = self._cache_parts(workload, placement)
-        rest = (workload, placement, machine)
-        if rest not in self._others:
-            self._others[rest] = self._other_parts(workload, placement, machine)
-        return (*self._weight_lines[lines], *self._cached[held], *self._buffers_of(recipe, workload, placement), *self._others[rest])
+        if machine not in self._overheads:
+            self._overheads[machine] = tuple(overhead_parts(machine, self.facts.ggml))
+        return (
+            *self._weight_lines[lines],
+            *self._cached[held],
+            *self._buffers_of(recipe, workload, placement),
+            *self._vision_parts(workload, placement),
+            *self._overheads[machine],
+        )
 
     def _buffers_of(self, recipe: Recipe, workload: Workload, placement: Placement) -> tuple[Part, ...]:
         """Buffers follow the weights only where matrices are copied from the host."""
@@ -148,14 +158,14 @@ class Session:
                 kind=Kind.STATE if cache.kind is CacheKind.RECURRENT else Kind.CACHE,
                 label=CACHE_LABELS[cache.kind],
                 device=device,
-                bytes=size,
+                bytes=count * layer_bytes(cache, settings, device),
                 basis=Basis.EXACT,
-                because=formula(cache, settings, sum(device == (HOST if placement.cache_on_host else placement.layers[layer]) for layer in cache.layers)),
+                because=formula(cache, settings, count),
                 source=self.facts.ggml["sources"]["context"]["url"],
             )
             for cache in self.caches
             if cache.kind is not CacheKind.CROSS or workload.vision
-            for device, size in device_bytes(cache, settings, placement).items()
+            for device, count in cache_spread(cache, placement).items()
         )
 
     def _buffer_parts(self, workload: Workload, placement: Placement, weights: tuple[Weight, ...]) -> tuple[Part, ...]:
@@ -184,7 +194,12 @@ class Session:
         because = f"{buffer.because}; from the shape, between 5 % less and {percent} % more"
         return Part(Kind.COMPUTE_BUFFER, "compute buffer", device, buffer.bytes, Basis.ESTIMATED, because, source, margin_bytes=buffer.bytes * percent // 100)
 
-    def _other_parts(self, workload: Workload, placement: Placement, machine: Machine) -> tuple[Part, ...]:
-        tower_device = placement.devices()[0] if placement.gpus else HOST
-        vision = vision_parts(self.model, workload, tower_device, self.facts.types, self.facts.vision) if self.model.vision else ()
-        return (*vision, *overhead_parts(machine, self.facts.ggml))
+    def _vision_parts(self, workload: Workload, placement: Placement) -> tuple[Part, ...]:
+        """Tower, projector and image graph, on the first GPU."""
+        if self.model.vision is None or not workload.vision:
+            return ()
+        device = placement.devices()[0] if placement.gpus else HOST
+        key = (workload.images, workload.mmproj_type, workload.flash_attention, device)
+        if key not in self._vision:
+            self._vision[key] = vision_parts(self.model, workload, device, self.facts.types, self.facts.vision)
+        return self._vision[key]

@@ -1,10 +1,11 @@
 """What llama.cpp makes of a workload: padded contexts, streams, batch sizes."""
 
 from collections.abc import Mapping
-from typing import Any, NamedTuple
+from typing import Any
 
 from runlocal.core.cache import Cache, CacheKind
 from runlocal.core.layout import Layout
+from runlocal.core.noun import NamedTuple
 from runlocal.core.tensor import StorageType
 from runlocal.core.units import pad
 from runlocal.core.workload import Workload

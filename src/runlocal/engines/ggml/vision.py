@@ -6,12 +6,13 @@ Rules of tools/mtmd/clip.cpp and of the converter (conversion/base.py); per-fami
 
 from collections.abc import Iterable, Mapping
 from math import isqrt
-from typing import Any, NamedTuple
+from typing import Any
 
 from runlocal.architectures import towers
 from runlocal.architectures.towers.encoder import CHANNELS, grid, merge_size
 from runlocal.core.errors import Code, Problem
 from runlocal.core.model import ModelSpec, Vision
+from runlocal.core.noun import NamedTuple
 from runlocal.core.part import Basis, Kind, Part
 from runlocal.core.tensor import StorageType, Tensor
 from runlocal.core.units import mib, pad

@@ -1,8 +1,8 @@
 """Weights on their devices: what the file stores, plus CUDA's padding, plus the second copy of a tied embedding."""
 
 from collections.abc import Iterator
-from typing import NamedTuple
 
+from runlocal.core.noun import NamedTuple
 from runlocal.core.part import HOST
 from runlocal.core.units import pad
 from runlocal.engines.ggml.placement import Placement
@@ -58,8 +58,7 @@ def lay(weights: tuple[Stored, ...], placement: Placement, *, tied: bool) -> Ite
         if placement.experts_on_host and is_expert:
             yield Weight(role, HOST, stored.tensor_bytes * tensor.count, padded, group)
             continue
-        for device in dict.fromkeys(placement.layers[layer] for layer in tensor.layers):
-            count = sum(placement.layers[layer] == device for layer in tensor.layers)
+        for device, count in placement.spread(tensor.layers).items():
             yield Weight(role, device, (stored.tensor_bytes if device == HOST else padded) * count, padded, group)
 
 

@@ -2,9 +2,10 @@
 
 import re
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 from runlocal.core.machine import Gpu
+from runlocal.core.noun import NamedTuple
 from runlocal.core.units import MIB
 from runlocal.probes.detected import DetectedGpu, Host, Process
 from runlocal.probes.nvidia.memory import Reading, read_memory

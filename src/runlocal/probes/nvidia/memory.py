@@ -1,7 +1,8 @@
 """A card's memory as NVML tells it, and what of it a process can have."""
 
-from typing import Any, NamedTuple
+from typing import Any
 
+from runlocal.core.noun import NamedTuple
 from runlocal.core.units import GIB, gib
 from runlocal.probes.nvidia.nvml import ARGUMENT_VERSION_MISMATCH, FUNCTION_NOT_FOUND, UNKNOWN, Nvml, Refused
 from runlocal.probes.nvidia.sentences import IMPOSSIBLE

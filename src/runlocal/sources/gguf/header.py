@@ -8,9 +8,10 @@ import os
 import re
 import struct
 from collections.abc import Mapping
-from typing import BinaryIO, NamedTuple
+from typing import BinaryIO
 
 from runlocal.core.errors import Problem
+from runlocal.core.noun import NamedTuple
 from runlocal.core.units import pad
 from runlocal.sources.files import bad_file, clean, label, open_regular, unreadable
 
@@ -214,7 +215,7 @@ def _read(cursor: _Cursor, part: int) -> Header:
         raise bad_file(
             cursor.path,
             "is of a format older than GGUF" if old else "is no GGUF file",
-            hint="convert the model again with today's llama.cpp" if old else "a download page saved in its place, or a pointer of Git LFS, begins otherwise too",
+            hint="convert the model again with today's llama.cpp" if old else "a download page saved in its place, or a pointer of Git LFS, looks so",
         )
     version = int(cursor.number("I"))
     if version & 0xFFFF == 0:

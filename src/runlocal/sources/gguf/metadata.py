@@ -1,13 +1,13 @@
 """Metadata fields by their keys, each checked for type and range."""
 
-from typing import NamedTuple
-
 from runlocal.core.errors import Code, Problem
+from runlocal.core.noun import NamedTuple
 from runlocal.sources.files import bad_file, label
 from runlocal.sources.gguf.header import Header
 
 LARGEST_LAYERS = 1024
 LARGEST = 1 << 31
+BROKEN = "download or convert it again"
 
 
 class Metadata(NamedTuple):
@@ -37,20 +37,20 @@ class Metadata(NamedTuple):
                 raise self.not_computed(f"its layers differ in {full}")
             value = used.pop() if used else None
         elif value is None and full in self.header.lengths:
-            raise bad_file(self.path, f"the field {full} has {self.header.lengths[full]:,} values for {self.layers} layers", hint="download or convert it again")
+            raise self.miscounted(full, self.header.lengths[full])
         if value is None:
             if default is None:
                 raise bad_file(self.path, f"the field {full} is missing", hint="convert the model again with today's llama.cpp")
             return default
         if not isinstance(value, int) or isinstance(value, bool) or not 0 <= value <= LARGEST:
-            raise bad_file(self.path, f"the field {full} is {value!r}", hint="download or convert it again")
+            raise bad_file(self.path, f"the field {full} is {value!r}", hint=BROKEN)
         return value
 
     def positive(self, key: str, default: int | None = None) -> int:
         """The number at that key, which makes no sense below one."""
         value = self.number(key, default)
         if not value:
-            raise bad_file(self.path, f"the field {self.architecture}.{key} is 0", hint="download or convert it again")
+            raise bad_file(self.path, f"the field {self.architecture}.{key} is 0", hint=BROKEN)
         return value
 
     def optional(self, key: str) -> int | None:
@@ -67,9 +67,13 @@ class Metadata(NamedTuple):
         value = self.header.fields.get(f"{self.architecture}.{key}")
         if isinstance(value, tuple):
             if len(value) < self.layers:
-                raise bad_file(self.path, f"the field {self.architecture}.{key} has {len(value)} values for {self.layers} layers", hint="download or convert it again")
+                raise self.miscounted(f"{self.architecture}.{key}", len(value))
             return tuple(bool(flag) for flag in value[: self.layers])
         return self.optional(key)
+
+    def miscounted(self, full: str, count: int) -> Problem:
+        """The problem that a field does not have one value per layer."""
+        return bad_file(self.path, f"the field {full} has {count:,} values for {self.layers} layers", hint=BROKEN)
 
     def not_computed(self, why: str, hint: str = "`runlocal models` lists the models that are computed") -> Problem:
         """The problem that this version does not compute such a file."""

@@ -1,14 +1,15 @@
 """GGUF header to `ModelSpec`. What enters a tensor's shape is read from the tensors; the fields say only what no shape can."""
 
-from typing import NamedTuple
+from collections.abc import Iterator
 
-from runlocal.architectures import ARCHITECTURES
+from runlocal.architectures import ARCHITECTURES, layout
 from runlocal.core.errors import Code, Problem
 from runlocal.core.model import Experts, Latent, ModelSpec, NextTokens, Text, Window
+from runlocal.core.noun import NamedTuple
 from runlocal.sources.families import hugging_face_name
 from runlocal.sources.files import bad_file, identifier, label
 from runlocal.sources.gguf.header import Header, stem
-from runlocal.sources.gguf.metadata import LARGEST_LAYERS, Metadata
+from runlocal.sources.gguf.metadata import BROKEN, LARGEST_LAYERS, Metadata
 from runlocal.sources.gguf.stored import matrices, quantization
 from runlocal.sources.stranger import UNKNOWN, stranger
 
@@ -17,6 +18,8 @@ _BEGINNINGS = {
     "adapter": "an adapter (LoRA), which changes a model but is none",
     "imatrix": "an importance matrix, not a model",
 }
+_VARIANTS = {"instruct": "instruct", "it": "instruct", "chat": "instruct", "base": "base", "pt": "base"}
+_TOWER = ("v.", "mm.")
 _NORMS = ("attn_norm", "attn_norm_2", "ffn_norm", "post_attention_norm", "post_ffw_norm")
 
 
@@ -75,11 +78,13 @@ def spec(header: Header, path: str) -> ModelSpec:
         raise Problem(
             Code.NOT_COMPUTED,
             f"{label(path)} is of the architecture {architecture!r}, which this version does not read from a file",
-            hint="`runlocal models` lists the models that are known by name",
+            hint="runlocal check llama-3.2-11b-vision" if architecture == "mllama" else "`runlocal models` lists the models that are known by name",
         )
+    if not header.tensors:
+        raise bad_file(path, "holds no tensors, only a vocabulary", hint="give the model's own .gguf file")
     block_count = Metadata(header, architecture, path, 0).positive("block_count")
     if block_count > LARGEST_LAYERS:
-        raise bad_file(path, f"{block_count:,} layers are more than any model has", hint="download or convert it again")
+        raise bad_file(path, f"{block_count:,} layers are more than any model has", hint=BROKEN)
     fields = Metadata(header, architecture, path, block_count)
     shapes = _shapes(fields)
     return stranger(
@@ -90,17 +95,32 @@ def spec(header: Header, path: str) -> ModelSpec:
         variant=_variant(fields),
         architecture=architecture,
         hf_architecture=hugging_face_name(architecture) or UNKNOWN,
-        checkpoint_type=quantization(header) or UNKNOWN,
+        checkpoint_type=(quantization(header) or UNKNOWN).removesuffix("_MOE"),
         context_tokens=fields.positive("context_length"),
         text=_text(fields, shapes),
         what="metadata and tensor shapes of the file itself",
     )
 
 
+def warnings(header: Header, model: ModelSpec) -> Iterator[str]:
+    """What the reader of an answer about the file should know, a sentence each."""
+    for number, (start, size) in enumerate(zip(header.data_offset_bytes, header.file_bytes, strict=True)):
+        last = max((tensor.offset for tensor in header.tensors if tensor.part == number), default=-1)
+        if start + last >= size:
+            yield "The file ends before its tensors do: the download did not finish."
+            break
+    computed = layout(model).tensors()
+    shaped = {(t.role, t.columns, t.rows, t.copies, layer) for t in computed for layer in t.layers or (None,)}
+    if any(tensor.name.startswith(_TOWER) for tensor in header.tensors):
+        yield "The file holds a vision tower too: its tensors count as weights, the buffers that an image needs are not counted."
+    stored = {(role, *(*shape, 1, 1, 1)[:3], layer) for role, layer, shape in matrices(header) if not role.startswith(_TOWER)}
+    if odd := sorted({str(entry[0]) for entry in shaped ^ stored}):
+        yield f"Its tensors are not quite those of a {model.architecture} model: {', '.join(odd[:5])}."
+
+
 def _variant(fields: Metadata) -> str | None:
     """What the weights were trained to do, where the file says it in a word that is known."""
-    said = (fields.text("finetune") or "").lower()
-    return next((variant for word, variant in (("instruct", "instruct"), ("it", "instruct"), ("chat", "instruct"), ("base", "base"), ("pt", "base")) if said == word), None)
+    return _VARIANTS.get((fields.text("finetune") or "").lower())
 
 
 def _shapes(fields: Metadata) -> _Shapes:
@@ -112,7 +132,7 @@ def _shapes(fields: Metadata) -> _Shapes:
             raise fields.not_computed(f"the tensors {role} differ from layer to layer")
         if layer is not None:
             if layer >= fields.layers:
-                raise bad_file(fields.path, f"a tensor stands in layer {layer}, but there are {fields.layers} layers", hint="download or convert it again")
+                raise bad_file(fields.path, f"a tensor stands in layer {layer}, but there are {fields.layers} layers", hint=BROKEN)
             layers.setdefault(role, []).append(layer)
     return _Shapes(dimensions, {role: tuple(sorted(found)) for role, found in layers.items()})
 
@@ -121,7 +141,7 @@ def _rows(fields: Metadata, shapes: _Shapes, role: str) -> int:
     """Rows of the matrix of that role."""
     found = shapes.dimensions.get(role)
     if found is None or len(found) < 2:
-        raise bad_file(fields.path, f"the matrix {role} is missing" if found is None else f"{role} is no matrix", hint="download or convert it again")
+        raise bad_file(fields.path, f"the matrix {role} is missing" if found is None else f"{role} is no matrix", hint=BROKEN)
     return found[1]
 
 
@@ -133,13 +153,13 @@ def _columns(fields: Metadata, shapes: _Shapes, role: str) -> int:
 def _text(fields: Metadata, shapes: _Shapes) -> Text:
     hidden_size = fields.positive("embedding_length")
     if _columns(fields, shapes, "token_embd") != hidden_size:
-        raise bad_file(fields.path, f"the embedding is {shapes.dimensions['token_embd'][0]} wide, embedding_length says {hidden_size}", hint="download or convert it again")
+        raise bad_file(fields.path, f"embedding_length says {hidden_size}, the embedding's rows are otherwise", hint=BROKEN)
     tied = not shapes.has("output")
     rows = _rows(fields, shapes, "token_embd")
     vocabulary_size = rows if tied else _rows(fields, shapes, "output")
     next_layers = fields.number("nextn_predict_layers", 0)
     if next_layers >= fields.layers:
-        raise bad_file(fields.path, "all its layers predict further tokens", hint="download or convert it again")
+        raise bad_file(fields.path, "all its layers predict further tokens", hint=BROKEN)
     layers = fields.layers - next_layers
     heads = fields.positive("attention.head_count")
     latent = _latent(fields)
@@ -148,7 +168,7 @@ def _text(fields: Metadata, shapes: _Shapes) -> Text:
         raise fields.not_computed("its keys and values differ in width")
     kv_heads = heads if latent else fields.positive("attention.head_count_kv", heads)
     if heads % kv_heads:
-        raise bad_file(fields.path, f"{heads} heads cannot share {kv_heads} key and value heads", hint="download or convert it again")
+        raise bad_file(fields.path, f"{heads} heads cannot share {kv_heads} key and value heads", hint=BROKEN)
     rotated = fields.optional("rope.dimension_count")
     return Text(
         layers=layers,
@@ -208,7 +228,7 @@ def _latent(fields: Metadata) -> Latent | None:
         raise fields.not_computed("it was converted before llama.cpp kept latents in the cache", hint="convert the model again with today's llama.cpp")
     rotated = fields.positive("rope.dimension_count")
     if rotated >= key:
-        raise bad_file(fields.path, f"{rotated} rotated values do not fit a key of {key}", hint="download or convert it again")
+        raise bad_file(fields.path, f"{rotated} rotated values do not fit a key of {key}", hint=BROKEN)
     return Latent(
         kv_lora_rank=rank,
         qk_rope_head_dim=rotated,
@@ -224,11 +244,13 @@ def _experts(fields: Metadata, shapes: _Shapes) -> Experts | None:
         return None
     with_experts = shapes.layers.get("ffn_down_exps")
     if with_experts is None:
-        raise fields.not_computed("it keeps every expert in tensors of its own, as files of early 2024 do", hint="convert the model again with today's llama.cpp")
+        raise fields.not_computed(
+            "it keeps every expert in tensors of its own, as files of early 2024 do", hint="convert the model again with today's llama.cpp"
+        )
     used = fields.positive("expert_used_count")
     found = shapes.dimensions["ffn_down_exps"]
     if len(found) != 3 or found[2] != count or used > count:
-        raise bad_file(fields.path, f"{count} experts, {used} of them used, contradict the tensor ffn_down_exps", hint="download or convert it again")
+        raise bad_file(fields.path, f"{count} experts, {used} of them used, contradict the tensor ffn_down_exps", hint=BROKEN)
     leading = with_experts[0]
     dense = set(shapes.layers.get("ffn_down", ()))
     return Experts(

@@ -116,5 +116,6 @@ def _type(role: str, dimensions: tuple[int, ...], number: int, types: Types) -> 
             hint="a file made with another quantization, or `runlocal check` by the model's name",
         )
     if dimensions[0] % known.block_elements:
-        raise Problem(Code.BAD_FILE, f"the tensor {clean(role)} has rows of {dimensions[0]} values, no whole number of {known.name}'s blocks", hint="download or convert it again")
+        what = f"the tensor {clean(role)} has rows of {dimensions[0]} values, no whole number of {known.name}'s blocks"
+        raise Problem(Code.BAD_FILE, what, hint="download or convert it again")
     return known

@@ -4,26 +4,29 @@ A graph is built from the blocks of a layout in the order of llama.cpp's own bui
 out by ggml's allocator (`engines/ggml/allocator.py`). So the compute buffers follow from shapes alone.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
-from typing import NamedTuple
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 from runlocal.core.layout import Layout
+from runlocal.core.noun import NamedTuple
 from runlocal.core.part import HOST
 from runlocal.engines.ggml.allocator import Repeat, reserve
 from runlocal.engines.ggml.graph.context import Context, Devices
 from runlocal.engines.ggml.graph.decoder import NotModelled, build, layers_of
 from runlocal.engines.ggml.graph.family import FAMILIES
 from runlocal.engines.ggml.graph.schedule import schedule
+from runlocal.engines.ggml.graph.tensors import F32
 from runlocal.engines.ggml.placement import Placement
 from runlocal.engines.ggml.settings import Settings
+from runlocal.engines.ggml.weights import cuda_bytes
+from runlocal.quants.gguf import Stored
 
-__all__ = ["ComputeBuffers", "NotModelled", "compute_buffers"]
+__all__ = ["ComputeBuffers", "NotModelled", "compute_buffers", "copy_bytes"]
 
 GPU_ALIGNMENT = 128  # ggml_backend_cuda_buffer_type_get_alignment
 HOST_ALIGNMENT = 32  # TENSOR_ALIGNMENT of ggml's CPU buffers
 PIPELINE_COPIES = 4  # GGML_SCHED_MAX_COPIES
 _LONGEST_PERIOD = 8
-_KEPT = 3  # periods of a pattern that are built; the last of them stands for the rest
+_KEPT = 2  # periods of a pattern that are built first; the last of them stands for the rest
 
 
 class ComputeBuffers(NamedTuple):
@@ -52,13 +55,16 @@ def compute_buffers(
     weight_bytes: bytes that a weight on the host takes in a GPU's buffer, by role and layer; needed where weights stay on the host
     all_layers: build every layer; else those that repeat are built a few times and laid out as often as they stand, which gives the same figure
     fuses_routing: CUDA keeps what the choice of experts is computed from alive, to fuse it
-    as_estimated: as llama.cpp's own estimate has it, which `--fit` goes by: there ggml_backend_sched_reserve_size forgets which devices norms
-        and host caches are bound to. False: as a load has it. They differ with several GPUs or a cache on the host
+    as_estimated: as llama.cpp's own estimate has it (llama_get_memory_breakdown of a model without memory, which `--fit` goes by): there
+        ggml_backend_sched_reserve_size forgets which devices norms and host caches are bound to. False: as a load has it. The two differ
+        with several GPUs, where a load takes less, and with a cache on the host
     Raises NotModelled (a ValueError) where the architecture's graph is not built here.
     """
     family = FAMILIES.get(layout.architecture)
     if family is None:
-        raise NotModelled(layout.architecture)
+        raise NotModelled(f"the graph of {layout.architecture}")
+    if settings.flash_attention and F32.name in (settings.type_k.name, settings.type_v.name):
+        raise NotModelled("flash attention on a cache in F32")
     layers = layers_of(layout)
     names = [*placement.devices(), HOST]
     devices = Devices(
@@ -69,18 +75,36 @@ def compute_buffers(
         host=len(names) - 1,
         keeps_pins=not as_estimated,
     )
-    context = Context(layout, family, settings, devices, weight_bytes or {})
-    runs = [] if all_layers else list(_runs([(layer, devices.layers[index], family.kind_of(index)) for index, layer in enumerate(layers)]))
+    copied = weight_bytes if weight_bytes and (placement.experts_on_host or not placement.all_on_gpus) else {}
+    context = Context(layout, family, settings, devices, copied)
+    sizes_of = _sizes_by_layer(copied)
+    kinds = [(layer, devices.layers[index], family.kind_of(index), sizes_of.get(index)) for index, layer in enumerate(layers)]
+    runs = [] if all_layers else list(_runs(kinds))
     left_out = {index for run in runs for index in range(run.built_end, run.end)}
     entries = build(context, layers, [index for index in range(len(layers)) if index not in left_out])
     order = schedule(context.graph, devices.host, PIPELINE_COPIES if placement.pipelined else 1, fuses_routing=fuses_routing)
     place_of = {node: position for position, node in enumerate(order.nodes)} if runs else {}
     # What enters a layer is computed by the layer before; the layer's own nodes are those behind it.
-    repeats = [
-        Repeat(start=place_of[entries[run.built_end - run.period]] + 1, end=place_of[entries[run.end]] + 1, times=run.times) for run in runs
-    ]
+    repeats = [Repeat(start=place_of[entries[run.built_end - run.period]] + 1, end=place_of[entries[run.end]] + 1, times=run.times) for run in runs]
     sizes = reserve(order.nodes, order.leaves, [GPU_ALIGNMENT] * devices.host + [HOST_ALIGNMENT], repeats)
     return ComputeBuffers(gpus=sizes[:-1], host=sizes[-1])
+
+
+def copy_bytes(weights: Iterable[Stored], *, tied: bool) -> dict[tuple[str, int | None], int]:
+    """What a copy of each weight takes in a GPU's buffer, by role and layer."""
+    sizes = {(stored.tensor.role, layer): cuda_bytes(stored) for stored in weights for layer in stored.tensor.layers or (None,)}
+    if tied:
+        sizes["output", None] = sizes["token_embd", None]
+    return sizes
+
+
+def _sizes_by_layer(weight_bytes: Mapping[tuple[str, int | None], int]) -> dict[int, tuple[int, ...]]:
+    """Layers whose weights differ in type are of different kinds once their weights are copied."""
+    found: dict[int, list[int]] = {}
+    for (_, layer), size in weight_bytes.items():
+        if layer is not None:
+            found.setdefault(layer, []).append(size)
+    return {layer: tuple(sizes) for layer, sizes in found.items()}
 
 
 class _Run(NamedTuple):
@@ -123,7 +147,8 @@ def _run_from(series: Sequence[int], first: int) -> _Run | None:
         end = first + period
         while end < len(series) and series[end] == series[end - period]:
             end += 1
-        times = (end - first) // period - _KEPT
+        # One more period follows, because a split may reach into the next layer.
+        times = (end - first) // period - _KEPT - 1
         if times > 0:
             return _Run(first=first, period=period, times=times)
     return None

@@ -1,16 +1,16 @@
 """What every part of a graph needs: settings, the graph so far, weights and inputs."""
 
 from collections.abc import Mapping
-from typing import NamedTuple
 
 from runlocal.architectures.blocks.attention import Attention, LatentAttention
 from runlocal.core.layout import Block, Layout
+from runlocal.core.noun import NamedTuple
 from runlocal.core.tensor import StorageType
 from runlocal.core.units import pad
-from runlocal.engines.ggml.allocator import NONE, Node
+from runlocal.engines.ggml.allocator import NONE, Four, Node
 from runlocal.engines.ggml.graph.expand import Graph
 from runlocal.engines.ggml.graph.family import Family
-from runlocal.engines.ggml.graph.tensors import F16, F32, I32, I64, given, like, new
+from runlocal.engines.ggml.graph.tensors import F16, F32, I32, I64, four, given, like, new
 from runlocal.engines.ggml.settings import Settings
 
 _SMALLEST_ROTATION = 64  # llama_kv_cache::build_input_k_rot; also the only size for V
@@ -78,20 +78,17 @@ class Context:
         self.has_windows = any(self.sees_window(block) for block, _ in layout.placed)
         self._inputs: dict[bool, CacheInputs] = {}
         self._weight_bytes = weight_bytes
-        self._has_rope_table = any(tensor.role.startswith("rope_") for tensor in layout.outer)
+        self._rope_table_bytes = max((t.columns * F32.block_bytes for t in layout.outer if t.role.startswith("rope_")), default=0)
         self._rope_tables: dict[int, Node] = {}
         self._value_width = max((cache.v_values for cache in layout.caches()), default=0)
 
     def weight(self, role: str, layer: int | None, *shape: int) -> Node:
-        """A weight of the model."""
+        """A weight of the model: where it lies, and if that is the host, what a copy takes on a GPU."""
         devices = self.devices
-        node = new(NONE, F32, (*shape, 1, 1, 1)[:4])  # type: ignore[arg-type]
         on_host = devices.experts_on_host and "_exps" in role
-        node.device = devices.output if layer is None else devices.host if on_host else devices.layers[layer]
-        node.stored = node.weight = True
-        if node.device == devices.host and devices.host:
-            node.size_bytes = self._weight_bytes[role, layer]
-        return node
+        device = devices.output if layer is None else devices.host if on_host else devices.layers[layer]
+        is_copied = device == devices.host and devices.host > 0
+        return _weight_on(device, four(*shape), self._weight_bytes[role, layer] if is_copied else 0)
 
     def cache(self, type: StorageType, layer: int, *shape: int) -> Node:
         """Keys or values of a layer's cache."""
@@ -110,12 +107,12 @@ class Context:
         return like("ADD", node, self.weight(f"{role}.bias", layer, a.shape[0])) if bias else node
 
     def rope_factors(self, layer: int) -> tuple[Node, ...]:
-        """The table of rotary factors, where the file has one: loaded once per device."""
-        if not self._has_rope_table:
+        """The table of rotary factors, where the file has one: loaded once per device; of a long and a short one, one is used."""
+        if not self._rope_table_bytes:
             return ()
         device = self.devices.layers[layer]
         if device not in self._rope_tables:
-            self._rope_tables[device] = self.weight("rope_freqs", layer, 1)
+            self._rope_tables[device] = _weight_on(device, (1, 1, 1, 1), self._rope_table_bytes)
         return (self._rope_tables[device],)
 
     def sees_window(self, block: Block) -> bool:
@@ -147,6 +144,13 @@ class Context:
             k_rotation=k_rotation,
             v_rotation=v_rotation,
         )
+
+
+def _weight_on(device: int, shape: Four, size_bytes: int) -> Node:
+    node = new(NONE, F32, shape)
+    node.device, node.size_bytes = device, size_bytes
+    node.stored = node.weight = True
+    return node
 
 
 def _rotation(size: int) -> Node:

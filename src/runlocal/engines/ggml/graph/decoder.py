@@ -1,11 +1,11 @@
 """A decoder's whole graph: embedding, layers, logits (the `graph` constructors of src/models/*.cpp)."""
 
 from collections.abc import Sequence
-from typing import NamedTuple
 
 from runlocal.architectures.blocks.attention import Attention, LatentAttention
 from runlocal.architectures.blocks.mlp import DenseMlp, ExpertMlp, Norms
 from runlocal.core.layout import Layout
+from runlocal.core.noun import NamedTuple
 from runlocal.engines.ggml.allocator import NONE, Node
 from runlocal.engines.ggml.graph.attention import attend
 from runlocal.engines.ggml.graph.context import Context
@@ -13,6 +13,10 @@ from runlocal.engines.ggml.graph.family import Beside
 from runlocal.engines.ggml.graph.latent import attend_latent
 from runlocal.engines.ggml.graph.mlp import dense, experts
 from runlocal.engines.ggml.graph.tensors import F32, I32, get_rows, given, like, mul_mat, new, view
+
+
+class NotModelled(ValueError):
+    """The graph of this model is not one of those that are built here."""
 
 
 class Layer(NamedTuple):
@@ -25,25 +29,24 @@ class Layer(NamedTuple):
 
 def layers_of(layout: Layout) -> list[Layer]:
     """The blocks of every layer that runs. Raises NotModelled where a layer has others than one attention, one MLP and its norms."""
-    found: list[dict[str, object]] = [{} for _ in range(layout.layers)]
+    attentions: dict[int, Attention | LatentAttention] = {}
+    mlps: dict[int, DenseMlp | ExpertMlp] = {}
+    norms: dict[int, Norms] = {}
     for block, where in layout.placed:
-        kind = _KINDS.get(type(block))
         for layer in where:
             if layer >= layout.layers:
                 continue
-            if kind is None or kind in found[layer]:
-                raise NotModelled(f"a layer with {type(block).__name__}")
-            found[layer][kind] = block
-    if any("attention" not in blocks or "mlp" not in blocks for blocks in found):
-        raise NotModelled("a layer without attention or MLP")
-    return [Layer(norms=blocks.pop("norms", None), **blocks) for blocks in found]  # type: ignore[arg-type]
-
-
-class NotModelled(ValueError):
-    """The graph of this model is not one of those that are built here."""
-
-
-_KINDS: dict[type, str] = {Attention: "attention", LatentAttention: "attention", DenseMlp: "mlp", ExpertMlp: "mlp", Norms: "norms"}
+            if isinstance(block, Attention | LatentAttention) and layer not in attentions:
+                attentions[layer] = block
+            elif isinstance(block, DenseMlp | ExpertMlp) and layer not in mlps:
+                mlps[layer] = block
+            elif isinstance(block, Norms) and layer not in norms:
+                norms[layer] = block
+            else:
+                raise NotModelled(f"a layer of {layout.architecture} with {type(block).__name__}")
+    if len(attentions) < layout.layers or len(mlps) < layout.layers:
+        raise NotModelled(f"a layer of {layout.architecture} without attention or MLP")
+    return [Layer(attention=attentions[layer], mlp=mlps[layer], norms=norms.get(layer)) for layer in range(layout.layers)]
 
 
 def build(c: Context, layers: Sequence[Layer], chosen: Sequence[int]) -> dict[int, Node]:

@@ -6,7 +6,7 @@ from runlocal.engines.ggml.allocator import NONE, Node
 class Graph:
     """nodes: what is computed, operands before results; leaves: what is not (inputs, weights, caches), as first met."""
 
-    __slots__ = ("nodes", "leaves", "_seen")
+    __slots__ = ("_seen", "leaves", "nodes")
 
     def __init__(self) -> None:
         self.nodes: list[Node] = []

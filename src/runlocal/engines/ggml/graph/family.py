@@ -4,8 +4,8 @@ https://github.com/ggml-org/llama.cpp/tree/master/src/models
 """
 
 from enum import StrEnum
-from typing import NamedTuple
 
+from runlocal.core.noun import NamedTuple
 
 _ROPE_PERIOD = 4
 
@@ -33,12 +33,15 @@ class Router(NamedTuple):
     normalised: the chosen weights are divided by their sum
     scaled: they are multiplied by a constant
     before: they weigh the experts' input, not their output
+    groups: (groups, groups used) by number of experts: only experts of the best groups are chosen from (`n_group`, `topk_group` in
+        https://huggingface.co/deepseek-ai/DeepSeek-V2/blob/main/config.json and https://huggingface.co/deepseek-ai/DeepSeek-V3/blob/main/config.json)
     """
 
     gate: str = "softmax"
     normalised: bool = True
     scaled: bool = False
     before: bool = False
+    groups: tuple[tuple[int, tuple[int, int]], ...] = ()
 
 
 class Family(NamedTuple):
@@ -134,9 +137,7 @@ FAMILIES = {
     "olmoe": Family(router=Router(normalised=False)),
     "dots1": Family(router=_SCORED),
     "glm4moe": Family(router=_SCORED._replace(scaled=False)),
-    "deepseek2": Family(router=_SCORED, plain_router=Router(normalised=False, scaled=True)),
-    "llama4": Family(
-        rope=Rope.THREE_OF_FOUR, plain_qk_norm=True, temperature="unrotated", router=Router(gate="sigmoid", normalised=False, before=True)
-    ),
+    "deepseek2": Family(router=_SCORED._replace(groups=((256, (8, 4)),)), plain_router=Router(normalised=False, scaled=True, groups=((160, (8, 3)),))),
+    "llama4": Family(rope=Rope.THREE_OF_FOUR, plain_qk_norm=True, temperature="unrotated", router=Router(gate="sigmoid", normalised=False, before=True)),
     "gpt-oss": Family(router=Router(gate="softmax_weight", normalised=False), outputs_last=True),
 }

@@ -4,7 +4,8 @@ Two chains are fused at a price in memory: the choice of experts, and the weight
 https://github.com/ggml-org/llama.cpp/blob/master/ggml/src/ggml-cuda/ggml-cuda.cu
 """
 
-from collections.abc import Iterator, Sequence
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
 
 from runlocal.engines.ggml.allocator import NONE, Node
 
@@ -14,11 +15,10 @@ _ROUTABLE = frozenset((*(1 << power for power in range(10)), 288, 576))  # exper
 _GATES = ("SIGMOID", "SOFT_MAX")
 
 
-def with_dependencies(nodes: Sequence[Node], uses: dict[Node, int], *, routing: bool) -> Iterator[Node]:
+def with_dependencies(nodes: Sequence[Node], uses: Mapping[Node, int] | None) -> Iterator[Node]:
     """The nodes of one split, and behind some of them nodes that keep others alive until then.
 
-    uses: how many operands of the whole graph each node is
-    routing: the choice of experts is fused too
+    uses: of how many operations of the whole graph each node is an operand; None: the choice of experts is not fused
     """
     kept: dict[Node, dict[Node, None]] = {}
     index = 0
@@ -29,7 +29,7 @@ def with_dependencies(nodes: Sequence[Node], uses: dict[Node, int], *, routing: 
             kept.setdefault(until, {}).update(dict.fromkeys(parts))
             # The scan goes on behind the sum, but looks at its last node once more.
             index += length - 1
-        if routing and nodes[index].op in _GATES and (length := _choice_of_experts(nodes, index, uses)):
+        if uses is not None and nodes[index].op in _GATES and (length := _choice_of_experts(nodes, index, uses)):
             last = index + length
             chain = kept.setdefault(nodes[last], {})
             for node in nodes[index:last]:
@@ -60,7 +60,7 @@ def _weighted_sum(nodes: Sequence[Node], index: int) -> tuple[Node, tuple[Node, 
     return chain[-1], (outputs, weights), length
 
 
-def _choice_of_experts(nodes: Sequence[Node], index: int, uses: dict[Node, int]) -> int:
+def _choice_of_experts(nodes: Sequence[Node], index: int, uses: Mapping[Node, int]) -> int:
     """ggml_cuda_topk_moe_fusion: how many nodes lead from the scores to the weights of the chosen experts, 0 if they are no such chain."""
     biased = index + 2 < len(nodes) and nodes[index + 2].op == "ADD" and nodes[index + 2].sources[0] is nodes[index]
     ops = [nodes[index].op, "RESHAPE", *(["ADD"] if biased else []), "ARGSORT", "VIEW", "GET_ROWS"]
@@ -73,10 +73,7 @@ def _choice_of_experts(nodes: Sequence[Node], index: int, uses: dict[Node, int])
     chain = nodes[index:last]
     if [node.op for node in chain] != ops or last >= len(nodes) or len(nodes[index].sources) > 1:
         return 0
+    inside = Counter(source for node in chain for source in node.sources)
+    closed = all(inside[node] == uses[node] for position, node in enumerate(chain) if position not in (ids, len(chain) - 1))
     experts = chain[ids].strides[1] // chain[ids].strides[0]
-    inner = {id(source): 0 for node in chain for source in node.sources}
-    for node in chain:
-        for source in node.sources:
-            inner[id(source)] += 1
-    closed = all(inner.get(id(node), 0) == uses.get(node, 0) for position, node in enumerate(chain) if position not in (ids, len(chain) - 1))
     return len(ops) if closed and experts in _ROUTABLE else 0

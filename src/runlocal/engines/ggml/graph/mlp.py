@@ -3,7 +3,9 @@
 from runlocal.architectures.blocks.mlp import DenseMlp, ExpertMlp
 from runlocal.engines.ggml.allocator import Node
 from runlocal.engines.ggml.graph.context import Context
-from runlocal.engines.ggml.graph.tensors import argsort_top_k, cont, get_rows, glu, like, mul_mat, mul_mat_id, new, reshape, sum_rows, view
+from runlocal.engines.ggml.graph.tensors import argsort_top_k, cont, get_rows, glu, like, mul_mat, mul_mat_id, new, reshape, set_rows, sum_rows, view
+
+_BEST_OF_GROUP = 2
 
 
 def dense(c: Context, block: DenseMlp, x: Node, layer: int, suffix: str = "") -> Node:
@@ -87,6 +89,8 @@ def _route(c: Context, block: ExpertMlp, x: Node, layer: int) -> tuple[Node, Nod
     selection = like("ADD", scores, c.weight("exp_probs_b.bias", layer, count)) if block.router_bias else scores
     if router.before:
         selection = logits
+    if count in (groups := dict(router.groups)):
+        selection = _within_groups(selection, *groups[count])
     chosen = argsort_top_k(selection, used)
     weights = get_rows(reshape(scores, 1, count, tokens), chosen)
     if router.gate == "softmax_weight":
@@ -95,3 +99,15 @@ def _route(c: Context, block: ExpertMlp, x: Node, layer: int) -> tuple[Node, Nod
         flat = reshape(weights, used, tokens)
         weights = reshape(like("DIV", flat, like("CLAMP", sum_rows(flat))), 1, used, tokens)
     return (like("SCALE", weights) if router.scaled else weights), chosen
+
+
+def _within_groups(scores: Node, groups: int, used: int) -> Node:
+    """The scores of the experts outside the best groups are masked; a group is as good as its two best experts."""
+    count, tokens = scores.shape[0], scores.shape[1]
+    size = count // groups
+    grouped = reshape(scores, size, groups, tokens)
+    best = get_rows(reshape(grouped, 1, size, groups, tokens), argsort_top_k(grouped, _BEST_OF_GROUP))
+    totals = reshape(sum_rows(reshape(best, _BEST_OF_GROUP, groups, tokens)), groups, tokens)
+    chosen = argsort_top_k(totals, used)
+    masked = set_rows(like("FILL", grouped), get_rows(grouped, chosen), chosen)
+    return reshape(masked, count, tokens)

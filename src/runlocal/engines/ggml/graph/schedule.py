@@ -3,9 +3,10 @@
 https://github.com/ggml-org/llama.cpp/blob/master/ggml/src/ggml-backend.cpp
 """
 
-from collections.abc import Iterable, Iterator, Sequence
-from typing import NamedTuple
+from collections import Counter
+from collections.abc import Iterator, Sequence
 
+from runlocal.core.noun import NamedTuple
 from runlocal.engines.ggml.allocator import NONE, Node
 from runlocal.engines.ggml.graph.expand import Graph
 from runlocal.engines.ggml.graph.fusion import with_dependencies
@@ -39,24 +40,21 @@ def schedule(graph: Graph, host: int, copies: int, *, fuses_routing: bool) -> Or
 
     host: index of the host, behind those of the GPUs
     copies: of every input, so that several steps can run at once (GGML_SCHED_MAX_COPIES with pipeline parallelism, else 1)
-    fuses_routing: see `with_dependencies`
+    fuses_routing: CUDA keeps the operands of the choice of experts alive (`with_dependencies`)
     """
     _assign(graph, host)
     for node in graph.nodes:
         if node.op == "FLASH_ATTN_EXT" and node.device == host:
             node.size_bytes = spanned_bytes(node)  # the host's kernel needs no copies of K and V
-    uses: dict[Node, int] = {}
-    for node in graph.nodes:
-        for source in node.sources:
-            uses[source] = uses.get(source, 0) + 1
+    uses = Counter(source for node in graph.nodes for source in node.sources) if fuses_routing else None
     twins: dict[tuple[Node, int], list[Node]] = {}
-    splits = list(_split(graph.nodes, host, copies, twins))
+    splits = list(_split(graph.nodes, copies, twins))
     nodes: list[Node] = []
     for split in splits:
         for original in split.copied:
             waiting = Node(NONE, original.type, original.shape, original.strides, [original], 0, original.root or original)
             nodes += (waiting, twins[original, split.device][0])
-        nodes += split.nodes if split.device == host else with_dependencies(split.nodes, uses, routing=fuses_routing)
+        nodes += split.nodes if split.device == host else with_dependencies(split.nodes, uses)
     leaves: list[Node] = []
     if copies > 1:
         for leaf in graph.leaves:
@@ -121,7 +119,7 @@ def _rows(node: Node) -> int:
             return node.shape[1] * node.shape[2] * node.shape[3]
 
 
-def _split(nodes: Sequence[Node], host: int, copies: int, twins: dict[tuple[Node, int], list[Node]]) -> Iterator[Split]:
+def _split(nodes: Sequence[Node], copies: int, twins: dict[tuple[Node, int], list[Node]]) -> Iterator[Split]:
     """Pass 5. `twins`: filled with the copies of each tensor per device."""
     first = next(node for node in nodes if node.op not in _VIEWS)
     split = Split(device=_device(first), nodes=[], copied=[])
@@ -135,7 +133,7 @@ def _split(nodes: Sequence[Node], host: int, copies: int, twins: dict[tuple[Node
             yield split
             split = Split(device=device, nodes=[], copied=[])
         for position, source in enumerate(node.sources):
-            if _device(source) == device or (device == host and source.device == host):
+            if _device(source) == device:
                 continue
             key = (source, device)
             if key not in twins:
@@ -158,5 +156,3 @@ def _copy(node: Node, device: int, *, lasting: bool) -> Node:
     twin.device = device
     twin.is_input = twin.is_output = lasting
     return twin
-
-

@@ -1,0 +1,189 @@
+"""Models laid out as tensors and caches: parameter counts of every bundled model, and shapes by hand."""
+
+from pathlib import Path
+
+import pytest
+
+from runlocal.architectures import ARCHITECTURES, layout
+from runlocal.catalog.models import bundled
+from runlocal.core.cache import Cache, CacheKind
+from runlocal.core.errors import Code, Problem
+from runlocal.core.layout import Layout
+from runlocal.core.tensor import Tensor
+
+IDS = sorted(path.stem for path in (Path(__file__).parents[2] / "data" / "models").rglob("*.toml"))
+
+
+def laid(model_id: str) -> Layout:
+    return layout(bundled(model_id))
+
+
+def tensors(model_id: str) -> dict[str, list[Tensor]]:
+    found: dict[str, list[Tensor]] = {}
+    for tensor in laid(model_id).tensors():
+        found.setdefault(tensor.role, []).append(tensor)
+    return found
+
+
+def caches(model_id: str) -> dict[CacheKind, Cache]:
+    return {cache.kind: cache for cache in laid(model_id).caches()}
+
+
+@pytest.mark.parametrize("model_id", IDS)
+def test_computed_parameters_are_those_published(model_id: str) -> None:
+    """To the digit; where not, the file says why, and the difference is less than 0.01 %."""
+    model = bundled(model_id)
+    tower = model.vision.tower_parameters + model.vision.projector_parameters if model.vision else 0
+    computed, published = layout(model).parameters() + tower, model.parameters.published
+    if model.parameters.exception is None:
+        assert computed == published
+    elif published is None:
+        assert f"{computed:,}" in model.parameters.exception
+    else:
+        assert computed != published, "the exception is none any more"
+        assert abs(computed - published) < 1e-4 * published
+
+
+@pytest.mark.parametrize("model_id", IDS)
+def test_every_running_layer_has_one_attention_and_one_mlp(model_id: str) -> None:
+    found, model = laid(model_id), bundled(model_id)
+    everywhere = tuple(range(model.text.layers))
+    attention = sorted(layer for tensor in found.tensors() if tensor.role in ("attn_output", "cross_attn_o_proj") and not tensor.skipped for layer in tensor.layers)
+    down = {layer for tensor in found.tensors() if tensor.role in ("ffn_down", "ffn_down_exps") and not tensor.skipped for layer in tensor.layers}
+    assert tuple(attention) == everywhere
+    assert tuple(sorted(down)) == everywhere
+    cached = sorted(layer for cache in found.caches() for layer in cache.layers)
+    assert tuple(cached) == everywhere
+
+
+def test_every_architecture_is_used_or_made_for_a_file_of_the_users() -> None:
+    unknown = {bundled(model_id).architecture for model_id in IDS} - set(ARCHITECTURES)
+    assert not unknown
+
+
+def test_an_architecture_that_nothing_lays_out_is_an_error() -> None:
+    with pytest.raises(Problem) as problem:
+        layout(bundled("llama-3.1-8b")._replace(architecture="never-heard-of"))
+    assert problem.value.code is Code.NOT_COMPUTED
+
+
+def test_llama_3_1_8b_by_hand() -> None:
+    """32 × (4096 × (4096 + 2 × 1024 + 4096) + 3 × 4096 × 14336 + 2 × 4096) + 2 × 128256 × 4096 + 4096 = 8,030,261,248."""
+    layer = 4096 * (4096 + 2 * 1024 + 4096) + 3 * 4096 * 14336 + 2 * 4096
+    assert 32 * layer + 2 * 128256 * 4096 + 4096 == laid("llama-3.1-8b").parameters() == 8_030_261_248
+    found = tensors("llama-3.1-8b")
+    assert [(t.columns, t.rows, t.count) for t in found["attn_v"]] == [(4096, 1024, 32)]
+    assert [(t.columns, t.rows, t.count) for t in found["ffn_down"]] == [(14336, 4096, 32)]
+    assert [(t.columns, t.rows) for t in found["rope_freqs"]] == [(64, 1)], "64 rotary factors, no parameters"
+    assert caches("llama-3.1-8b") == {CacheKind.FULL: Cache(kind=CacheKind.FULL, layers=tuple(range(32)), k_values=1024, v_values=1024, heads=8)}
+
+
+def test_active_parameters_of_the_90b() -> None:
+    """80 self-attention layers, the final norm and the output matrix; no embedding lookup, no cross-attention layer, no tower.
+
+    A layer: 8192 × (8192 + 2 × 1024 + 8192) + 3 × 8192 × 28672 + 2 × 8192 = 855,654,400.
+    """
+    layer = 8192 * (8192 + 2 * 1024 + 8192) + 3 * 8192 * 28672 + 2 * 8192
+    assert layer == 855_654_400
+    assert 80 * layer + 8192 + 128256 * 8192 == 69_503_033_344
+    assert laid("llama-3.2-90b-vision").active_parameters(0) == 69_503_033_344
+
+
+def test_active_parameters_of_the_11b() -> None:
+    layer = 4096 * (4096 + 2 * 1024 + 4096) + 3 * 4096 * 14336 + 2 * 4096
+    assert laid("llama-3.2-11b-vision").active_parameters(0) == 32 * layer + 4096 + 128256 * 4096
+    assert laid("llama-3.2-11b-vision").active_parameters(0) == pytest.approx(7.51e9, rel=0.001)
+
+
+@pytest.mark.parametrize(
+    ("model_id", "published"), [("qwen3-30b-a3b", 3.3e9), ("mixtral-8x7b", 12.9e9), ("gpt-oss-20b", 3.6e9), ("gpt-oss-120b", 5.1e9), ("deepseek-r1-671b", 37e9), ("glm-4.5-air-106b", 12e9)]
+)
+def test_active_parameters_are_what_vendors_say(model_id: str, published: float) -> None:
+    """Vendors count the embedding in some of these, and round: within a tenth."""
+    model = bundled(model_id)
+    assert model.text.experts is not None
+    assert layout(model).active_parameters(model.text.experts.used) == pytest.approx(published, rel=0.1)
+
+
+def test_tied_embeddings_are_read_once_per_token() -> None:
+    """Llama 3.2 1B has no output matrix: the embedding is it, and is read whole for every token."""
+    found = laid("llama-3.2-1b")
+    assert "output" not in tensors("llama-3.2-1b")
+    assert found.active_parameters(0) == found.parameters() == 1_235_814_400
+
+
+def test_mllama_by_hand() -> None:
+    """Every fifth layer from 3 on is a cross-attention layer: its keys and values are of 4 tiles of 1601 tokens, the rest is Llama's."""
+    found = caches("llama-3.2-90b-vision")
+    crossing = tuple(range(3, 100, 5))
+    assert found[CacheKind.CROSS] == Cache(kind=CacheKind.CROSS, layers=crossing, k_values=1024, v_values=1024, cells=6404, heads=8)
+    assert found[CacheKind.FULL].layers == tuple(layer for layer in range(100) if layer not in crossing)
+    shapes = tensors("llama-3.2-90b-vision")
+    assert [(t.columns, t.rows, t.count) for t in shapes["cross_attn_q_proj"]] == [(8192, 8192, 20)]
+    assert [(t.columns, t.rows, t.count) for t in shapes["cross_attn_k_proj"]] == [(8192, 1024, 20)]
+    assert [(t.columns, t.rows, t.count) for t in shapes["attn_q"]] == [(8192, 8192, 80)]
+    assert [t.count for t in shapes["ffn_up"]] == [100]
+    assert shapes["token_embd"][0].rows == 128256 + 8
+
+
+def test_latent_attention_keeps_576_values() -> None:
+    """512 of the latent and 64 rotary, whatever the 128 heads; no V."""
+    found = caches("deepseek-r1-671b")
+    assert found == {CacheKind.LATENT: Cache(kind=CacheKind.LATENT, layers=tuple(range(61)), k_values=576, v_values=0)}
+    shapes = tensors("deepseek-r1-671b")
+    assert [(t.columns, t.rows, t.copies) for t in shapes["attn_k_b"]] == [(128, 512, 128)]
+    assert [(t.columns, t.rows, t.copies) for t in shapes["attn_v_b"]] == [(512, 128, 128)]
+
+
+def test_windows_of_gemma_3() -> None:
+    """Five of six layers see 1024 tokens: of 62 layers the ten at 5, 11, …, 59 see everything."""
+    found = caches("gemma-3-27b")
+    assert found[CacheKind.FULL].layers == tuple(range(5, 62, 6))
+    assert len(found[CacheKind.SLIDING].layers) == 52
+    assert found[CacheKind.SLIDING].window_tokens == 1024
+
+
+def test_windows_of_gpt_oss_alternate() -> None:
+    found = caches("gpt-oss-20b")
+    assert found[CacheKind.SLIDING].layers == tuple(range(0, 24, 2))
+    assert found[CacheKind.SLIDING].window_tokens == 128
+
+
+def test_chunks_of_llama_4() -> None:
+    found = caches("llama-4-scout-17b-16e")
+    assert found[CacheKind.CHUNKED].window_tokens == 8192
+    assert found[CacheKind.FULL].layers == tuple(range(3, 48, 4))
+
+
+def test_a_multi_token_prediction_layer_is_stored_and_not_loaded() -> None:
+    """GLM-4.5-Air: layer 46 stands in the file with its own projections, counts for the recipes, and takes no memory and no cache."""
+    found = laid("glm-4.5-air-106b")
+    assert (found.layers, found.stored_layers) == (46, 47)
+    skipped = [tensor for tensor in found.tensors() if tensor.skipped]
+    assert {layer for tensor in skipped for layer in tensor.layers} == {46}
+    assert {"nextn.eh_proj", "nextn.embed_tokens", "ffn_up_exps", "attn_q"} <= {tensor.role for tensor in skipped}
+    assert max(layer for cache in found.caches() for layer in cache.layers) == 45
+
+
+def test_experts_are_one_tensor_per_matrix() -> None:
+    """Qwen3-30B-A3B: 128 experts of 768, 48 layers, a router in F32."""
+    shapes = tensors("qwen3-30b-a3b")
+    assert [(t.columns, t.rows, t.copies, t.count) for t in shapes["ffn_up_exps"]] == [(2048, 768, 128, 48)]
+    assert [(t.columns, t.rows, t.copies, t.count) for t in shapes["ffn_down_exps"]] == [(768, 2048, 128, 48)]
+    assert [(t.columns, t.rows, t.quantizable) for t in shapes["ffn_gate_inp"]] == [(2048, 128, False)]
+
+
+def test_leading_dense_layers() -> None:
+    """DeepSeek-R1: three dense layers, then 256 experts and a shared one."""
+    shapes = tensors("deepseek-r1-671b")
+    assert [t.layers for t in shapes["ffn_down"]] == [(0, 1, 2)]
+    assert [t.layers for t in shapes["ffn_down_exps"]] == [tuple(range(3, 61))]
+    assert [t.layers for t in shapes["ffn_down_shexp"]] == [tuple(range(3, 61))]
+
+
+def test_fused_matrices_of_phi() -> None:
+    """Phi-4: Q, K and V in one matrix of 5120 + 2 × 1280 rows, gate and up in one of 2 × 17920."""
+    shapes = tensors("phi-4-14b")
+    assert [(t.columns, t.rows) for t in shapes["attn_qkv"]] == [(5120, 5120 + 2 * 1280)]
+    assert [(t.columns, t.rows) for t in shapes["ffn_up"]] == [(5120, 2 * 17920)]
+    assert "ffn_gate" not in shapes

@@ -1,0 +1,1 @@
+"""Files as strangers make them."""

@@ -1,0 +1,125 @@
+"""Writes GGUF headers by hand, without the reader's own code: what is read back must be what was meant."""
+
+import struct
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from runlocal.core.layout import Layout
+from runlocal.core.model import ModelSpec
+from runlocal.quants.gguf import Stored
+
+U8, U32, F32, BOOL, STRING, ARRAY, U64 = 0, 4, 6, 7, 8, 9, 10
+NUMBERS = {"F32": 0, "F16": 1, "Q8_0": 8, "Q4_K": 12, "Q6_K": 14, "Q5_K": 13, "BF16": 30, "MXFP4": 39}
+
+Dimensions = Sequence[int]
+
+
+class Writer:
+    """A GGUF header in the making: `field`, `tensor`, then `bytes`."""
+
+    def __init__(self, version: int = 3, order: str = "<", alignment: int = 32) -> None:
+        self.version, self.order, self.alignment = version, order, alignment
+        self.fields: list[bytes] = []
+        self.tensors: list[bytes] = []
+        self.offset = 0
+
+    def pack(self, code: str, *values: Any) -> bytes:
+        return struct.pack(self.order + code, *values)
+
+    def string(self, text: str | bytes) -> bytes:
+        raw = text if isinstance(text, bytes) else text.encode()
+        return self.pack("Q", len(raw)) + raw
+
+    def field(self, key: str, value: Any) -> "Writer":
+        self.fields.append(self.string(key) + self.value(value))
+        return self
+
+    def value(self, value: Any) -> bytes:
+        match value:
+            case bool():
+                return self.pack("IB", BOOL, value)
+            case int():
+                return self.pack("II", U32, value) if value < 1 << 32 else self.pack("IQ", U64, value)
+            case float():
+                return self.pack("If", F32, value)
+            case str() | bytes():
+                return self.pack("I", STRING) + self.string(value)
+            case [] | [str() | bytes(), *_]:
+                return self.pack("IIQ", ARRAY, STRING, len(value)) + b"".join(self.string(entry) for entry in value)
+            case [bool(), *_]:
+                return self.pack(f"IIQ{len(value)}?", ARRAY, BOOL, len(value), *value)
+            case [float(), *_]:
+                return self.pack(f"IIQ{len(value)}f", ARRAY, F32, len(value), *value)
+            case _:
+                return self.pack(f"IIQ{len(value)}I", ARRAY, U32, len(value), *value)
+
+    def tensor(self, name: str, dimensions: Dimensions, kind: int = 1, size: int = 32) -> "Writer":
+        self.tensors.append(self.string(name) + self.pack(f"I{len(dimensions)}QIQ", len(dimensions), *dimensions, kind, self.offset))
+        self.offset += -(-size // self.alignment) * self.alignment
+        return self
+
+    def bytes(self, tensor_count: int | None = None, field_count: int | None = None, data: int = 0) -> bytes:
+        counts = len(self.tensors) if tensor_count is None else tensor_count, len(self.fields) if field_count is None else field_count
+        head = b"GGUF" + self.pack("IQQ", self.version, *counts) + b"".join(self.fields) + b"".join(self.tensors)
+        return head + bytes(-len(head) % self.alignment) + bytes(data)
+
+
+def write(path: Path, content: bytes) -> str:
+    path.write_bytes(content)
+    return str(path)
+
+
+def keys(model: ModelSpec, layout: Layout) -> Mapping[str, Any]:
+    """The fields that llama.cpp's converter writes for the model (conversion/base.py and the family's own file)."""
+    text, prefix = model.text, layout.architecture
+    fields: dict[str, Any] = {
+        "context_length": model.context.native_tokens,
+        "embedding_length": text.hidden_size,
+        "block_count": layout.stored_layers,
+        "feed_forward_length": text.intermediate_size,
+        "attention.head_count": text.heads,
+        "attention.head_count_kv": 1 if text.latent else text.kv_heads,
+        "rope.dimension_count": text.rope_dimensions or text.head_dim,
+    }
+    if latent := text.latent:
+        fields |= {
+            "attention.kv_lora_rank": latent.kv_lora_rank,
+            "attention.key_length": latent.kv_lora_rank + latent.qk_rope_head_dim,
+            "attention.value_length": latent.kv_lora_rank,
+            "attention.key_length_mla": latent.qk_nope_head_dim + latent.qk_rope_head_dim,
+            "attention.value_length_mla": latent.v_head_dim,
+            "rope.dimension_count": latent.qk_rope_head_dim,
+        }
+        if latent.q_lora_rank:
+            fields["attention.q_lora_rank"] = latent.q_lora_rank
+    else:
+        fields |= {"attention.key_length": text.head_dim, "attention.value_length": text.head_dim}
+    if text.experts:
+        fields |= {"expert_count": text.experts.count, "expert_used_count": text.experts.used}
+    if text.norm.startswith("layernorm"):
+        fields["attention.layer_norm_epsilon"] = 1e-5
+    if layout.stored_layers > layout.layers:
+        fields["nextn_predict_layers"] = layout.stored_layers - layout.layers
+    if text.window:
+        fields["attention.sliding_window"] = text.window.tokens
+        if prefix in ("exaone4", "olmo2"):
+            fields["attention.sliding_window_pattern"] = [layer not in text.window.full_layers for layer in range(layout.stored_layers)]
+    return {"general.architecture": prefix} | {f"{prefix}.{key}": value for key, value in fields.items()}
+
+
+def file_of(model: ModelSpec, layout: Layout, stored: Sequence[Stored]) -> Writer:
+    """A file as the converter and quantizer would write it, header alone."""
+    writer = Writer()
+    for key, value in keys(model, layout).items():
+        writer.field(key, value)
+    for part in stored:
+        tensor = part.tensor
+        shape = [tensor.columns, tensor.rows, tensor.copies]
+        while len(shape) > 1 and shape[-1] == 1:
+            shape.pop()
+        suffix = "" if tensor.role.endswith(".bias") else ".weight"
+        for layer in tensor.layers or (None,):
+            name = f"{tensor.role}{suffix}" if layer is None else f"blk.{layer}.{tensor.role}{suffix}"
+            writer.tensor(name, shape, NUMBERS[part.type.name], part.tensor_bytes)
+    return writer

@@ -1,0 +1,69 @@
+"""Every bundled model that llama.cpp can hold, written as a header and read back, is laid out as before."""
+
+import tomllib
+from collections import Counter
+from pathlib import Path
+
+import pytest
+
+from runlocal.architectures import ARCHITECTURES, layout
+from runlocal.catalog.facts import storage_types
+from runlocal.catalog.models import spec_from_table
+from runlocal.core.layout import Layout
+from runlocal.core.model import ModelSpec
+from runlocal.quants.gguf import Recipe, store
+from runlocal.sources import gguf, read
+
+from .ggufwriter import file_of, write
+
+DATA = Path(__file__).parents[2] / "data/models"
+SPECS = [spec_from_table(path.stem, tomllib.loads(path.read_text())) for path in sorted(DATA.glob("*/*.toml"))]
+LAID_OUT = [model for model in SPECS if model.architecture in ARCHITECTURES and model.architecture != "mllama"]
+
+# config.json has a window there, llama.cpp keeps every token: what the file becomes is what llama.cpp does.
+UNWINDOWED = ("llama", "mistral3", "phi3", "phimoe", "starcoder2")
+
+
+def flat(laid: Layout) -> Counter[tuple[object, ...]]:
+    """Tensors one by one, whatever the order and the grouping."""
+    return Counter((t.role, t.columns, t.rows, t.copies, t.skipped, layer) for t in laid.tensors() for layer in t.layers or (None,))
+
+
+def caches(laid: Layout) -> list[tuple[object, ...]]:
+    return sorted((cache.kind, cache.layers, cache.k_values, cache.v_values, cache.window_tokens or 0) for cache in laid.caches())
+
+
+def used(model: ModelSpec) -> tuple[int, int]:
+    """Experts and those used per token, which no tensor's shape tells."""
+    return (model.text.experts.count, model.text.experts.used) if model.text.experts else (0, 0)
+
+
+@pytest.mark.parametrize("model", LAID_OUT, ids=lambda model: model.id)
+def test_round_trip(model: ModelSpec, tmp_path: Path) -> None:
+    types = storage_types()
+    if model.architecture in UNWINDOWED:
+        model = model._replace(text=model.text._replace(window=None))
+    laid = layout(model)
+    tensors = laid.tensors()
+    whole = all(tensor.columns % 256 == 0 for tensor in tensors if tensor.quantizable)
+    weights = store(laid, tensors, Recipe("Q4_K_M", "Q4_K", False) if whole else Recipe("BF16", "BF16", False), types)
+    writer = file_of(model, laid, weights)
+    found = read(write(tmp_path / f"{model.id}.gguf", writer.bytes()))
+    assert found.header is not None
+    again = layout(found.spec)
+    assert flat(again) == flat(laid)
+    assert caches(again) == caches(laid)
+    assert again._replace(outer=(), placed=()) == laid._replace(outer=(), placed=())
+    assert (found.spec.text.heads, found.spec.text.kv_heads, found.spec.text.head_dim) == (model.text.heads, model.text.kv_heads, model.text.head_dim)
+    assert used(found.spec) == used(model)
+    assert found.spec.context.native_tokens == model.context.native_tokens
+    assert not [warning for warning in found.warnings if "not quite" in warning]
+    real = gguf.stored(found.header, types, found.spec.text.layers)
+    assert Counter((s.tensor.role, s.type.name, s.tensor_bytes, s.tensor.skipped, layer) for s in real for layer in s.tensor.layers or (None,)) == Counter(
+        (s.tensor.role, s.type.name, s.tensor_bytes, s.tensor.skipped, layer) for s in weights for layer in s.tensor.layers or (None,)
+    )
+    assert gguf.tensor_bytes(found.header, types) == sum(s.tensor_bytes * s.tensor.count for s in weights)
+
+
+def test_there_is_something_to_write() -> None:
+    assert len(LAID_OUT) > 250

@@ -1,0 +1,85 @@
+"""Literal registries: every entry imports and is what it promises, and nothing in data/ names an entry that is not there."""
+
+import inspect
+import tomllib
+from importlib import import_module
+from pathlib import Path
+from typing import Any, get_type_hints
+
+import pytest
+
+from runlocal.architectures import ARCHITECTURES, layout
+from runlocal.architectures.towers import TOWERS, tensors
+from runlocal.catalog.facts import facts
+from runlocal.catalog.models import bundled, index
+from runlocal.catalog.runtimes import newest_known
+from runlocal.core.layout import Layout
+from runlocal.core.model import ModelSpec
+from runlocal.core.tensor import Tensor
+from runlocal.runtimes import RUNTIMES, Runtime, open_runtime
+
+ROOT = Path(__file__).resolve().parents[1]
+MODELS = {path.stem: tomllib.loads(path.read_text(encoding="utf-8")) for path in sorted((ROOT / "data" / "models").rglob("*.toml"))}
+FAMILIES = {path.stem for path in (ROOT / "src" / "runlocal" / "architectures").glob("*.py")} - {"__init__"}
+SHARED_BY_TOWERS = {"encoder"}
+
+
+@pytest.mark.parametrize("module", sorted(set(ARCHITECTURES.values())))
+def test_a_family_lays_a_model_out(module: str) -> None:
+    family = import_module(f"runlocal.architectures.{module}")
+    assert list(inspect.signature(family.layout).parameters) == ["model"]
+    assert get_type_hints(family.layout) == {"model": ModelSpec, "return": Layout}
+
+
+def test_every_family_is_registered() -> None:
+    assert set(ARCHITECTURES.values()) == FAMILIES
+    assert list(ARCHITECTURES) == sorted(ARCHITECTURES)
+
+
+@pytest.mark.parametrize("module", sorted(set(TOWERS.values())))
+def test_a_tower_gives_tensors(module: str) -> None:
+    tower = import_module(module)
+    assert get_type_hints(tower.tensors)["return"] == tuple[Tensor, ...]
+    assert len(inspect.signature(tower.tensors).parameters) == 2
+
+
+def test_every_tower_is_registered() -> None:
+    folder = ROOT / "src" / "runlocal" / "architectures" / "towers"
+    assert {module.rpartition(".")[2] for module in TOWERS.values()} == {path.stem for path in folder.glob("*.py")} - {"__init__"} - SHARED_BY_TOWERS
+    assert list(TOWERS) == sorted(TOWERS)
+
+
+@pytest.mark.parametrize("model_id", MODELS)
+def test_a_bundled_model_can_be_laid_out(model_id: str) -> None:
+    model = bundled(model_id)
+    assert model.architecture in ARCHITECTURES
+    laid = layout(model)
+    assert laid.parameters() > 0
+    assert {layer for cache in laid.caches() for layer in cache.layers} <= set(range(model.text.layers))
+    if model.vision is not None:
+        assert model.vision.tower in TOWERS
+        assert tensors(model.vision, model.text.hidden_size)
+
+
+def test_every_model_is_in_the_index() -> None:
+    assert set(index()) == set(MODELS)
+
+
+def members(protocol: type) -> set[str]:
+    return {name for name in (*vars(protocol), *get_type_hints(protocol)) if not name.startswith("_")}
+
+
+@pytest.mark.parametrize("runtime_id", RUNTIMES)
+def test_a_runtime_keeps_its_promise(runtime_id: str) -> None:
+    model = bundled("llama-3.1-8b")
+    version = newest_known(runtime_id)
+    opened: Any = open_runtime(runtime_id, version, model, facts(runtime_id, version))
+    assert (opened.id, opened.version, opened.model) == (runtime_id, version, model)
+    for name in members(Runtime) - {"id", "version", "model"}:
+        promised = inspect.signature(getattr(Runtime, name)).parameters
+        kept = inspect.signature(getattr(type(opened), name)).parameters
+        assert [(one.name, one.kind, one.default) for one in kept.values()] == [(one.name, one.kind, one.default) for one in promised.values()], name
+
+
+def test_every_priced_runtime_has_its_data() -> None:
+    assert {f"{runtime_id}.toml" for runtime_id in RUNTIMES} <= {path.name for path in (ROOT / "data" / "runtimes").glob("*.toml")}

@@ -1,0 +1,60 @@
+"""What an answer loads: nothing that costs more than the answer."""
+
+import json
+import os
+import subprocess
+import sys
+from functools import cache
+from importlib.metadata import version
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[1]
+# Typer itself imports subprocess and its kin, so those are not listed.
+HEAVY = ("rich", "pynvml", "tomllib", "importlib.metadata", "importlib.resources", "asyncio", "httpx", "tempfile", "runlocal.catalog.compile", "runlocal.probes.detect")
+SCRIPT = """
+import json, sys
+from runlocal.cli import main
+sys.argv = ["runlocal", *sys.argv[1:]]
+try:
+    main()
+except SystemExit as end:
+    print(json.dumps({"code": end.code, "loaded": sorted(sys.modules)}), file=sys.stderr)
+"""
+JSON_ANSWER = ("check", "llama-3.1-8b", "--gpu", "4090", "--json")
+FIRST_TYPER_WITH_PYDANTIC = (0, 29)
+
+
+@cache
+def loaded(*arguments: str) -> frozenset[str]:
+    """The modules a command line has loaded when it ends, the data's bundle being made already."""
+    command, environment = [sys.executable, "-c", SCRIPT, *arguments], {**os.environ, "PYTHONPATH": str(ROOT / "src")}
+    subprocess.run([sys.executable, "-m", "runlocal", "--version"], env=environment, check=True, capture_output=True)
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=True)
+    told = json.loads(done.stderr.splitlines()[-1])
+    assert told["code"] in (0, None), done.stderr
+    return frozenset(told["loaded"])
+
+
+@pytest.mark.parametrize("module", HEAVY)
+@pytest.mark.parametrize("arguments", [JSON_ANSWER, (*JSON_ANSWER[:-1], "--quiet"), (*JSON_ANSWER[:-1], "-f", "ndjson")], ids=["json", "quiet", "ndjson"])
+def test_an_answer_loads_nothing_heavy(module: str, arguments: tuple[str, ...]) -> None:
+    assert module not in loaded(*arguments)
+
+
+@pytest.mark.parametrize("module", ["pynvml", "tomllib", "importlib.metadata", "asyncio"])
+@pytest.mark.parametrize("arguments", [("models", "qwen"), ("gpus", "4090"), ("show", "llama-3.1-8b")], ids=lambda arguments: str(arguments[0]))
+def test_a_look_up_loads_no_driver_and_no_toml(module: str, arguments: tuple[str, ...]) -> None:
+    assert module not in loaded(*arguments)
+
+
+def test_only_typer_from_its_capped_version_on_loads_pydantic() -> None:
+    """Fails below the cap when our own code loads pydantic, and from the cap on when Typer no longer does."""
+    installed = version("typer")
+    newer = tuple(int(piece) for piece in installed.split(".")[:2]) >= FIRST_TYPER_WITH_PYDANTIC
+    assert ("pydantic" in loaded(*JSON_ANSWER)) == newer, f"Typer {installed}: the cap in pyproject.toml can go" if newer else "an answer loads pydantic"
+
+
+def test_the_cap_stands_where_this_file_says() -> None:
+    assert f'"typer>=0.25,<{".".join(map(str, FIRST_TYPER_WITH_PYDANTIC))}"' in (ROOT / "pyproject.toml").read_text(encoding="utf-8")
