@@ -107,7 +107,10 @@ def _reference(shell: Shell) -> str:
     names = re.findall(r"^  (\w[\w-]*)  ", first.partition("Commands:")[2], re.MULTILINE)
     pages = [("runlocal", first), *((f"runlocal {name}", shell.answer(name, "--help")) for name in names)]
     blocks = [f"## {title}\n\n```text\n{page.strip()}\n```\n" for title, page in pages]
-    return "# Reference\n\nThe help page of every command, written by `python docs/build.py`. What the words mean: [interface.md](interface.md).\n\n" + "\n".join(blocks)
+    return (
+        "# Reference\n\nThe help page of every command, written by `python docs/build.py`. What the words mean: [interface.md](interface.md).\n\n"
+        + "\n".join(blocks)
+    )
 
 
 def main() -> int:

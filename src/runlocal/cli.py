@@ -221,7 +221,7 @@ def _report(problem: Problem, arguments: list[str]) -> int:
     return int(problem.exit)
 
 
-_COMMANDS = {"check": check, "models": models, "show": show, "gpus": gpus}
+_COMMANDS: dict[str, Any] = {"check": check, "models": models, "show": show, "gpus": gpus}
 
 
 def app(arguments: list[str]) -> typer.Typer:
@@ -265,7 +265,7 @@ def main() -> NoReturn:
     """The console script."""
     for stream in (sys.stdout, sys.stderr):
         stream.reconfigure(errors="replace")  # type: ignore[union-attr]  # always text files here
-    code = _run(sys.argv[1:])
+    code = _run(sys.argv[1:] or ["--help"])
     try:
         sys.stdout.flush()
     except BrokenPipeError:

@@ -16,7 +16,6 @@ def facts(runtime_id: str, version: str | None) -> Facts:
         types=storage_types(),
         quants=quants(),
         ggml=engines["ggml"],
-        compute=engines["ggml-compute"],
         vision=engines["ggml-vision"],
         runtime={name: constant.value for name, constant in constants(runtime_id, version).items()},
     )

@@ -39,6 +39,11 @@ def find_model(name: str) -> ModelSpec:
     return bundled(resolve(name, bundle.read("names"), lambda: bundle.read("loose_names")))
 
 
+def is_exact(name: str) -> bool:
+    """Whether the name is an id or alias as it stands, case apart."""
+    return name.strip().lower() in bundle.read("names")
+
+
 def index() -> dict[str, Table]:
     """What a list shows of every bundled model, by id: name, family, vendor, released, parameters, context_tokens, aliases …"""
     table: dict[str, Table] = bundle.read("index")

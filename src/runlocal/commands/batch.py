@@ -95,14 +95,15 @@ class Batch:
         return runtime, judge_cell(runtime, recipe, workload, machine, asked.reserve_bytes, does_not_load(runtime.model, runtime))
 
     def _runtime(self, request: Request) -> Runtime:
-        from runlocal.catalog.models import find_model
         from runlocal.catalog.runtimes import find_runtime
+        from runlocal.commands.check import open_model
 
         name = _text(request, "runtime")
         key = (request["model"], name)
         if key not in self._opened:
             runtime, version = find_runtime(name) if name and name != "auto" else (self.asked.runtime, self.asked.version)
-            self._opened[key] = open_for(find_model(request["model"]), runtime, version)
+            opened = open_model(request["model"])
+            self._opened[key] = open_for(opened.model, runtime, version, opened.own)
         return self._opened[key]
 
     def _machine(self, request: Request, runtime: Runtime) -> Machine:

@@ -9,6 +9,7 @@ from runlocal.core.model import ModelSpec
 from runlocal.core.noun import NamedTuple
 from runlocal.core.report import Check
 from runlocal.core.verdict import is_yes
+from runlocal.engines.ggml.session import OwnTensors
 from runlocal.solve.check import check
 
 
@@ -26,20 +27,48 @@ def run(names: Sequence[str], options: Options) -> Found:
     places = asked_machines.machines(options)
     checks = []
     for name in names:
-        model, notes = open_model(name)
-        found = check(model, asked, [place.machine for place in places], [place.words for place in places])
-        checks.append(found._replace(notes=(*notes, *found.notes)))
+        opened = open_model(name)
+        found = check(opened.model, asked, [place.machine for place in places], [place.words for place in places], opened.own)
+        checks.append(found._replace(notes=(*opened.notes, *found.notes)))
     yes = any(one.answer is not None and is_yes(one.answer, strict=asked.strict, offload=asked.offload) for one in checks)
     hints = tuple(dict.fromkeys(place.hint for place in places if place.hint))
     return Found(tuple(checks), hints, Exit.YES if yes else Exit.NO)
 
 
-def open_model(name: str) -> tuple[ModelSpec, tuple[str, ...]]:
-    """The model that a name or path means, and what to know about that name. Raises Problem."""
-    from runlocal.catalog.models import alias_variant, find_model
+class Opened(NamedTuple):
+    """What a name or path means.
 
+    notes: what to know about it, a sentence each
+    own: of a GGUF file, its quantization and the tensors that it really holds
+    """
+
+    model: ModelSpec
+    notes: tuple[str, ...] = ()
+    own: OwnTensors | None = None
+
+
+def open_model(name: str) -> Opened:
+    """The model: an exact id or alias, else a file or folder, else a name that means one model however it is typed. Raises Problem."""
+    from runlocal.catalog.models import alias_variant, find_model, is_exact
+
+    if not is_exact(name):
+        from runlocal import sources
+
+        if sources.is_path(name):
+            return _open_file(name)
     model = find_model(name)
     notes = [model.note] if model.note else []
     if alias_variant(model, name) == "base":
         notes.append("These are base weights: they complete text and have no chat template.")
-    return model, tuple(notes)
+    return Opened(model, tuple(notes))
+
+
+def _open_file(path: str) -> Opened:
+    from runlocal import sources
+    from runlocal.catalog.facts import storage_types
+
+    found = sources.read(path)
+    own = None
+    if found.header is not None and found.quant:
+        own = OwnTensors(found.quant, sources.gguf.stored(found.header, storage_types(), found.spec.text.layers))
+    return Opened(found.spec, found.warnings, own)

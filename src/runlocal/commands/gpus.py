@@ -1,7 +1,8 @@
 """`runlocal gpus`: what is in this machine, or the catalogue."""
 
 
-from runlocal.catalog.gpus import GpuEntry, cards, find_gpu
+from runlocal.catalog.gpu_entries import GpuEntry
+from runlocal.catalog.gpus import cards, find_gpu
 from runlocal.core.errors import Problem
 from runlocal.core.listing import Column, Form, Listing
 from runlocal.core.noun import NamedTuple

@@ -11,7 +11,7 @@ from runlocal.solve.asked import Asked
 
 T = TypeVar("T")
 
-CACHE_TYPES = ("f32", "f16", "bf16", "q8_0", "q5_1", "q5_0", "q4_1", "q4_0", "iq4_nl")
+CACHE_TYPES = ("f16", "bf16", "q8_0", "q5_1", "q5_0", "q4_1", "q4_0", "iq4_nl")
 _MOST_SEQUENCES = 256
 _MOST_IMAGES = 1024
 _MOST_TOKENS_PER_STEP = 1 << 20

@@ -1,6 +1,6 @@
 """`runlocal show MODEL`: what we know of one model, and where from."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 
 from runlocal.architectures import layout
 from runlocal.catalog.models import licence
@@ -8,20 +8,21 @@ from runlocal.catalog.runtimes import all_support
 from runlocal.commands.check import open_model
 from runlocal.core.cache import CacheKind
 from runlocal.core.errors import Problem
-from runlocal.core.listing import Column, Fact, Form, Listing, Page, Section
+from runlocal.core.listing import Column, Fact, Form, Listing, Page, Section, Value
 from runlocal.core.model import ModelSpec
 from runlocal.solve.check import open_for
 
 
 def run(name: str) -> Page:
     """The page of the model that `name` means. Raises Problem."""
-    model, notes = open_model(name)
+    opened = open_model(name)
+    model = opened.model
     return Page(
         kind="model",
         title=f"{model.name} ({model.id})",
         sections=tuple(_known(section) for section in (_identity(model), _shape(model), _licence(model))),
         listings=(*_sizes(model), _runtimes(model), _aliases(model), _sources(model)),
-        notes=notes,
+        notes=opened.notes,
     )
 
 
@@ -139,5 +140,5 @@ def _aliases(model: ModelSpec) -> Listing:
 
 
 def _sources(model: ModelSpec) -> Listing:
-    rows = ({"url": model.parameters.source, "what": "published parameter count", "checked": None}, *({"url": s.url, "what": s.what, "checked": s.checked} for s in model.sources))
+    rows: tuple[Mapping[str, Value], ...] = ({"url": model.parameters.source, "what": "published parameter count", "checked": None}, *({"url": s.url, "what": s.what, "checked": s.checked} for s in model.sources))
     return Listing(kind="sources", title="Sources", columns=(Column("url", "where"), Column("what", "what"), Column("checked", "read on")), rows=rows)

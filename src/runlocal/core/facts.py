@@ -13,7 +13,6 @@ class Facts(NamedTuple):
     types: storage types by name
     quants: every quantization by name: `format`, `default_type`, `imatrix`, `usual`
     ggml: llama.cpp's defaults (data/engines/ggml.toml)
-    compute: measured constants of its compute buffer (data/engines/ggml-compute.toml)
     vision: its image graphs (data/engines/ggml-vision.toml)
     runtime: constants of the runtime asked about (data/runtimes/<id>.toml), each with its value and source
     """
@@ -21,6 +20,5 @@ class Facts(NamedTuple):
     types: Mapping[str, StorageType]
     quants: Mapping[str, Mapping[str, Any]]
     ggml: Mapping[str, Any]
-    compute: Mapping[str, Any]
     vision: Mapping[str, Any]
     runtime: Mapping[str, Any]

@@ -48,15 +48,21 @@ def headroom(parts: Sequence[Part], machine: Machine) -> tuple[int, ...]:
     return (machine.host_bytes - need(parts, HOST),) if machine.host_bytes is not None else ()
 
 
-def judge(parts: Sequence[Part], machine: Machine, reserves: Sequence[int]) -> Answer:
-    """FITS, TIGHT or DOES_NOT_FIT of parts laid on a machine, taking what is estimated at the unsafe end of its range.
+def slack(parts: Sequence[Part], machine: Machine, reserves: Sequence[int]) -> int:
+    """What the fullest device has left beyond its reserve, taking what is estimated at the unsafe end of its range; negative where it lacks some.
 
     reserves: bytes to leave free on each device, one per GPU (or one for the host). Host memory that the parts need beside the GPUs
-    is held against the machine's where it is known.
+    counts as a device where it is known. A machine of unknown size has room for anything.
     """
     devices = [gpu(device.index) for device in machine.gpus] or [HOST]
-    left = [free - margin(parts, device) for free, device in zip(headroom(parts, machine), devices, strict=False)]
-    host_is_short = bool(machine.gpus) and machine.host_bytes is not None and need(parts, HOST) > machine.host_bytes
-    if host_is_short or any(free < 0 for free in left):
-        return Answer.DOES_NOT_FIT
-    return Answer.FITS if all(free >= reserve for free, reserve in zip(left, reserves, strict=False)) else Answer.TIGHT
+    left = [free - margin(parts, device) - reserve for free, device, reserve in zip(headroom(parts, machine), devices, reserves, strict=False)]
+    if machine.gpus and machine.host_bytes is not None:
+        left.append(machine.host_bytes - need(parts, HOST))
+    return min(left, default=0)
+
+
+def judge(parts: Sequence[Part], machine: Machine, reserves: Sequence[int]) -> Answer:
+    """FITS, TIGHT or DOES_NOT_FIT of parts laid on a machine; reserves as in `slack`."""
+    if slack(parts, machine, reserves) >= 0:
+        return Answer.FITS
+    return Answer.TIGHT if slack(parts, machine, (0,) * len(reserves)) >= 0 else Answer.DOES_NOT_FIT

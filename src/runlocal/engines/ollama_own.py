@@ -7,7 +7,7 @@ from runlocal.core.workload import Workload
 from runlocal.engines.ggml.cache import cache_spread, formula, layer_bytes
 from runlocal.engines.ggml.placement import Placement
 from runlocal.engines.ggml.session import CACHE_LABELS, Session
-from runlocal.engines.ggml.weights import Weight
+from runlocal.quants.gguf import Recipe
 
 _F32_BYTES = 4
 
@@ -36,7 +36,7 @@ class OwnEngineSession(Session):
             parts.append(Part(Kind.CACHE, CACHE_LABELS[cache.kind], device, count * one, Basis.EXACT, because, self._source("cross_cache")))
         return parts
 
-    def _buffer_parts(self, workload: Workload, placement: Placement, weights: tuple[Weight, ...]) -> tuple[Part, ...]:
+    def _buffer_parts(self, recipe: Recipe, workload: Workload, placement: Placement) -> tuple[Part, ...]:
         """The text graph, as the loader sizes it for every device that holds layers: attention scores in f32, without flash attention."""
         settings, text = self.settings(workload), self.model.text
         scores = 2 + 3 * text.hidden_size + text.head_dim * text.heads + settings.cells * (1 + text.heads)

@@ -11,6 +11,7 @@ from runlocal.core.model import ModelSpec
 from runlocal.core.part import Part
 from runlocal.core.workload import Workload
 from runlocal.engines.ggml.placement import Placement
+from runlocal.engines.ggml.session import OwnTensors
 from runlocal.quants.gguf import Recipe
 
 RUNTIMES = {"llama.cpp": "llama_cpp", "ollama": "ollama"}
@@ -22,6 +23,12 @@ class Runtime(Protocol):
     id: str
     version: str
     model: ModelSpec
+
+    def __hash__(self) -> int:
+        """One open model is one thing: answers may be remembered by it."""
+
+    def adopt(self, own: OwnTensors) -> None:
+        """Takes a file's own tensors in place of a recipe."""
 
     def recipe(self, name: str, imatrix: bool | None) -> Recipe:
         """The quantization of that name. Raises Problem (unknown_quant)."""
@@ -41,8 +48,8 @@ class Runtime(Protocol):
     def reserves(self, workload: Workload, machine: Machine) -> tuple[int, ...]:
         """Bytes that the runtime itself leaves free on each device."""
 
-    def parts(self, recipe: Recipe, workload: Workload, placement: Placement, machine: Machine) -> tuple[Part, ...]:
-        """Everything that takes memory."""
+    def parts(self, recipe: Recipe, workload: Workload, placement: Placement, machine: Machine, *, rough: bool = False) -> tuple[Part, ...]:
+        """Everything that takes memory. rough: compute buffers near enough for a search over placements."""
 
     def tensor_bytes(self, recipe: Recipe) -> int:
         """Bytes of the language model's tensors in the file."""

@@ -9,7 +9,7 @@ from runlocal.core.workload import Workload
 from runlocal.engines.ggml.placement import Placement
 from runlocal.quants.gguf import Recipe
 from runlocal.runtimes import Runtime
-from runlocal.solve.layers import Laid, best_split, most_layers
+from runlocal.solve.layers import Laid, best_split, most_layers, with_layers
 from runlocal.solve.longest import longest_context
 
 
@@ -38,12 +38,26 @@ def judge_cell(runtime: Runtime, recipe: Recipe, workload: Workload, machine: Ma
     elif answer is Answer.DOES_NOT_FIT:
         reason = _short_of(laid.parts, machine)
         if machine.gpus and workload.gpu_layers is None:
-            most = most_layers(runtime, recipe, workload, machine, laid)
-            on_gpus = most.placement.gpu_layers if most else 0
-            if most and machine.host_bytes is not None and judge(most.parts, machine, left_free) is not Answer.DOES_NOT_FIT:
-                laid, answer, reason = most, Answer.SPILLS, _spilled(most)
+            on_gpus, spilled = _spill(runtime, recipe, workload, machine, laid, left_free)
+            if spilled is not None:
+                laid, answer, reason = spilled, Answer.SPILLS, _spilled(spilled)
     longest = longest_context(runtime, recipe, workload._replace(context_tokens=0, pool_tokens=None), machine, left_free)
     return _made(runtime, recipe, workload, machine, laid, answer, reason, left_free, longest)._replace(gpu_layers=on_gpus)
+
+
+def _spill(runtime: Runtime, recipe: Recipe, workload: Workload, machine: Machine, full: Laid, left_free: tuple[int, ...]) -> tuple[int, Laid | None]:
+    """The most layers that fit on the GPUs; and the parts then, where host memory may take the rest and does."""
+    most = most_layers(runtime, recipe, workload, machine, full)
+    if most is None or machine.host_bytes is None:
+        return most or 0, None
+    while most >= 0:
+        laid = with_layers(runtime, recipe, workload, machine, most)
+        if judge(laid.parts, machine, left_free) is not Answer.DOES_NOT_FIT:
+            return most, laid
+        if need(laid.parts, HOST) > machine.host_bytes:
+            return most, None
+        most -= 1
+    return 0, None
 
 
 def _on_gpus_alone(placement: Placement) -> bool:

@@ -13,6 +13,7 @@ from runlocal.core.model import ModelSpec
 from runlocal.core.report import Cell, Check, MachineCheck
 from runlocal.core.verdict import Answer, best, is_yes
 from runlocal.core.workload import Workload
+from runlocal.engines.ggml.session import OwnTensors
 from runlocal.runtimes import Runtime, open_runtime
 from runlocal.solve.advice import advice
 from runlocal.solve.asked import HEADLINE_QUANT, HEADLINE_TOKENS, USUAL_CONTEXTS, Asked
@@ -20,15 +21,21 @@ from runlocal.solve.cell import judge_cell
 from runlocal.solve.shelf import shelf
 
 
-def open_for(model: ModelSpec, runtime_id: str | None, version: str | None) -> Runtime:
-    """The model in the runtime asked for, else in the one that loads it. Raises Problem (not_computed)."""
+def open_for(model: ModelSpec, runtime_id: str | None, version: str | None, own: OwnTensors | None = None) -> Runtime:
+    """The model in the runtime asked for, else in the one that loads it. Raises Problem (not_computed).
+
+    own: the tensors of a file, in place of what a recipe would store
+    """
     if runtime_id is None:
         chosen = auto(model.architecture, model.hf_architecture, model.vision is not None)
         if chosen is None:
             raise Problem(Code.NOT_COMPUTED, f"no runtime that we know of loads {model.id} ({model.architecture})", hint="`-r RUNTIME` prices it in one all the same")
         runtime_id, version = chosen
     version = version or newest_known(runtime_id)
-    return open_runtime(runtime_id, version, model, facts(runtime_id, version))
+    runtime = open_runtime(runtime_id, version, model, facts(runtime_id, version))
+    if own is not None:
+        runtime.adopt(own)
+    return runtime
 
 
 def does_not_load(model: ModelSpec, runtime: Runtime) -> str | None:
@@ -72,12 +79,13 @@ def headline(found: Sequence[Cell], asked: Asked, columns: Sequence[int]) -> Cel
     return next((cell for cell in column if cell.quant == HEADLINE_QUANT), column[0])
 
 
-def check(model: ModelSpec, asked: Asked, machines: Sequence[Machine], where: Sequence[tuple[str, ...]]) -> Check:
+def check(model: ModelSpec, asked: Asked, machines: Sequence[Machine], where: Sequence[tuple[str, ...]], own: OwnTensors | None = None) -> Check:
     """The report of `runlocal check` for one model.
 
+    own: the tensors of a file, in place of what a recipe would store
     where: for each machine, the words that name it on the command line
     """
-    runtime = open_for(model, asked.runtime, asked.version)
+    runtime = open_for(model, asked.runtime, asked.version, own)
     checked = tuple(_on_machine(runtime, asked, machine) for machine in machines)
     laid = layout(model)
     used = model.text.experts.used if model.text.experts else 0

@@ -9,6 +9,7 @@ from runlocal.core.workload import Workload
 from runlocal.engines.ggml.placement import Placement
 from runlocal.quants.gguf import Recipe
 from runlocal.runtimes import Runtime
+from runlocal.solve.search import last_that_fits
 
 _SPLIT_ATTEMPTS = 4
 
@@ -20,30 +21,25 @@ class Laid(NamedTuple):
     parts: tuple[Part, ...]
 
 
-def most_layers(runtime: Runtime, recipe: Recipe, workload: Workload, machine: Machine, full: Laid) -> Laid | None:
+def most_layers(runtime: Runtime, recipe: Recipe, workload: Workload, machine: Machine, full: Laid) -> int | None:
     """As many layers on the GPUs as fit, where `full` does not; None where not even none do (buffers of their own are too large).
 
-    What is left of the fullest GPU falls almost evenly from layer to layer, so a straight line between two tries finds the place.
+    The search takes the rough size of the compute buffer; `with_layers` says what it takes exactly.
     """
-    fewest, most = _with_layers(runtime, recipe, workload, machine, 0), len(full.placement.layers) + 1
-    left, short = _least_left(fewest, machine), _least_left(full, machine)
-    if left < 0:
+
+    def left(layers: int) -> int:
+        return _least_left(with_layers(runtime, recipe, workload, machine, layers, rough=True), machine)
+
+    if (without := left(0)) < 0:
         return None
-    found, least = fewest, 0
-    while most - least > 1:
-        middle = min(max(least + int((most - least) * left / max(1, left - short)), least + 1), most - 1)
-        tried = _with_layers(runtime, recipe, workload, machine, middle)
-        if (free := _least_left(tried, machine)) >= 0:
-            found, least, left = tried, middle, free
-        else:
-            most, short = middle, free
-    return found
+    return last_that_fits(0, len(full.placement.layers) + 1, left, without, _least_left(full, machine))
 
 
-def _with_layers(runtime: Runtime, recipe: Recipe, workload: Workload, machine: Machine, layers: int) -> Laid:
+def with_layers(runtime: Runtime, recipe: Recipe, workload: Workload, machine: Machine, layers: int, *, rough: bool = False) -> Laid:
+    """That many layers on the GPUs, the output layer counted as one."""
     asked = workload._replace(gpu_layers=layers)
     placement = runtime.placement(asked, machine)
-    return Laid(placement, runtime.parts(recipe, asked, placement, machine))
+    return Laid(placement, runtime.parts(recipe, asked, placement, machine, rough=rough))
 
 
 def _least_left(laid: Laid, machine: Machine) -> int:

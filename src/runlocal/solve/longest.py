@@ -3,10 +3,11 @@
 from functools import lru_cache
 
 from runlocal.core.machine import Machine
-from runlocal.core.verdict import Answer, judge
+from runlocal.core.verdict import slack
 from runlocal.core.workload import Workload
 from runlocal.quants.gguf import Recipe
 from runlocal.runtimes import Runtime
+from runlocal.solve.search import last_that_fits
 
 _STEP_TOKENS = 256  # llama.cpp pads contexts to this
 
@@ -17,20 +18,22 @@ def longest_context(runtime: Runtime, recipe: Recipe, workload: Workload, machin
 
     workload: its context does not matter and should be one value for all cells, so that a grid asks once per quantization.
     """
-    least, most, found = 1, max(1, runtime.longest_context() // _STEP_TOKENS), 0
-    while least <= most:
-        # The longest first: most questions are answered by it.
-        middle = most if found == 0 and least == 1 and most * _STEP_TOKENS >= runtime.longest_context() else (least + most + 1) // 2
-        tokens = middle * _STEP_TOKENS
-        if _fits(runtime, recipe, workload._replace(context_tokens=tokens, pool_tokens=None), machine, left_free):
-            least, found = middle + 1, tokens
-        else:
-            most = middle - 1
-    return found
-
-
-def _fits(runtime: Runtime, recipe: Recipe, workload: Workload, machine: Machine, left_free: tuple[int, ...]) -> bool:
-    if runtime.refuses(recipe, workload, machine):
-        return False
+    most = runtime.longest_context() // _STEP_TOKENS
+    if most < 1 or runtime.refuses(recipe, _at(workload, 1), machine):
+        return 0
     placement = runtime.placement(workload, machine)
-    return judge(runtime.parts(recipe, workload, placement, machine), machine, left_free) is Answer.FITS and (not machine.gpus or placement.all_on_gpus)
+    if machine.gpus and not placement.all_on_gpus:
+        return 0
+
+    def left(steps: int) -> int:
+        return slack(runtime.parts(recipe, _at(workload, steps), placement, machine), machine, left_free)
+
+    if (at_most := left(most)) >= 0:
+        return most * _STEP_TOKENS
+    if (at_least := left(1)) < 0:
+        return 0
+    return last_that_fits(1, most, left, at_least, at_most) * _STEP_TOKENS
+
+
+def _at(workload: Workload, steps: int) -> Workload:
+    return workload._replace(context_tokens=steps * _STEP_TOKENS, pool_tokens=None)

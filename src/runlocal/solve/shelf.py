@@ -2,7 +2,8 @@
 
 from collections.abc import Callable, Iterable
 
-from runlocal.catalog.gpus import GpuEntry, cards, common_sizes
+from runlocal.catalog.gpu_entries import GpuEntry
+from runlocal.catalog.gpus import cards, common_sizes
 from runlocal.core.machine import Backend, Machine, Origin
 from runlocal.core.report import Shelf
 from runlocal.core.verdict import Answer

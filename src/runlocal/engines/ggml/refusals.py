@@ -6,8 +6,6 @@ from runlocal.core.cache import Cache, CacheKind
 from runlocal.core.tensor import StorageType
 from runlocal.core.workload import Workload
 
-CACHE_TYPES = ("f32", "f16", "bf16", "q8_0", "q5_1", "q5_0", "q4_1", "q4_0", "iq4_nl")
-
 
 def refuses_cache(caches: tuple[Cache, ...], workload: Workload, flash_attention: bool, types: Mapping[str, StorageType]) -> str | None:
     """Why these cache types cannot be had (`llama_init_from_model`): quantized V needs flash attention, and heads must be whole blocks."""

@@ -7,17 +7,19 @@ from runlocal.core.facts import Facts
 from runlocal.core.layout import Layout
 from runlocal.core.machine import Machine
 from runlocal.core.model import ModelSpec
+from runlocal.core.noun import NamedTuple
 from runlocal.core.part import HOST, Basis, Kind, Part
 from runlocal.core.workload import Workload
 from runlocal.engines.ggml.cache import cache_spread, formula, layer_bytes
-from runlocal.engines.ggml.compute import F32_BYTES, Buffer, Measured, gpu_buffer, host_buffer
+from runlocal.engines.ggml.graph import NotModelled, compute_buffers, copy_bytes
 from runlocal.engines.ggml.overhead import overhead_parts
-from runlocal.engines.ggml.placement import Placement
+from runlocal.engines.ggml.placement import Placement, place
 from runlocal.engines.ggml.settings import Settings, settle
 from runlocal.engines.ggml.vision import vision_parts
-from runlocal.engines.ggml.weights import Weight, lay
+from runlocal.engines.ggml.weights import INPUTS, Weight, lay
 from runlocal.quants.gguf import Recipe, Stored, store
 
+_F32_BYTES = 4
 CACHE_LABELS = {
     CacheKind.FULL: "KV cache",
     CacheKind.SLIDING: "KV cache, sliding window",
@@ -26,6 +28,13 @@ CACHE_LABELS = {
     CacheKind.CROSS: "cross-attention cache",
     CacheKind.RECURRENT: "recurrent state",
 }
+
+
+class OwnTensors(NamedTuple):
+    """The tensors that a file really holds, and what its quantization calls itself."""
+
+    quant: str
+    stored: tuple[Stored, ...]
 
 
 class Session:
@@ -37,19 +46,16 @@ class Session:
         self.caches: tuple[Cache, ...] = self.layout.caches()
         self.tensors = self.layout.tensors()
         self._elements = sum(tensor.elements * tensor.count for tensor in self.tensors)
+        self._own: OwnTensors | None = None
         self._tensor_bytes: dict[Recipe, int] = {}
         self._vision: dict[tuple[object, ...], tuple[Part, ...]] = {}
         self._stored: dict[Recipe, tuple[Stored, ...]] = {}
         self._weights: dict[tuple[Recipe, Placement], tuple[Weight, ...]] = {}
         self._settings: dict[Workload, Settings] = {}
         self._cached: dict[tuple[Workload, Placement], tuple[Part, ...]] = {}
-        self._buffers: dict[tuple[Workload, Placement], tuple[Part, ...]] = {}
+        self._buffers: dict[tuple[Settings, Placement, Recipe | None], tuple[Part, ...]] = {}
         self._overheads: dict[Machine, tuple[Part, ...]] = {}
         self._weight_lines: dict[tuple[Recipe, Placement], tuple[Part, ...]] = {}
-        known = facts.compute["models"].get(model.id)
-        self._measured = (
-            Measured(flash=known["flash"], flash_quantized=known.get("flash_quantized"), plain=known.get("plain"), logits_excess=tuple(known["logits_excess"])) if known else None
-        )
 
     def settings(self, workload: Workload) -> Settings:
         """The context as llama.cpp sets it up for this workload."""
@@ -64,8 +70,17 @@ class Session:
         asked = workload.batch_tokens or ubatch
         return max(batch, asked), asked
 
+    def adopt(self, own: OwnTensors) -> None:
+        """Takes a file's own tensors in place of a recipe: what it holds is known, and other quantizations are asked about by name."""
+        self._own = own
+        recipe = Recipe(own.quant, own.quant, False)
+        self._stored[recipe] = own.stored
+        self._elements = sum(stored.tensor.elements * stored.tensor.count for stored in own.stored)
+
     def recipe(self, name: str, imatrix: bool | None) -> Recipe:
         """The quantization of that name; `imatrix` None: as published files are made. Raises Problem (unknown_quant)."""
+        if self._own is not None and name == self._own.quant:
+            return Recipe(name, name, False)
         quants = {key.upper(): key for key, quant in self.facts.quants.items() if quant["format"] == "gguf"}
         typed = name.strip().upper().replace("-", "_")
         found = quants.get({"FP16": "F16", "MXFP4": "MXFP4_MOE"}.get(typed, typed))
@@ -79,6 +94,8 @@ class Session:
 
     def quants_usual_in(self, runtime_id: str) -> tuple[str, ...]:
         """What published files of this model come in, finest first: experts in MXFP4 only where the checkpoint stores them so."""
+        if self._own is not None:
+            return (self._own.quant,)
         mxfp4 = self.model.checkpoint_type == "MXFP4"
         return tuple(name for name, quant in self.facts.quants.items() if runtime_id in quant.get("usual_in", ()) or (mxfp4 and name == "MXFP4_MOE"))
 
@@ -105,8 +122,8 @@ class Session:
             self._weights[key] = tuple(lay(self.stored(recipe), placement, tied=self.layout.tied))
         return self._weights[key]
 
-    def parts(self, recipe: Recipe, workload: Workload, placement: Placement, machine: Machine) -> tuple[Part, ...]:
-        """Everything that takes memory, on every device."""
+    def parts(self, recipe: Recipe, workload: Workload, placement: Placement, machine: Machine, *, rough: bool = False) -> tuple[Part, ...]:
+        """Everything that takes memory, on every device. rough: compute buffers near enough for a search over placements."""
         lines = (recipe, placement)
         if lines not in self._weight_lines:
             self._weight_lines[lines] = self._weight_parts(recipe, self.weights(recipe, placement))
@@ -118,26 +135,37 @@ class Session:
         return (
             *self._weight_lines[lines],
             *self._cached[held],
-            *self._buffers_of(recipe, workload, placement),
+            *self._buffers_of(recipe, workload, placement, rough=rough),
             *self._vision_parts(workload, placement),
             *self._overheads[machine],
         )
 
-    def _buffers_of(self, recipe: Recipe, workload: Workload, placement: Placement) -> tuple[Part, ...]:
+    def _buffers_of(self, recipe: Recipe, workload: Workload, placement: Placement, *, rough: bool) -> tuple[Part, ...]:
         """Buffers follow the weights only where matrices are copied from the host."""
-        if not placement.all_on_gpus or placement.experts_on_host:
-            return self._buffer_parts(workload, placement, self.weights(recipe, placement))
-        key = (workload, placement)
+        spread = not placement.all_on_gpus or placement.experts_on_host
+        if spread and rough:
+            return self._rough_buffers(recipe, workload, placement)
+        key = (self.settings(workload), placement, recipe if spread else None)
         if key not in self._buffers:
-            self._buffers[key] = self._buffer_parts(workload, placement, ())
+            self._buffers[key] = self._buffer_parts(recipe, workload, placement)
         return self._buffers[key]
+
+    def _rough_buffers(self, recipe: Recipe, workload: Workload, placement: Placement) -> tuple[Part, ...]:
+        """What a GPU that holds everything takes, and on the first the largest matrix that is copied there from the host."""
+        whole = place(len(placement.layers), None, (1.0,) * placement.gpus)
+        largest = max((weight.largest_bytes for weight in self.weights(recipe, placement) if weight.device == HOST and weight.role not in INPUTS), default=0)
+        copied = placement.devices()[0] if placement.gpus else None
+        full = self._buffers_of(recipe, workload._replace(gpu_layers=None), whole, rough=False)
+        return tuple(part._replace(bytes=part.bytes + largest) if part.device == copied else part for part in full)
 
     def _weight_parts(self, recipe: Recipe, weights: tuple[Weight, ...]) -> tuple[Part, ...]:
         totals: dict[tuple[str, str], int] = {}
         for weight in weights:
             key = (weight.device, weight.group)
             totals[key] = totals.get(key, 0) + weight.bytes
-        source = self.facts.quants[recipe.name]["source"]
+        own = self._own is not None and recipe.name == self._own.quant
+        source = "the file's own list of tensors" if own else self.facts.quants[recipe.name]["source"]
+        rule = "the tensors that the file holds" if own else f"{recipe.name} recipe tensor by tensor"
         return tuple(
             Part(
                 kind=Kind.WEIGHTS,
@@ -145,7 +173,7 @@ class Session:
                 device=device,
                 bytes=size,
                 basis=Basis.EXACT,
-                because=f"{recipe.name} recipe tensor by tensor, {self.bits_per_weight(recipe):.2f} bits per weight over the file" + ("" if device == HOST else ", rows and tensors padded as CUDA pads them"),
+                because=f"{rule}, {self.bits_per_weight(recipe):.2f} bits per weight over the file" + ("" if device == HOST else ", rows and tensors padded as CUDA pads them"),
                 source=source,
             )
             for (device, group), size in totals.items()
@@ -168,31 +196,23 @@ class Session:
             for device, count in cache_spread(cache, placement).items()
         )
 
-    def _buffer_parts(self, workload: Workload, placement: Placement, weights: tuple[Weight, ...]) -> tuple[Part, ...]:
+    def _buffer_parts(self, recipe: Recipe, workload: Workload, placement: Placement) -> tuple[Part, ...]:
+        """The graph's buffers, laid out by the rules of ggml's allocator."""
         settings = self.settings(workload)
-        source = self.facts.compute["source"]["url"]
-        parts = []
-        for device in placement.devices():
-            buffer = gpu_buffer(self.layout, settings, placement, weights, device, self._measured)
-            parts.append(self._compute_part(device, buffer, source))
-        host = host_buffer(self.layout, settings, placement)
-        if not placement.gpus:
-            # Without a GPU one buffer on the host holds the whole graph, inputs included.
-            whole = gpu_buffer(self.layout, settings, placement._replace(gpus=1), (), "gpu0", self._measured)
-            host += whole.bytes
-        logits = F32_BYTES * self.layout.vocabulary_size * max(workload.sequences, settings.output_rows)
-        parts.append(Part(Kind.COMPUTE_BUFFER, "compute buffer, pinned", HOST, host, Basis.ESTIMATED, f"masks and embeddings of {settings.ubatch_tokens} tokens", source))
-        parts.append(
-            Part(Kind.COMPUTE_BUFFER, "logits", HOST, logits, Basis.EXACT, f"4 B × {self.layout.vocabulary_size} values × {max(workload.sequences, settings.output_rows)} rows", source)
-        )
+        source = self.facts.ggml["sources"]["allocator"]["url"]
+        copied = None if placement.all_on_gpus and not placement.experts_on_host else copy_bytes(self.stored(recipe), tied=self.layout.tied)
+        try:
+            buffers = compute_buffers(self.layout, settings, placement, copied)
+        except NotModelled:
+            # llama.cpp builds no graph for this architecture, so it does not load the model; what else it would take is still shown.
+            return ()
+        because = f"ggml's allocator over the graph of {settings.ubatch_tokens} tokens, {settings.cells} cells, {settings.output_rows} rows of logits"
+        parts = [Part(Kind.COMPUTE_BUFFER, "compute buffer", device, size, Basis.EXACT, because, source) for device, size in zip(placement.devices(), buffers.gpus, strict=True)]
+        parts.append(Part(Kind.COMPUTE_BUFFER, "compute buffer, host", HOST, buffers.host, Basis.EXACT, because, source))
+        rows = max(workload.sequences, settings.output_rows)
+        because = f"4 B × {self.layout.vocabulary_size} values × {rows} rows"
+        parts.append(Part(Kind.COMPUTE_BUFFER, "logits", HOST, _F32_BYTES * self.layout.vocabulary_size * rows, Basis.EXACT, because, source))
         return tuple(parts)
-
-    def _compute_part(self, device: str, buffer: Buffer, source: str) -> Part:
-        if buffer.measured:
-            return Part(Kind.COMPUTE_BUFFER, "compute buffer", device, buffer.bytes, Basis.MEASURED, buffer.because, source)
-        percent = self.facts.ggml["compute_margin_percent"]
-        because = f"{buffer.because}; from the shape, between 5 % less and {percent} % more"
-        return Part(Kind.COMPUTE_BUFFER, "compute buffer", device, buffer.bytes, Basis.ESTIMATED, because, source, margin_bytes=buffer.bytes * percent // 100)
 
     def _vision_parts(self, workload: Workload, placement: Placement) -> tuple[Part, ...]:
         """Tower, projector and image graph, on the first GPU."""
