@@ -10,8 +10,9 @@ from runlocal.core.model import ModelSpec
 from runlocal.core.noun import NamedTuple
 from runlocal.core.part import HOST, Basis, Kind, Part
 from runlocal.core.workload import Workload
+from runlocal.engines.ggml.buffers import BufferLines
 from runlocal.engines.ggml.cache import cache_spread, formula, layer_bytes
-from runlocal.engines.ggml.graph import NotModelled, compute_buffers, copy_bytes
+from runlocal.engines.ggml.graph import NotModelled, copy_bytes
 from runlocal.engines.ggml.overhead import overhead_parts
 from runlocal.engines.ggml.placement import Placement, place
 from runlocal.engines.ggml.settings import Settings, settle
@@ -45,6 +46,7 @@ class Session:
         self.layout: Layout = layout(model)
         self.caches: tuple[Cache, ...] = self.layout.caches()
         self.tensors = self.layout.tensors()
+        self._lines = BufferLines(self.layout)
         self._elements = sum(tensor.elements * tensor.count for tensor in self.tensors)
         self._own: OwnTensors | None = None
         self._tensor_bytes: dict[Recipe, int] = {}
@@ -202,7 +204,7 @@ class Session:
         source = self.facts.ggml["sources"]["allocator"]["url"]
         copied = None if placement.all_on_gpus and not placement.experts_on_host else copy_bytes(self.stored(recipe), tied=self.layout.tied)
         try:
-            buffers = compute_buffers(self.layout, settings, placement, copied)
+            buffers = self._lines.of(settings, placement, copied)
         except NotModelled:
             # llama.cpp builds no graph for this architecture, so it does not load the model; what else it would take is still shown.
             return ()

@@ -1,0 +1,46 @@
+"""Compute buffers for many contexts: the graph is laid out at two of them, and a straight line gives the rest.
+
+With flash attention and an unquantized cache nothing in the graph grows with the context but the attention masks, which are inputs and are
+never reused, so the buffers are straight lines in the cells: exactly, not nearly (tests/engines/test_buffers.py). Everything else, and what
+is shorter than a window, is laid out for its own context.
+"""
+
+from collections.abc import Mapping
+
+from runlocal.core.layout import Layout
+from runlocal.engines.ggml.graph import ComputeBuffers, compute_buffers
+from runlocal.engines.ggml.placement import Placement
+from runlocal.engines.ggml.settings import CELL_PADDING, Settings
+
+_LEAST_CELLS = 4096
+_FEW_ROWS = 32  # more rows of logits than this can overtake the body of the graph
+
+
+class BufferLines:
+    """The compute buffers of one model."""
+
+    def __init__(self, layout: Layout) -> None:
+        self._layout = layout
+        self._windows = max((cache.window_tokens or 0 for cache in layout.caches()), default=0)
+        self._laid: dict[tuple[Settings, Placement], ComputeBuffers] = {}
+
+    def of(self, settings: Settings, placement: Placement, copied: Mapping[tuple[str, int | None], int] | None = None) -> ComputeBuffers:
+        """The buffers of a step. copied: as `compute_buffers` wants it; then every question is laid out anew."""
+        if copied is not None:
+            return compute_buffers(self._layout, settings, placement, copied)
+        start = max(_LEAST_CELLS, 2 * (self._windows * settings.sequences + settings.ubatch_tokens) // CELL_PADDING * CELL_PADDING)
+        straight = settings.flash_attention and not settings.kv_is_quantized and settings.output_rows <= _FEW_ROWS and not settings.swa_full
+        if not straight or settings.cells <= start:
+            return self._at(settings, placement)
+        low, high = self._at(settings._replace(cells=start), placement), self._at(settings._replace(cells=2 * start), placement)
+        steps, base = (settings.cells - start) // CELL_PADDING, start // CELL_PADDING
+        return ComputeBuffers(
+            gpus=tuple(first + (second - first) * steps // base for first, second in zip(low.gpus, high.gpus, strict=True)),
+            host=low.host + (high.host - low.host) * steps // base,
+        )
+
+    def _at(self, settings: Settings, placement: Placement) -> ComputeBuffers:
+        key = (settings, placement)
+        if key not in self._laid:
+            self._laid[key] = compute_buffers(self._layout, settings, placement)
+        return self._laid[key]
