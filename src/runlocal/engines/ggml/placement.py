@@ -1,6 +1,6 @@
 """Which layer goes on which device (llama.cpp's layer split, `llama_model_base::load_tensors`)."""
 
-from bisect import bisect_right
+from bisect import bisect_left, bisect_right
 from functools import lru_cache
 from itertools import accumulate
 
@@ -16,6 +16,7 @@ class Placement(NamedTuple):
     experts_on_host: expert matrices stay on the host although their layer does not
     gpus: how many GPUs there are
     cache_on_host: no layer's cache goes to a GPU
+    ranges: (device, first layer, layer behind the last) of each device that holds layers
     """
 
     layers: tuple[str, ...]
@@ -23,6 +24,7 @@ class Placement(NamedTuple):
     experts_on_host: bool
     gpus: int
     cache_on_host: bool
+    ranges: tuple[tuple[str, int, int], ...]
 
     @property
     def gpu_layers(self) -> int:
@@ -39,14 +41,11 @@ class Placement(NamedTuple):
         return self.gpus > 1 and self.all_on_gpus and not self.experts_on_host and not self.cache_on_host
 
     def spread(self, layers: tuple[int, ...]) -> dict[str, int]:
-        """How many of `layers` each device holds, in the order of the layers."""
-        first = self.layers[0]
-        if self.layers.count(first) == len(self.layers):
-            return {first: len(layers)}
-        found: dict[str, int] = {}
-        for layer in layers:
-            device = self.layers[layer]
-            found[device] = found.get(device, 0) + 1
+        """How many of `layers`, which are in order, each device holds."""
+        found = {}
+        for device, start, end in self.ranges:
+            if count := bisect_left(layers, end) - bisect_left(layers, start):
+                found[device] = count
         return found
 
     def devices(self) -> tuple[str, ...]:
@@ -82,4 +81,5 @@ def place(stored_layers: int, gpu_layers: int | None, shares: tuple[float, ...],
         experts_on_host=experts_on_host,
         gpus=len(shares),
         cache_on_host=cache_on_host,
+        ranges=tuple((name, layers.index(name), layers.index(name) + layers.count(name)) for name in dict.fromkeys(layers)),
     )
