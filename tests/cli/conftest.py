@@ -65,3 +65,19 @@ def shell() -> Callable[..., Ran]:
         return ran
 
     return running
+
+
+@pytest.fixture(scope="session")
+def run_unread() -> Callable[..., Ran]:
+    """Runs `runlocal` with a standard output whose reader has left before anything was written."""
+
+    def running(*arguments: str) -> Ran:
+        reader, writer = os.pipe()
+        os.close(reader)
+        try:
+            done = subprocess.run([*COMMAND, *arguments], stdin=subprocess.DEVNULL, stdout=writer, stderr=subprocess.PIPE, env=environment(), check=False, timeout=60)
+        finally:
+            os.close(writer)
+        return Ran(done.returncode, "", done.stderr.decode(errors="replace"))
+
+    return running

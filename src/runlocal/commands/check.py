@@ -70,5 +70,5 @@ def _open_file(path: str) -> Opened:
     found = sources.read(path)
     own = None
     if found.header is not None and found.quant:
-        own = OwnTensors(found.quant, sources.gguf.stored(found.header, storage_types(), found.spec.text.layers))
+        own = OwnTensors(path, found.quant, sources.gguf.stored(found.header, storage_types(), found.spec.text.layers))
     return Opened(found.spec, found.warnings, own)

@@ -44,7 +44,7 @@ def _here(options: Options, ram: int | None) -> Asked:
     if ram is not None:
         here = here._replace(host_bytes=ram)
     words = (("--ram", options.ram) if options.ram else ()) + (("--idle",) if options.idle else ())
-    return Asked(here, words, "" if here.gpus else f"No GPU was found: {detection.why_no_gpu}")
+    return Asked(here, words, "" if here.gpus else f"No GPU was found. {detection.why_no_gpu}")
 
 
 def _with_contexts(machine: Machine) -> Machine:

@@ -153,7 +153,7 @@ def support_text(support: Support) -> str:
     looked = f"checked up to {support.newest_known}"
     match support.loads:
         case True:
-            return f"{versions_text(support.versions) if support.versions else 'loads it, first version not known'} ({looked})"
+            return f"{versions_text(support.versions)} ({looked})" if support.versions else f"loads it ({support.newest_known}; first version not looked up)"
         case False:
             return f"{versions_text(support.versions)} only ({looked})" if support.versions else f"does not load it ({looked})"
         case None:
@@ -161,9 +161,9 @@ def support_text(support: Support) -> str:
 
 
 def license_text(license: License, gated: bool | None) -> str:
-    """The licence in a line or two."""
+    """The licence in a sentence: what it allows, the condition that bites most, whether the download is gated, where its text is."""
     commercial = "nobody here has read it for commercial use" if license.commercial == NOT_READ else f"commercial use: {license.commercial}"
-    words = [f"{license.name}; {commercial}", *license.conditions, *(("the download asks for consent",) if gated else ())]
+    words = [f"{license.name}; {commercial}", *license.conditions[:1], *(("gated download",) if gated else ())]
     where = f" ({license.url}{f', read {license.checked}' if license.checked else ''})" if license.url else ""
     return "; ".join(words) + where
 

@@ -45,8 +45,8 @@ def check_lines(check: Check, style: Style, *, explain: bool) -> list[Line]:
     for found in check.machines:
         lines += [(), *grid_lines(check, found, style)]
         if several:
-            lines += paragraph(found.headline.reason, style, ink=DIM)
-        lines += [line for note in found.machine.notes for line in paragraph(note, style, ink=DIM)]
+            for note in (found.headline.reason, *found.machine.notes):
+                lines += paragraph(note, style, ink=DIM)
     if legend := legend_lines(check, style):
         lines += [(), *legend]
     for found in check.machines:
@@ -78,7 +78,7 @@ def _first_lines(check: Check, style: Style) -> list[Line]:
     for alarm in alarms:
         if alarm:
             lines += marked((glyphs(style).warning, WARNING), alarm, style)
-    return lines + (paragraph(check.model.note, style, ink=DIM, indent=2) if check.model.note else [])
+    return lines + [line for note in check.notes for line in paragraph(note, style, ink=DIM, indent=2)]
 
 
 def _overview(rows: Sequence[tuple[str, MachineCheck]], subject: str, style: Style) -> list[Line]:
@@ -162,7 +162,7 @@ def _shelf_lines(found: MachineCheck, shelf: Shelf, style: Style) -> list[Line]:
             for label, row in zip(labels, zip(*block, strict=True), strict=True)
         ]
     lines += paragraph(f"Smallest single card: {shelf.smallest_card or 'none that we know'}", style)
-    return lines + paragraph(f"Cheapest pair of cards: {shelf.cheapest_pair or 'none that we know'}", style)
+    return lines + paragraph(f"Cheapest pair of cards: {f'2 × {shelf.cheapest_pair}' if shelf.cheapest_pair else 'none that we know'}", style)
 
 
 def _runtime_lines(runtimes: Sequence[Support], style: Style, *, explain: bool) -> list[Line]:

@@ -54,13 +54,18 @@ class LlamaCpp(Session):
         return settings.ubatch_tokens, settings.flash_attention
 
     def command(self, recipe: Recipe, workload: Workload, placement: Placement) -> str:
-        words = ["llama-server", "-m", f"{self.model.id}-{recipe.name}.gguf"]
+        file = self._own.path if self._own is not None and recipe.name == self._own.quant else f"{self.model.id}-{recipe.name}.gguf"
+        words = ["llama-server", "-m", _quoted(file)]
         if self.model.vision is not None:
             words += ["--mmproj", f"mmproj-{self.model.id}-{workload.mmproj_type}.gguf"] if workload.vision else ["--no-mmproj"]
         words += ["-c", str(workload.pool_tokens or workload.context_tokens * workload.sequences), "-np", str(workload.sequences)]
         if workload.unified_kv:
             words.append("--kv-unified")
         words += ["-ngl", "all" if placement.all_on_gpus and placement.gpus else str(placement.gpu_layers)]
+        if placement.gpus > 1:
+            held = {device: end - start for device, start, end in placement.ranges}
+            held[placement.output] = held.get(placement.output, 0) + 1
+            words += ["-ts", ",".join(str(held.get(device, 0)) for device in placement.devices())]
         words += self._options(workload)
         return " ".join(words)
 
@@ -84,3 +89,11 @@ class LlamaCpp(Session):
             scale = -(-workload.context_tokens // context.native_tokens)
             words += ["--rope-scaling", "yarn", "--rope-scale", str(scale), "--yarn-orig-ctx", str(context.native_tokens)]
         return words
+
+
+def _quoted(path: str) -> str:
+    if path.replace("/", "").replace(".", "").replace("-", "").replace("_", "").isalnum():
+        return path
+    from shlex import quote  # only for a file with an odd name
+
+    return quote(path)

@@ -32,8 +32,9 @@ CACHE_LABELS = {
 
 
 class OwnTensors(NamedTuple):
-    """The tensors that a file really holds, and what its quantization calls itself."""
+    """The tensors that a file really holds, what its quantization calls itself, and where it lies."""
 
+    path: str
     quant: str
     stored: tuple[Stored, ...]
 
@@ -95,11 +96,14 @@ class Session:
         return Recipe(found, self.facts.quants[found]["default_type"], made in ("usual", "required") if imatrix is None else imatrix)
 
     def quants_usual_in(self, runtime_id: str) -> tuple[str, ...]:
-        """What published files of this model come in, finest first: experts in MXFP4 only where the checkpoint stores them so."""
+        """What published files of this model come in, finest first. A checkpoint in MXFP4 gains nothing from more bits than it has."""
         if self._own is not None:
             return (self._own.quant,)
-        mxfp4 = self.model.checkpoint_type == "MXFP4"
-        return tuple(name for name, quant in self.facts.quants.items() if runtime_id in quant.get("usual_in", ()) or (mxfp4 and name == "MXFP4_MOE"))
+        usual = tuple(name for name, quant in self.facts.quants.items() if runtime_id in quant.get("usual_in", ()))
+        if self.model.checkpoint_type != "MXFP4":
+            return usual
+        most = self.bits_per_weight(self.recipe("MXFP4_MOE", None))
+        return ("MXFP4_MOE", *(name for name in usual if self.bits_per_weight(self.recipe(name, None)) < most))
 
     def stored(self, recipe: Recipe) -> tuple[Stored, ...]:
         """Every tensor of the file as that recipe stores it."""
