@@ -118,14 +118,14 @@ def test_the_compute_buffer_worked_by_hand_is_the_program_s(shell: Any) -> None:
     answer = json.loads(shell.answer("check", "llama-3.1-8b", "-q", "Q4_K_M", "-c", "8k", "--gpu", "4090", "--json"))
     (buffer,) = [part["bytes"] for part in answer["machines"][0]["cells"][0]["parts"] if part["label"] == "compute buffer"]
     by_hand = 4 * 512 * (8192 // 2 + 3 * 14336 + 2 * 4096 + 4096 + 5)
-    page = (ROOT / "docs" / "how-it-is-computed.md").read_text(encoding="utf-8")
+    page = " ".join((ROOT / "docs" / "how-it-is-computed.md").read_text(encoding="utf-8").split())
     assert f"{by_hand:,} B = {by_hand / MIB:.1f} MiB; the layout gives {buffer - by_hand} bytes more" in page
 
 
 def test_no_model_is_both_bundled_and_left_out() -> None:
     bundled = {path.stem for path in (ROOT / "data" / "models").glob("*/*.toml")}
     page = (ROOT / "docs" / "models-left-out.md").read_text(encoding="utf-8")
-    left_out = {name for line in page.splitlines() if line.startswith("- ") for name in re.findall(r"[a-z0-9.]+(?:-[a-z0-9.]+)+", line)}
+    left_out = set(re.findall(r"[a-z0-9.]+(?:-[a-z0-9.]+)+", page))
     assert len(left_out) > 100
     assert left_out & bundled == set()
 

@@ -12,7 +12,18 @@ import pytest
 
 ROOT = Path(__file__).resolve().parents[1]
 # Typer itself imports subprocess and its kin, so those are not listed.
-HEAVY = ("rich", "pynvml", "tomllib", "importlib.metadata", "importlib.resources", "asyncio", "httpx", "tempfile", "runlocal.catalog.compile", "runlocal.probes.detect")
+HEAVY = (
+    "rich",
+    "pynvml",
+    "tomllib",
+    "importlib.metadata",
+    "importlib.resources",
+    "asyncio",
+    "httpx",
+    "tempfile",
+    "runlocal.catalog.compile",
+    "runlocal.probes.detect",
+)
 SCRIPT = """
 import json, sys
 from runlocal.cli import main

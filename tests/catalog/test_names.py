@@ -32,7 +32,14 @@ MEANT = {
         "bartowski/Meta-Llama-3.1-8B-Instruct-GGUF",
         "somebody-else/Meta-Llama-3.1-8B-Instruct-GGUF",
     ],
-    "qwen3-30b-a3b": ["qwen3 30b a3b", "Qwen3-30B-A3B", "qwen3:30b-a3b", "Qwen/Qwen3-30B-A3B", "unsloth/Qwen3-30B-A3B-GGUF", "hf.co/unsloth/Qwen3-30B-A3B-GGUF"],
+    "qwen3-30b-a3b": [
+        "qwen3 30b a3b",
+        "Qwen3-30B-A3B",
+        "qwen3:30b-a3b",
+        "Qwen/Qwen3-30B-A3B",
+        "unsloth/Qwen3-30B-A3B-GGUF",
+        "hf.co/unsloth/Qwen3-30B-A3B-GGUF",
+    ],
     "qwen3-30b-a3b-2507": ["Qwen/Qwen3-30B-A3B-Instruct-2507"],
     "qwen3-8b": ["qwen3:8b", "Qwen3 8B", "Qwen/Qwen3-8B", "https://huggingface.co/Qwen/Qwen3-8B"],
     "gemma-3-27b": ["gemma3:27b", "google/gemma-3-27b-it", "Gemma 3 27B"],
@@ -115,22 +122,27 @@ def test_a_base_alias_is_known_to_be_one() -> None:
 
 @given(st.text(max_size=300))
 def test_any_text_is_one_model_or_a_problem(name: str) -> None:
-    tables = bundle.read("names")
     try:
-        assert resolve(name, tables) in index()
+        assert find_model(name).id in index()
     except Problem as problem:
         assert problem.message.isprintable() and len(problem.message) < 200
 
 
 def test_what_is_exact_wins_and_what_is_shared_is_listed() -> None:
-    tables = name_tables([("tiny-1b", ["acme/Tiny-1B", "acme/Tiny_1B"]), ("tiny-1b-2507", ["acme/Tiny-1B-2507", "other/Tiny-1B-chat"]), ("small", ["a/Shared"]), ("large", ["b/shared"])])
-    assert resolve("other/tiny-1b-chat", tables) == "tiny-1b-2507"
-    assert resolve("tiny 1b", tables) == "tiny-1b"
+    names = [
+        ("tiny-1b", ["acme/Tiny-1B", "acme/Tiny_1B"]),
+        ("tiny-1b-2507", ["acme/Tiny-1B-2507", "other/Tiny-1B-chat"]),
+        ("small", ["a/Shared"]),
+        ("large", ["b/shared"]),
+    ]
+    exact, loose = name_tables(names)
+    assert resolve("other/tiny-1b-chat", exact, lambda: loose) == "tiny-1b-2507"
+    assert resolve("tiny 1b", exact, lambda: loose) == "tiny-1b"
     with pytest.raises(Problem) as caught:
-        resolve("shared", tables)
+        resolve("shared", exact, lambda: loose)
     assert set(caught.value.candidates) == {"small", "large"}
 
 
 def test_the_tables_are_those_of_the_files() -> None:
     aliases = {model_id: [alias["name"] for alias in tomllib.loads(path.read_text(encoding="utf-8")).get("aliases", ())] for model_id, path in FILES.items()}
-    assert bundle.read("names") == name_tables(sorted(aliases.items()))
+    assert (bundle.read("names"), bundle.read("loose_names")) == name_tables(sorted(aliases.items()))

@@ -75,7 +75,9 @@ def run_unread() -> Callable[..., Ran]:
         reader, writer = os.pipe()
         os.close(reader)
         try:
-            done = subprocess.run([*COMMAND, *arguments], stdin=subprocess.DEVNULL, stdout=writer, stderr=subprocess.PIPE, env=environment(), check=False, timeout=60)
+            done = subprocess.run(
+                [*COMMAND, *arguments], stdin=subprocess.DEVNULL, stdout=writer, stderr=subprocess.PIPE, env=environment(), check=False, timeout=60
+            )
         finally:
             os.close(writer)
         return Ran(done.returncode, "", done.stderr.decode(errors="replace"))

@@ -47,25 +47,52 @@ def test_the_exit_code_tells_the_worst(run: Runner, lines: list[str], code: int)
 
 
 def test_order_is_kept_around_bad_and_blank_lines(run: Runner) -> None:
-    lines = [line(**FITS, id=1), "", "not a model", line(**FITS, id=2, colour="red"), '{"id": 3, "model": ', "   ", line(**DOES_NOT, id=4), "[1, 2]", "llama-3.1-8b", line(**FITS, id="5")]
+    lines = [
+        line(**FITS, id=1),
+        "",
+        "not a model",
+        line(**FITS, id=2, colour="red"),
+        '{"id": 3, "model": ',
+        "   ",
+        line(**DOES_NOT, id=4),
+        "[1, 2]",
+        "llama-3.1-8b",
+        line(**FITS, id="5"),
+    ]
     ran = run("check", "--batch", "-", text="\n".join(lines))
     told = answers(ran.out)
     assert ran.code == 3
     assert [one["schema"].split(".")[1].split("/")[0] for one in told] == ["cell", "error", "error", "error", "cell", "error", "cell", "cell"]
-    assert [one.get("answer", one.get("error", {}).get("code")) for one in told] == ["fits", "unknown_model", "bad_value", "bad_value", "does_not_fit", "bad_value", None, "fits"]
+    assert [one.get("answer", one.get("error", {}).get("code")) for one in told] == [
+        "fits",
+        "unknown_model",
+        "bad_value",
+        "bad_value",
+        "does_not_fit",
+        "bad_value",
+        None,
+        "fits",
+    ]
     assert (told[0]["id"], told[4]["id"], told[7]["id"]) == (1, 4, "5")
 
 
 def test_every_line_holds_its_schema(run: Runner) -> None:
     schemas = {kind: Draft202012Validator(json.loads((SCHEMAS / f"{kind}-1.json").read_text(encoding="utf-8"))) for kind in ("cell", "error")}
-    lines = [line(**FITS), line(**DOES_NOT), line(model="nothing"), line(model="llama-3.2-11b-vision", gpu="4090", images=2, quant="Q4_K_M"), "llama-3.1-8b", "{"]
+    lines = [
+        line(**FITS),
+        line(**DOES_NOT),
+        line(model="nothing"),
+        line(model="llama-3.2-11b-vision", gpu="4090", images=2, quant="Q4_K_M"),
+        "llama-3.1-8b",
+        "{",
+    ]
     for one in answers(run("check", "--batch", "-", text="\n".join(lines)).out):
         schemas["cell" if one["schema"] == "runlocal.cell/1" else "error"].validate(one)
 
 
 @pytest.mark.parametrize("request_id", [0, "", "a b", None, [1, {"b": None}], {"c": True}, "💡", 10**30, -1.5])
 def test_an_id_comes_back_as_it_went(run: Runner, request_id: object) -> None:
-    lines = [line(**FITS, id=request_id), line(model="nothing", id=request_id), line(**FITS, id=request_id, quant=5)]
+    lines = [line(**FITS, id=request_id), line(model="nothing", id=request_id), line(**{**FITS, "quant": 5}, id=request_id)]
     assert [one["id"] for one in answers(run("check", "--batch", "-", text="\n".join(lines)).out)] == [request_id] * 3
 
 

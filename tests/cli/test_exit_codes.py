@@ -159,7 +159,9 @@ def test_the_version_names_the_data_s_day(run: Runner) -> None:
     assert ran.out.startswith("runlocal ") and "data of 20" in ran.out
 
 
-@pytest.mark.parametrize(("arguments", "code"), [(("models", "qwen"), 0), (("models", "zzz"), 1), (("gpus", "4090"), 0), (("gpus", "zzz"), 1), (("gpus", "--all"), 0)])
+@pytest.mark.parametrize(
+    ("arguments", "code"), [(("models", "qwen"), 0), (("models", "zzz"), 1), (("gpus", "4090"), 0), (("gpus", "zzz"), 1), (("gpus", "--all"), 0)]
+)
 def test_a_list_is_0_with_rows_and_1_without(run: Runner, arguments: tuple[str, ...], code: int) -> None:
     assert run(*arguments).code == code
     ran = run(*arguments, "--json")
@@ -198,7 +200,11 @@ def test_two_images_at_once_do_not_run_where_one_does(run: Runner) -> None:
     assert refused["answer"] == "cannot_run" and "image" in refused["reason"]
 
 
-@pytest.mark.parametrize("arguments", [SMALL, SPILLS, ("check", "llama-3.2-90b-vision", "--gpu", "2x3090"), ("check", "llama-3.2-3b", "-q", "Q4_K_M", "-c", "8k")], ids=lambda a: " ".join(a[1:]))
+@pytest.mark.parametrize(
+    "arguments",
+    [SMALL, SPILLS, ("check", "llama-3.2-90b-vision", "--gpu", "2x3090"), ("check", "llama-3.2-3b", "-q", "Q4_K_M", "-c", "8k")],
+    ids=lambda a: " ".join(a[1:]),
+)
 def test_the_parts_of_a_device_are_its_need(run: Runner, arguments: tuple[str, ...]) -> None:
     for machine in run(*arguments, "--json").answer["machines"]:
         for one in machine["cells"]:

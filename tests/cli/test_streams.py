@@ -21,7 +21,9 @@ def long_batch(tmp_path: Path) -> Path:
     return path
 
 
-@pytest.mark.parametrize("command", [SMALL, (*SMALL, "--json"), (*SMALL, "-f", "svg"), ("models",), ("show", "llama-3.1-8b"), ("--version",), ("--help",)], ids=" ".join)
+@pytest.mark.parametrize(
+    "command", [SMALL, (*SMALL, "--json"), (*SMALL, "-f", "svg"), ("models",), ("show", "llama-3.1-8b"), ("--version",), ("--help",)], ids=" ".join
+)
 def test_a_reader_that_leaves_is_141(run_unread: Runner, command: tuple[str, ...]) -> None:
     assert run_unread(*command) == (141, "", "")
 
@@ -100,7 +102,9 @@ def test_colour_is_for_those_who_want_it(run: Runner, command: tuple[str, ...]) 
 
 
 @pytest.mark.parametrize("columns", [40, 60, 80, 120])
-@pytest.mark.parametrize("command", [SMALL, ("check", "llama-3.1-70b", "--gpu", "4090"), ("check", "llama-3.2-90b-vision", "--gpu", "2x3090")], ids=lambda command: str(command[1]))
+@pytest.mark.parametrize(
+    "command", [SMALL, ("check", "llama-3.1-70b", "--gpu", "4090"), ("check", "llama-3.2-90b-vision", "--gpu", "2x3090")], ids=lambda command: str(command[1])
+)
 def test_lines_keep_to_the_width(run: Runner, command: tuple[str, ...], columns: int) -> None:
     """Addresses and commands to copy are never cut or wrapped; everything else is."""
     out = run(*command, COLUMNS=str(columns)).out
@@ -115,8 +119,16 @@ def test_a_strange_width_is_no_reason_to_fail(run: Runner, columns: str) -> None
     assert len(ran.out) < 100_000
 
 
-@pytest.mark.parametrize("variables", [{"LANG": "C", "LC_ALL": "C", "PYTHONUTF8": "0"}, {"PYTHONIOENCODING": "ascii"}, {"PYTHONIOENCODING": "cp1252"}, {"PYTHONIOENCODING": "cp437"}], ids=str)
-@pytest.mark.parametrize("command", [SMALL, (*SMALL, "-x"), (*SMALL, "--json"), ("show", "llama-3.1-8b"), ("models",), ("check", "--help"), ("check", "nothing-☃")], ids=lambda command: " ".join(command))
+@pytest.mark.parametrize(
+    "variables",
+    [{"LANG": "C", "LC_ALL": "C", "PYTHONUTF8": "0"}, {"PYTHONIOENCODING": "ascii"}, {"PYTHONIOENCODING": "cp1252"}, {"PYTHONIOENCODING": "cp437"}],
+    ids=str,
+)
+@pytest.mark.parametrize(
+    "command",
+    [SMALL, (*SMALL, "-x"), (*SMALL, "--json"), ("show", "llama-3.1-8b"), ("models",), ("check", "--help"), ("check", "nothing-☃")],
+    ids=lambda command: " ".join(command),
+)
 def test_a_narrow_encoding(run: Runner, command: tuple[str, ...], variables: dict[str, str]) -> None:
     ran = run(*command, **variables)
     assert ran.code == (3 if "☃" in command[-1] else 0)

@@ -66,7 +66,8 @@ def entry(gpu_id: str) -> GpuEntry:
 def _target(text: str) -> str | Table | None:
     """What a name stands for: an id, a choice, or nothing."""
     names = read("gpu_names")
-    found: str | Table | None = names["exact"].get(" ".join(text.casefold().split()))
+    words = text.casefold().split()
+    found: str | Table | None = names["exact"].get(" ".join(words)) or names["normal"].get("-".join(words))
     if found is None:
         from runlocal.catalog.gpu_names import canonical  # its patterns cost more than an exact name does
 

@@ -23,7 +23,7 @@ else:
             missing = fields[len(values) :]
             if missing or named:
                 try:
-                    values += tuple([named[field] for field in missing] if len(named) == len(missing) else cls._filled(missing, named))
+                    values += tuple(map(named.__getitem__, missing)) if len(named) == len(missing) else cls._filled(missing, named)
                 except KeyError as error:
                     raise TypeError(f"{cls.__name__}() lacks {error.args[0]!r}") from None
             if len(values) != len(fields):
@@ -35,17 +35,17 @@ else:
             if unknown := set(named) - set(missing):
                 raise TypeError(f"{cls.__name__}() has no field {sorted(unknown)[0]!r} to fill")
             defaults = cls._field_defaults
-            return [named[field] if field in named else defaults[field] for field in missing]
+            return tuple([named[field] if field in named else defaults[field] for field in missing])
 
         @classmethod
         def _make(cls, values):
             return cls(*values)
 
         def _replace(self, **changed):
-            values = [changed.pop(field, value) for field, value in zip(self._fields, self)]  # noqa: B905 - as long as each other, always
+            made = tuple.__new__(type(self), map(changed.pop, self._fields, self))
             if changed:
                 raise ValueError(f"{type(self).__name__} has no field {sorted(changed)[0]!r}")
-            return tuple.__new__(type(self), values)
+            return made
 
         def _asdict(self):
             return dict(zip(self._fields, self))  # noqa: B905 - as long as each other, always

@@ -2,10 +2,13 @@
 
 from collections.abc import Sequence
 from enum import StrEnum
+from typing import TYPE_CHECKING
 
-from runlocal.core.listing import Listing, Page
 from runlocal.core.report import Check
 from runlocal.render.style import Style
+
+if TYPE_CHECKING:
+    from runlocal.core.listing import Listing, Page
 
 
 class Format(StrEnum):
@@ -54,7 +57,7 @@ def checks_as(form: Format, checks: Sequence[Check], style: Style, *, explain: b
             return svg_text(checks_lines(checks, style._replace(unicode=True, colour=True), explain=explain), style, title)
 
 
-def listing_as(form: Format, listing: Listing, style: Style, *, title: str = "runlocal") -> str:
+def listing_as(form: Format, listing: "Listing", style: Style, *, title: str = "runlocal") -> str:
     """A listing. `title` is the command, for the picture's bar."""
     match form:
         case Format.TABLE:
@@ -84,7 +87,7 @@ def listing_as(form: Format, listing: Listing, style: Style, *, title: str = "ru
             return svg_text(listing_lines(listing, style._replace(unicode=True, colour=True)), style, title)
 
 
-def page_as(form: Format, page: Page, style: Style, *, title: str = "runlocal show") -> str:
+def page_as(form: Format, page: "Page", style: Style, *, title: str = "runlocal show") -> str:
     """A page. `title` is the command, for the picture's bar."""
     match form:
         case Format.TABLE:

@@ -2,14 +2,16 @@
 
 from collections.abc import Iterator, Sequence
 from json import dumps
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from runlocal import __version__
 from runlocal.core.errors import Problem
-from runlocal.core.listing import Listing, Page
 from runlocal.core.machine import Gpu
 from runlocal.core.report import Cell, Check, MachineCheck
 from runlocal.core.verdict import best
+
+if TYPE_CHECKING:
+    from runlocal.core.listing import Listing, Page
 
 CHECK, CHECKS, CELL, ERROR = "runlocal.check/1", "runlocal.checks/1", "runlocal.cell/1", "runlocal.error/1"
 
@@ -55,28 +57,28 @@ def checks_ndjson(checks: Sequence[Check]) -> str:
     )
 
 
-def listing_json(listing: Listing) -> str:
+def listing_json(listing: "Listing") -> str:
     """A listing with its rows' raw values."""
     return _text({"schema": f"runlocal.{listing.kind}/1", **_listing(listing), "notes": listing.notes})
 
 
-def listing_ndjson(listing: Listing) -> str:
+def listing_ndjson(listing: "Listing") -> str:
     """A listing's rows, a line each."""
     return "\n".join(_text(row) for row in _rows(listing))
 
 
-def page_json(page: Page) -> str:
+def page_json(page: "Page") -> str:
     """A page's facts in one object, then its listings by kind."""
     facts = {fact.key: fact.value for section in page.sections for fact in section.facts}
     tables = {key: rows for listing in page.listings for key, rows in _listing(listing).items()}
     return _text({"schema": f"runlocal.{page.kind}/1", **facts, **tables, "notes": page.notes})
 
 
-def _listing(listing: Listing) -> Object:
+def _listing(listing: "Listing") -> Object:
     return {listing.kind: list(_rows(listing))}
 
 
-def _rows(listing: Listing) -> Iterator[Object]:
+def _rows(listing: "Listing") -> Iterator[Object]:
     keys = [column.key for column in listing.columns]
     return ({key: row.get(key) for key in keys} for row in listing.rows)
 

@@ -10,15 +10,12 @@ from runlocal.catalog.runtimes import all_support, auto, loads_in, newest_known,
 from runlocal.core.errors import Code, Problem
 from runlocal.core.machine import Machine, Origin
 from runlocal.core.model import ModelSpec
-from runlocal.core.report import Cell, Check, MachineCheck
+from runlocal.core.report import Advice, Cell, Check, MachineCheck, Shelf
 from runlocal.core.verdict import Answer, best, is_yes
-from runlocal.core.workload import Workload
 from runlocal.engines.ggml.session import OwnTensors
 from runlocal.runtimes import Runtime, open_runtime
-from runlocal.solve.advice import advice
 from runlocal.solve.asked import HEADLINE_QUANT, HEADLINE_TOKENS, USUAL_CONTEXTS, Asked
 from runlocal.solve.cell import judge_cell
-from runlocal.solve.shelf import shelf
 
 
 def open_for(model: ModelSpec, runtime_id: str | None, version: str | None, own: OwnTensors | None = None) -> Runtime:
@@ -100,9 +97,7 @@ def check(model: ModelSpec, asked: Asked, machines: Sequence[Machine], where: Se
         runtimes=all_support(model.architecture, model.hf_architecture, model.vision is not None),
         machines=checked,
         asked_contexts=contexts(runtime, asked),
-        advice=()
-        if answer is None or is_yes(answer, strict=asked.strict, offload=asked.offload)
-        else advice(runtime, checked[0].headline, asked, machines[0], where[0], lambda twin: _open_twin(twin, asked)),
+        advice=() if answer is None or is_yes(answer, strict=asked.strict, offload=asked.offload) else _advice(runtime, checked[0], asked, where[0]),
         answer=answer,
         data=data_date(),
     )
@@ -119,16 +114,28 @@ def _on_machine(runtime: Runtime, asked: Asked, machine: Machine) -> MachineChec
     found = cells(runtime, asked, machine)
     chosen = headline(found, asked, contexts(runtime, asked))
     needs_shelf = machine.origin is Origin.HERE and not machine.gpus and chosen.parts
-    workload: Workload = asked.workload._replace(context_tokens=chosen.context_tokens, cache_type_k=chosen.cache_type_k, cache_type_v=chosen.cache_type_v)
     return MachineCheck(
         machine=machine,
         cells=found,
         headline=chosen,
-        shelf=shelf(runtime, runtime.recipe(chosen.quant, asked.imatrix), workload, asked.reserve_bytes) if needs_shelf else None,
+        shelf=_shelf(runtime, chosen, asked) if needs_shelf else None,
     )
 
 
-def _open_twin(model_id: str, asked: Asked) -> tuple[ModelSpec, Runtime] | None:
+def _advice(runtime: Runtime, one: MachineCheck, asked: Asked, where: tuple[str, ...]) -> tuple[Advice, ...]:
+    from runlocal.solve.advice import advice  # a yes needs none
+
+    return advice(runtime, one.headline, asked, one.machine, where, _open_twin)
+
+
+def _shelf(runtime: Runtime, chosen: Cell, asked: Asked) -> Shelf:
+    from runlocal.solve.shelf import shelf  # only where no GPU was found
+
+    workload = asked.workload._replace(context_tokens=chosen.context_tokens, cache_type_k=chosen.cache_type_k, cache_type_v=chosen.cache_type_v)
+    return shelf(runtime, runtime.recipe(chosen.quant, asked.imatrix), workload, asked.reserve_bytes)
+
+
+def _open_twin(model_id: str) -> tuple[ModelSpec, Runtime] | None:
     twin = bundled(model_id)
     try:
         return twin, open_for(twin, None, None)

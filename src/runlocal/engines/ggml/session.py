@@ -16,7 +16,6 @@ from runlocal.engines.ggml.graph import NotModelled, copy_bytes
 from runlocal.engines.ggml.overhead import overhead_parts
 from runlocal.engines.ggml.placement import Placement, place
 from runlocal.engines.ggml.settings import Settings, settle
-from runlocal.engines.ggml.vision import vision_parts
 from runlocal.engines.ggml.weights import INPUTS, Weight, lay
 from runlocal.quants.gguf import Recipe, Stored, store
 
@@ -212,11 +211,11 @@ class Session:
         except NotModelled:
             # llama.cpp builds no graph for this architecture, so it does not load the model; what else it would take is still shown.
             return ()
-        because = f"ggml's allocator over the graph of {settings.ubatch_tokens} tokens, {settings.cells} cells, {settings.output_rows} rows of logits"
+        because = f"ggml's allocator over the graph of {settings.ubatch_tokens} tokens, {settings.cells} cells, {_rows(settings.output_rows)} of logits"
         parts = [Part(Kind.COMPUTE_BUFFER, "compute buffer", device, size, Basis.EXACT, because, source) for device, size in zip(placement.devices(), buffers.gpus, strict=True)]
         parts.append(Part(Kind.COMPUTE_BUFFER, "compute buffer, host", HOST, buffers.host, Basis.EXACT, because, source))
         rows = max(workload.sequences, settings.output_rows)
-        because = f"4 B × {self.layout.vocabulary_size} values × {rows} rows"
+        because = f"4 B × {self.layout.vocabulary_size} values × {_rows(rows)}"
         parts.append(Part(Kind.COMPUTE_BUFFER, "logits", HOST, _F32_BYTES * self.layout.vocabulary_size * rows, Basis.EXACT, because, source))
         return tuple(parts)
 
@@ -225,7 +224,13 @@ class Session:
         if self.model.vision is None or not workload.vision:
             return ()
         device = placement.devices()[0] if placement.gpus else HOST
+        from runlocal.engines.ggml.vision import vision_parts  # text models have no use for towers
+
         key = (workload.images, workload.mmproj_type, workload.flash_attention, device)
         if key not in self._vision:
             self._vision[key] = vision_parts(self.model, workload, device, self.facts.types, self.facts.vision)
         return self._vision[key]
+
+
+def _rows(count: int) -> str:
+    return "1 row" if count == 1 else f"{count} rows"
