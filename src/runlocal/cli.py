@@ -20,45 +20,70 @@ JsonOption = Annotated[bool, typer.Option("--json", help="same as --format json"
 _UNICODE_PROBE = "✓░█└→×"
 
 
-_EXAMPLES = 'Examples:  runlocal check llama-3.2-90b-vision   ·   runlocal check qwen3-32b --gpu 2x3090 -c 32k   ·   runlocal check gpt-oss-20b --vram 16GB --json'
+_EXAMPLES = (
+    "Examples:  runlocal check llama-3.2-90b-vision   ·   runlocal check qwen3-32b --gpu 2x3090 -c 32k   ·   runlocal check gpt-oss-20b --vram 16GB --json"
+)
 
 
 def check(
-    model: Annotated[Optional[list[str]], typer.Argument(help="bundled ids, Hugging Face repo ids, Ollama tags, or paths to a .gguf, config.json or model folder", metavar="MODEL...")] = None,
-    quant: Annotated[Optional[str], typer.Option("--quant", "-q", help="quantizations, comma-separated [default: the runtime's usual list]", metavar="Q[,Q...]")] = None,
-    ctx: Annotated[Optional[str], typer.Option("--ctx", "-c", help="context of one sequence: 8192, 8k, 128k, max [default: 4k,8k,16k,32k,64k,128k]", metavar="N[,N...]")] = None,
+    model: Annotated[
+        Optional[list[str]],
+        typer.Argument(help="bundled ids, Hugging Face repo ids, Ollama tags, or paths to a .gguf, config.json or model folder", metavar="MODEL..."),
+    ] = None,
+    quant: Annotated[
+        Optional[str], typer.Option("--quant", "-q", help="quantizations, comma-separated [default: the runtime's usual list]", metavar="Q[,Q...]")
+    ] = None,
+    ctx: Annotated[
+        Optional[str], typer.Option("--ctx", "-c", help="context of one sequence: 8192, 8k, 128k, max [default: 4k to 128k]", metavar="N[,N...]")
+    ] = None,
     parallel: Annotated[int, typer.Option("--parallel", "-n", help="sequences at once, each with that context", metavar="N")] = 1,
-    gpu: Annotated[Optional[list[str]], typer.Option("--gpu", "-g", help='a machine you do not own: "RTX 4090", 2x3090, 5090+3090, m4-max-64, a100-80:1g.10gb; repeat to compare', metavar="SPEC")] = None,
+    gpu: Annotated[
+        Optional[list[str]],
+        typer.Option(
+            "--gpu", "-g", help='a machine you do not own: "RTX 4090", 2x3090, 5090+3090, m4-max-64, a100-80:1g.10gb; repeat to compare', metavar="SPEC"
+        ),
+    ] = None,
     vram: Annotated[Optional[str], typer.Option("--vram", help="a budget instead of a card: 24, 24GB, 81559MiB, 2x24GB, 24GB+12GB", metavar="SIZE")] = None,
     ram: Annotated[Optional[str], typer.Option("--ram", help="host memory for what does not go on the GPU [default: this computer's]", metavar="SIZE")] = None,
     reserve: Annotated[Optional[str], typer.Option("--reserve", help="memory to leave free per GPU [default: what the runtime leaves]", metavar="SIZE")] = None,
     idle: Annotated[bool, typer.Option("--idle", help="count memory that other processes hold as free")] = False,
-    runtime: Annotated[Optional[str], typer.Option("--runtime", "-r", help="llama.cpp, ollama, … with @VERSION if need be [default: what loads the model]", metavar="ID[@VERSION]")] = None,
-    kv: Annotated[Optional[str], typer.Option("--kv", "-k", help="cache types; `,` separates alternatives, K:V gives two types [default: f16]", metavar="TYPE[,TYPE]")] = None,
+    runtime: Annotated[
+        Optional[str],
+        typer.Option("--runtime", "-r", help="llama.cpp, ollama, … with @VERSION if need be [default: what loads the model]", metavar="ID[@VERSION]"),
+    ] = None,
+    kv: Annotated[
+        Optional[str], typer.Option("--kv", "-k", help="cache types; `,` separates alternatives, K:V gives two types [default: f16]", metavar="TYPE[,TYPE]")
+    ] = None,
     images: Annotated[int, typer.Option("--images", help="images processed at once; 0: tower loaded, none processed", metavar="N")] = 1,
     no_vision: Annotated[bool, typer.Option("--no-vision", help="leave tower, projector and image graph out")] = False,
-    imatrix: Annotated[Optional[bool], typer.Option("--imatrix/--no-imatrix", help="files made with or without an importance matrix [default: as published]")] = None,
+    imatrix: Annotated[
+        Optional[bool], typer.Option("--imatrix/--no-imatrix", help="files made with or without an importance matrix [default: as published]")
+    ] = None,
     ubatch: Annotated[Optional[int], typer.Option("--ubatch", help="tokens per step [default: the runtime's]", metavar="N")] = None,
     no_flash_attn: Annotated[bool, typer.Option("--no-flash-attn", help="without flash attention")] = False,
     no_kv_offload: Annotated[bool, typer.Option("--no-kv-offload", help="keep the cache in host memory")] = False,
     cpu_moe: Annotated[bool, typer.Option("--cpu-moe", help="keep the experts in host memory")] = False,
     tp: Annotated[int, typer.Option("--tp", help="tensor parallel ranks", metavar="N")] = 1,
     pp: Annotated[int, typer.Option("--pp", help="pipeline parallel ranks", metavar="N")] = 1,
-    gpu_layers: Annotated[Optional[int], typer.Option("--gpu-layers", help="layers on the GPUs, the output layer counted as one [default: all that fit]", metavar="N")] = None,
+    gpu_layers: Annotated[
+        Optional[int], typer.Option("--gpu-layers", help="layers on the GPUs, the output layer counted as one [default: all that fit]", metavar="N")
+    ] = None,
     offload: Annotated[bool, typer.Option("--offload", help="partial offload into host memory counts as a yes")] = False,
     strict: Annotated[bool, typer.Option("--strict", help="`tight` is a no")] = False,
     require_gpu: Annotated[bool, typer.Option("--require-gpu", help="no GPU is an error")] = False,
     form: FormatOption = "table",
     as_json: JsonOption = False,
-    explain: Annotated[bool, typer.Option("--explain", "-x", help="under each part: the formula with its numbers, how sure we are, and the source")] = False,
+    explain: Annotated[bool, typer.Option("--explain", "-x", help="formula, certainty and source of each part")] = False,
     quiet: Annotated[bool, typer.Option("--quiet", help="print nothing, answer with the exit code")] = False,
-    batch: Annotated[Optional[str], typer.Option("--batch", help="one request per line (NDJSON), one answer per line; - reads standard input", metavar="FILE|-")] = None,
+    batch: Annotated[
+        Optional[str], typer.Option("--batch", help="one request per line (NDJSON), one answer per line; - reads standard input", metavar="FILE|-")
+    ] = None,
 ) -> None:
     """Does it fit: which quantizations at which context lengths, and how far does each go?"""
     options = Options(
-        quant=quant, ctx=ctx, parallel=parallel, gpu=tuple(gpu or ()), vram=vram, ram=ram, reserve=reserve, idle=idle, runtime=runtime, kv=kv, images=images, vision=not no_vision,
-        imatrix=imatrix, ubatch=ubatch, flash_attention=False if no_flash_attn else None, kv_offload=not no_kv_offload, cpu_moe=cpu_moe, tp=tp, pp=pp, gpu_layers=gpu_layers,
-        offload=offload, strict=strict, require_gpu=require_gpu,
+        quant=quant, ctx=ctx, parallel=parallel, gpu=tuple(gpu or ()), vram=vram, ram=ram, reserve=reserve, idle=idle, runtime=runtime, kv=kv,
+        images=images, vision=not no_vision, imatrix=imatrix, ubatch=ubatch, flash_attention=False if no_flash_attn else None,
+        kv_offload=not no_kv_offload, cpu_moe=cpu_moe, tp=tp, pp=pp, gpu_layers=gpu_layers, offload=offload, strict=strict, require_gpu=require_gpu,
     )  # fmt: skip
     if batch is not None:
         _batch(batch, options, quiet=quiet)

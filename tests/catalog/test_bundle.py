@@ -47,8 +47,13 @@ def test_every_object_is_what_the_files_say(checkout: Path) -> None:
 
 
 def test_it_is_made_once_and_again_when_a_file_changes(checkout: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    made = []
-    monkeypatch.setattr("runlocal.catalog.compile.write", lambda data, folder: made.append(folder) or write(data, folder))
+    made: list[Path] = []
+
+    def counted(data: Path, folder: Path) -> None:
+        made.append(folder)
+        write(data, folder)
+
+    monkeypatch.setattr("runlocal.catalog.compile.write", counted)
     for _ in range(3):
         forget(monkeypatch)
         assert bundle.read("about")["checked"] != "2031-01-01"

@@ -114,11 +114,8 @@ def test_no_answer_is_3_with_what_there_is(run: Runner, arguments: tuple[str, ..
     assert told.answer["error"]["hint"]
 
 
-@pytest.mark.parametrize("name", ["\x1b[31mred\x1b[0m", "a\nb\nc", "\x00", "x" * 100_000, "../../etc/passwd", "[bold]x[/bold]", "💥", "  ", "--", "%s%n"])
+@pytest.mark.parametrize("name", ["\x1b[31mred\x1b[0m", "a\nb\nc", "x" * 100_000, "../../etc/passwd", "[bold]x[/bold]", "💥", "  ", "--", "%s%n"])
 def test_a_stranger_s_name_is_shown_clean(run: Runner, name: str) -> None:
-    if "\x00" in name:
-        pytest.raises(ValueError, run, "check", name)  # no program can be given it
-        return
     ran = run("check", "--gpu", "4090", "--", name)
     assert (ran.code, ran.out) == (3, "")
     assert all(character.isprintable() or character == "\n" for character in ran.err)

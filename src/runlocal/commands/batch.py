@@ -88,7 +88,9 @@ class Batch:
             return runtime, headline(cells(runtime, column, machine), column, contexts(runtime, column))
         quant = _text(request, "quant") or (asked.quants[0] if asked.quants else HEADLINE_QUANT)
         recipe = runtime.recipe(quant, _flag(request, "imatrix", asked.imatrix))
-        base = asked.workload._replace(cache_type_k=asked.caches[0][0], cache_type_v=asked.caches[0][1], context_tokens=contexts(runtime, asked)[0] if asked.contexts else 0)
+        base = asked.workload._replace(
+            cache_type_k=asked.caches[0][0], cache_type_v=asked.caches[0][1], context_tokens=contexts(runtime, asked)[0] if asked.contexts else 0
+        )
         workload = _workload(request, base)
         if not workload.context_tokens:
             workload = workload._replace(context_tokens=min(HEADLINE_TOKENS, runtime.model.context.native_tokens))

@@ -1,6 +1,5 @@
 """`runlocal gpus`: what is in this machine, or the catalogue."""
 
-
 from runlocal.catalog.gpu_entries import GpuEntry
 from runlocal.catalog.gpus import cards, find_gpu
 from runlocal.core.errors import Problem
@@ -27,7 +26,11 @@ def _here() -> Found:
     detection = detect(processes=True)
     rows = [_detected(found) for found in detection.gpus]
     host = detection.host
-    notes = [f"Memory of this computer: {gib(host.total_bytes)}, {gib(host.available_bytes)} available." if host.total_bytes and host.available_bytes is not None else ""]
+    notes = [
+        f"Memory of this computer: {gib(host.total_bytes)}, {gib(host.available_bytes)} available."
+        if host.total_bytes and host.available_bytes is not None
+        else ""
+    ]
     notes += [f"{found.name}: {note}" for found in detection.gpus for note in (*found.notes, *((found.problem,) if found.problem else ()))]
     notes += [*_held(detection), *detection.notes, *host.notes]
     listing = Listing(
@@ -65,11 +68,13 @@ def _detected(found: DetectedGpu) -> dict[str, str | int | None]:
 
 def _held(detection: Detection) -> list[str]:
     """Who holds memory, a sentence each."""
-    return [
-        f"{found.name}: process {process.pid}{f' ({process.name})' if process.name else ''} holds {gib(process.bytes) if process.bytes is not None else 'memory the driver does not count'}."
-        for found in detection.gpus
-        for process in found.processes or ()
-    ]
+    sentences = []
+    for found in detection.gpus:
+        for process in found.processes or ():
+            name = f" ({process.name})" if process.name else ""
+            size = gib(process.bytes) if process.bytes is not None else "memory that the driver does not count"
+            sentences.append(f"{found.name}: process {process.pid}{name} holds {size}.")
+    return sentences
 
 
 def _catalogue(query: str) -> Found:

@@ -1,6 +1,5 @@
 """The machines that the options name, or this computer."""
 
-
 from runlocal.catalog.gpus import match_driver, unlisted_context
 from runlocal.catalog.machines import parse_budget, parse_machine
 from runlocal.commands.options import Options, size
@@ -59,7 +58,9 @@ def _completed(gpu: Gpu) -> Gpu:
     if entry is None:
         return gpu._replace(context_bytes=unlisted_context(gpu.memory_bytes))
     known = entry.gpu(gpu.index)
-    return gpu._replace(id=entry.id, context_bytes=known.context_bytes, context_measured=known.context_measured, bandwidth_bytes=gpu.bandwidth_bytes or known.bandwidth_bytes)
+    return gpu._replace(
+        id=entry.id, context_bytes=known.context_bytes, context_measured=known.context_measured, bandwidth_bytes=gpu.bandwidth_bytes or known.bandwidth_bytes
+    )
 
 
 def _quoted(spec: str) -> str:

@@ -36,7 +36,9 @@ def run(query: str) -> Listing:
             Column("vendor", "vendor"),
         ),
         rows=tuple(rows),
-        notes=("`runlocal show ID` says more; `runlocal check ID` says whether it runs here.",) if rows else ("No model matches. `runlocal models` lists them all.",),
+        notes=("`runlocal show ID` says more; `runlocal check ID` says whether it runs here.",)
+        if rows
+        else ("No model matches. `runlocal models` lists them all.",),
     )
 
 

@@ -73,7 +73,9 @@ def _shape(model: ModelSpec) -> Section:
     if experts := text.experts:
         facts.append(Fact("experts", "experts", f"{experts.count}, {experts.used} per token, width {experts.intermediate_size}"))
     if vision := model.vision:
-        facts.append(Fact("vision_tower", "vision tower", f"{vision.tower}, {vision.tower_parameters + vision.projector_parameters:,} parameters with projector"))
+        facts.append(
+            Fact("vision_tower", "vision tower", f"{vision.tower}, {vision.tower_parameters + vision.projector_parameters:,} parameters with projector")
+        )
     return Section("Shape", tuple(facts))
 
 
@@ -130,7 +132,13 @@ def _runtimes(model: ModelSpec) -> Listing:
         {"id": s.id, "loads": words[s.loads], "versions": s.versions, "newest_known": s.newest_known, "note": s.note, "source": s.source}
         for s in all_support(model.architecture, model.hf_architecture, model.vision is not None)
     ]
-    columns = (Column("id", "runtime"), Column("loads", "loads it today"), Column("versions", "versions"), Column("newest_known", "newest seen"), Column("note", "note"))
+    columns = (
+        Column("id", "runtime"),
+        Column("loads", "loads it today"),
+        Column("versions", "versions"),
+        Column("newest_known", "newest seen"),
+        Column("note", "note"),
+    )
     return Listing(kind="runtimes", title="Runtimes", columns=columns, rows=tuple(rows))
 
 
@@ -140,5 +148,8 @@ def _aliases(model: ModelSpec) -> Listing:
 
 
 def _sources(model: ModelSpec) -> Listing:
-    rows: tuple[Mapping[str, Value], ...] = ({"url": model.parameters.source, "what": "published parameter count", "checked": None}, *({"url": s.url, "what": s.what, "checked": s.checked} for s in model.sources))
+    rows: tuple[Mapping[str, Value], ...] = (
+        {"url": model.parameters.source, "what": "published parameter count", "checked": None},
+        *({"url": s.url, "what": s.what, "checked": s.checked} for s in model.sources),
+    )
     return Listing(kind="sources", title="Sources", columns=(Column("url", "where"), Column("what", "what"), Column("checked", "read on")), rows=rows)

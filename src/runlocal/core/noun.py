@@ -5,7 +5,7 @@ nouns, so that would cost more than the answer itself. A frozen slotted dataclas
 """
 
 from operator import itemgetter
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 if TYPE_CHECKING:
     from typing import NamedTuple as NamedTuple
@@ -15,8 +15,8 @@ else:
         """What every noun can do; the fields are those that its class annotates."""
 
         __slots__ = ()
-        _fields: tuple[str, ...] = ()
-        _field_defaults: dict[str, Any] = {}
+        _fields: ClassVar[tuple[str, ...]] = ()
+        _field_defaults: ClassVar[dict[str, Any]] = {}
 
         def __new__(cls, *values, **named):
             fields = cls._fields

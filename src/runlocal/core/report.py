@@ -1,6 +1,5 @@
 """What a command found: facts for the renderers, in the words and order of the published JSON."""
 
-
 from runlocal.core.machine import Machine
 from runlocal.core.model import License, ModelSpec
 from runlocal.core.noun import NamedTuple

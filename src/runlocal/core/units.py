@@ -9,7 +9,22 @@ KIB, MIB, GIB = 1 << 10, 1 << 20, 1 << 30
 GB = 10**9
 
 # What the box of a card calls "24 GB" is 24 x 2^30 bytes, so GB, G and GiB all mean the same when somebody types a budget.
-_SIZE_UNITS = {"": GIB, "g": GIB, "gb": GIB, "gib": GIB, "m": MIB, "mb": MIB, "mib": MIB, "t": 1 << 40, "tb": 1 << 40, "tib": 1 << 40, "k": KIB, "kb": KIB, "kib": KIB, "b": 1}
+_SIZE_UNITS = {
+    "": GIB,
+    "g": GIB,
+    "gb": GIB,
+    "gib": GIB,
+    "m": MIB,
+    "mb": MIB,
+    "mib": MIB,
+    "t": 1 << 40,
+    "tb": 1 << 40,
+    "tib": 1 << 40,
+    "k": KIB,
+    "kb": KIB,
+    "kib": KIB,
+    "b": 1,
+}
 # Patterns are compiled where they are used: an answer that parses no size pays for none.
 _SIZE = r"(\d{1,9}(?:\.\d{1,6})?)\s*([a-z]{0,3})"
 _COUNT = r"(\d{1,12}(?:\.\d{1,6})?)\s*([km]?)"

@@ -23,7 +23,15 @@ class OwnEngineSession(Session):
     def _growing_parts(self, cache: Cache, workload: Workload, placement: Placement) -> list[Part]:
         settings = self.settings(workload)
         return [
-            Part(Kind.CACHE, CACHE_LABELS[cache.kind], device, count * layer_bytes(cache, settings, device), Basis.EXACT, formula(cache, settings, count), self._source("cache"))
+            Part(
+                Kind.CACHE,
+                CACHE_LABELS[cache.kind],
+                device,
+                count * layer_bytes(cache, settings, device),
+                Basis.EXACT,
+                formula(cache, settings, count),
+                self._source("cache"),
+            )
             for device, count in cache_spread(cache, placement).items()
         ]
 

@@ -62,6 +62,7 @@ _FALLBACK = {
 }
 _EIGHT = 8  # Mixtral's experts, which several rules name
 _GROUPED = 4  # from this many query heads per KV head on, attn_v is small enough to be stored finer
+_FIRST_Q3_K_M, _FIRST_Q4_K_S = 2, 4  # so many attn_v come out finer in these
 _LARGE_LAYERS = 80  # llama.cpp calls models of these architectures with so many layers "70B" and stores attn_v finer
 _LARGE_ARCHITECTURES = ("llama", "qwen2", "deci", "olmo")
 _UNQUANTIZED = ("F32", "F16", "BF16")
@@ -193,9 +194,9 @@ def _attention_v_type(traits: _Traits, tensors: tuple[Tensor, ...]) -> str | Cal
         case "IQ4_NL" | "IQ4_XS":
             return "Q5_K" if grouped else default
         case "Q3_K_M":
-            return lambda layer: "Q5_K" if layers.index(layer) < 2 else finer("Q4_K")
+            return lambda layer: "Q5_K" if layers.index(layer) < _FIRST_Q3_K_M else finer("Q4_K")
         case "Q4_K_S":
-            return lambda layer: "Q5_K" if layers.index(layer) < 4 else finer(default)
+            return lambda layer: "Q5_K" if layers.index(layer) < _FIRST_Q4_K_S else finer(default)
         case "Q4_K_M" | "Q5_K_M":
             return lambda layer: "Q6_K" if _use_more_bits(layers.index(layer), len(layers)) else finer(default)
         case _:
@@ -249,4 +250,4 @@ def _attention_output_type(traits: _Traits) -> str:
 
 def _use_more_bits(index: int, count: int) -> bool:
     """The first and last eighth, and every third between."""
-    return index < count // 8 or index >= 7 * count // 8 or (index - count // 8) % 3 == 2
+    return index < count // 8 or index >= 7 * count // 8 or (index - count // 8) % 3 == 2  # noqa: PLR2004 - every third

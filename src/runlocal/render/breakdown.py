@@ -1,6 +1,5 @@
 """A cell's parts over the devices of its machine."""
 
-
 from runlocal.core.machine import Machine, Origin
 from runlocal.core.noun import NamedTuple
 from runlocal.core.part import HOST, Basis, Kind, Part, gpu, need

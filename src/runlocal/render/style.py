@@ -1,6 +1,5 @@
 """What decides the look of a report: width, glyphs, colours. And the one place where strangers' text is made harmless."""
 
-
 from runlocal.core.noun import NamedTuple
 from runlocal.core.part import Kind
 from runlocal.core.verdict import Answer

@@ -24,7 +24,11 @@ def open_model(model: ModelSpec, version: str, facts: Facts) -> "OllamaServer | 
         return OllamaServer(model, version, facts)
     if model.architecture == "mllama":
         return OllamaOwn(model, version, facts)
-    raise Problem(Code.NOT_COMPUTED, f"Ollama {version} ran {model.architecture} in an engine of its own, which this version does not compute", hint="-r ollama takes the newest version")
+    raise Problem(
+        Code.NOT_COMPUTED,
+        f"Ollama {version} ran {model.architecture} in an engine of its own, which this version does not compute",
+        hint="-r ollama takes the newest version",
+    )
 
 
 class _Ollama(Session):

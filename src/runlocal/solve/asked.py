@@ -1,6 +1,5 @@
 """What a person asks of a model."""
 
-
 from runlocal.core.noun import NamedTuple
 from runlocal.core.workload import Workload
 

@@ -26,7 +26,9 @@ def open_for(model: ModelSpec, runtime_id: str | None, version: str | None, own:
     if runtime_id is None:
         chosen = auto(model.architecture, model.hf_architecture, model.vision is not None)
         if chosen is None:
-            raise Problem(Code.NOT_COMPUTED, f"no runtime that we know of loads {model.id} ({model.architecture})", hint="`-r RUNTIME` prices it in one all the same")
+            raise Problem(
+                Code.NOT_COMPUTED, f"no runtime that we know of loads {model.id} ({model.architecture})", hint="`-r RUNTIME` prices it in one all the same"
+            )
         runtime_id, version = chosen
     version = version or newest_known(runtime_id)
     runtime = open_runtime(runtime_id, version, model, facts(runtime_id, version))

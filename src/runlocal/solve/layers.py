@@ -1,6 +1,5 @@
 """How many layers go on the GPUs, and how they are shared out."""
 
-
 from runlocal.core.machine import Machine
 from runlocal.core.noun import NamedTuple
 from runlocal.core.part import Kind, Part, gpu

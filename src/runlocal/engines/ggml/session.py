@@ -89,7 +89,12 @@ class Session:
         if found is None:
             from difflib import get_close_matches
 
-            raise Problem(Code.UNKNOWN_QUANT, f"{name[:40]!r} is no quantization that llama.cpp makes", hint="known: " + ", ".join(quants.values()), candidates=tuple(get_close_matches(typed, quants)))
+            raise Problem(
+                Code.UNKNOWN_QUANT,
+                f"{name[:40]!r} is no quantization that llama.cpp makes",
+                hint="known: " + ", ".join(quants.values()),
+                candidates=tuple(get_close_matches(typed, quants)),
+            )
         made = self.facts.quants[found].get("imatrix")
         # A type that cannot be made without an importance matrix is priced either way: the recipe is the same.
         return Recipe(found, self.facts.quants[found]["default_type"], made in ("usual", "required") if imatrix is None else imatrix)
@@ -178,7 +183,8 @@ class Session:
                 device=device,
                 bytes=size,
                 basis=Basis.EXACT,
-                because=f"{rule}, {self.bits_per_weight(recipe):.2f} bits per weight over the file" + ("" if device == HOST else ", rows and tensors padded as CUDA pads them"),
+                because=f"{rule}, {self.bits_per_weight(recipe):.2f} bits per weight over the file"
+                + ("" if device == HOST else ", rows and tensors padded as CUDA pads them"),
                 source=source,
             )
             for (device, group), size in totals.items()
@@ -212,7 +218,10 @@ class Session:
             # llama.cpp builds no graph for this architecture, so it does not load the model; what else it would take is still shown.
             return ()
         because = f"ggml's allocator over the graph of {settings.ubatch_tokens} tokens, {settings.cells} cells, {_rows(settings.output_rows)} of logits"
-        parts = [Part(Kind.COMPUTE_BUFFER, "compute buffer", device, size, Basis.EXACT, because, source) for device, size in zip(placement.devices(), buffers.gpus, strict=True)]
+        parts = [
+            Part(Kind.COMPUTE_BUFFER, "compute buffer", device, size, Basis.EXACT, because, source)
+            for device, size in zip(placement.devices(), buffers.gpus, strict=True)
+        ]
         parts.append(Part(Kind.COMPUTE_BUFFER, "compute buffer, host", HOST, buffers.host, Basis.EXACT, because, source))
         rows = max(workload.sequences, settings.output_rows)
         because = f"4 B × {self.layout.vocabulary_size} values × {_rows(rows)}"

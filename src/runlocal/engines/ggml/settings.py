@@ -53,7 +53,9 @@ class Settings(NamedTuple):
         return self.type_k.block_elements > 1 or self.type_v.block_elements > 1
 
 
-def settle(layout: Layout, workload: Workload, types: Mapping[str, StorageType], facts: Mapping[str, Any], *, batch_tokens: int, ubatch_tokens: int) -> Settings:
+def settle(
+    layout: Layout, workload: Workload, types: Mapping[str, StorageType], facts: Mapping[str, Any], *, batch_tokens: int, ubatch_tokens: int
+) -> Settings:
     """The settings that llama.cpp arrives at.
 
     facts: `window_architectures`, `flash_attention_head_dims`

@@ -5,7 +5,7 @@ Its failures come out as one exception with NVML's own code: https://docs.nvidia
 
 import warnings
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from types import ModuleType
 from typing import Any
 
@@ -62,10 +62,8 @@ def session(libraries: tuple[str, ...] = ()) -> Iterator[Nvml]:
     try:
         yield nvml
     finally:
-        try:
+        with suppress(Refused):  # everything that was asked has been answered
             nvml.call("nvmlShutdown")
-        except Refused:
-            pass  # everything that was asked has been answered
 
 
 def _start(nvml: Nvml, libraries: tuple[str, ...]) -> None:
