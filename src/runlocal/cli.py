@@ -1,28 +1,46 @@
 """The command line: options in, text out, exit code. The only file that prints, exits, or looks at the terminal."""
 
+import io
 import os
 import sys
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import redirect_stdout
 from typing import TYPE_CHECKING, Annotated, Any, NoReturn, Optional
 
 import typer
 
 from runlocal.commands.options import Options
 from runlocal.core.errors import Code, Exit, Problem
+from runlocal.core.noun import NamedTuple
 from runlocal.render.formats import Format
 from runlocal.render.style import Style
 
 if TYPE_CHECKING:
     from runlocal.core.listing import Listing
 
+
+class Outcome(NamedTuple):
+    """What a command comes to. Nothing is written before it is whole, except the lines of a stream.
+
+    texts: for stdout
+    exit: the exit code, asked for once all texts are written
+    hints: for stderr
+    """
+
+    texts: Iterable[str]
+    exit: Callable[[], Exit] = lambda: Exit.YES
+    hints: tuple[str, ...] = ()
+
+
 _FORMAT_HELP = "table, json, ndjson, csv, tsv, markdown or svg"
 FormatOption = Annotated[str, typer.Option("--format", "-f", help=_FORMAT_HELP, metavar="F")]
 JsonOption = Annotated[bool, typer.Option("--json", help="same as --format json")]
 _UNICODE_PROBE = "✓░█└→×"
+_PIPED_WIDTH = 80
+_STDOUT = 1  # its file descriptor
 
 
-_EXAMPLES = (
-    "Examples:  runlocal check llama-3.2-90b-vision   ·   runlocal check qwen3-32b --gpu 2x3090 -c 32k   ·   runlocal check gpt-oss-20b --vram 16GB --json"
-)
+_EXAMPLES = "Examples:  runlocal check llama-3.2-90b-vision | runlocal check qwen3-32b --gpu 2x3090 -c 32k | runlocal check gpt-oss-20b --vram 16GB --json"
 
 
 def check(
@@ -49,7 +67,7 @@ def check(
     idle: Annotated[bool, typer.Option("--idle", help="count memory that other processes hold as free")] = False,
     runtime: Annotated[
         Optional[str],
-        typer.Option("--runtime", "-r", help="llama.cpp, ollama, … with @VERSION if need be [default: what loads the model]", metavar="ID[@VERSION]"),
+        typer.Option("--runtime", "-r", help="llama.cpp, ollama, ... with @VERSION if need be [default: what loads the model]", metavar="ID[@VERSION]"),
     ] = None,
     kv: Annotated[
         Optional[str], typer.Option("--kv", "-k", help="cache types; `,` separates alternatives, K:V gives two types [default: f16]", metavar="TYPE[,TYPE]")
@@ -78,7 +96,7 @@ def check(
     batch: Annotated[
         Optional[str], typer.Option("--batch", help="one request per line (NDJSON), one answer per line; - reads standard input", metavar="FILE|-")
     ] = None,
-) -> None:
+) -> Outcome:
     """Does it fit: which quantizations at which context lengths, and how far does each go?"""
     options = Options(
         quant=quant, ctx=ctx, parallel=parallel, gpu=tuple(gpu or ()), vram=vram, ram=ram, reserve=reserve, idle=idle, runtime=runtime, kv=kv,
@@ -86,7 +104,7 @@ def check(
         kv_offload=not no_kv_offload, cpu_moe=cpu_moe, tp=tp, pp=pp, gpu_layers=gpu_layers, offload=offload, strict=strict, require_gpu=require_gpu,
     )  # fmt: skip
     if batch is not None:
-        _batch(batch, options, quiet=quiet)
+        return _batch(batch, options, quiet=quiet)
     if not model:
         raise Problem(Code.BAD_VALUE, "which model?", hint="runlocal check llama-3.1-8b; `runlocal models` lists them")
     wanted = _format(form, as_json)
@@ -94,35 +112,33 @@ def check(
     from runlocal.render.formats import checks_as
 
     found = command.run(model, options)
-    for hint in found.hints:
-        _tell(hint)
-    if not quiet:
-        _print(checks_as(wanted, found.checks, _style(), explain=explain, title=_typed()))
-    _leave(found.exit)
+    if quiet:
+        return Outcome((), lambda: found.exit)
+    return Outcome((checks_as(wanted, found.checks, _style(), explain=explain, title=_typed()),), lambda: found.exit, found.hints)
 
 
 def models(
     query: Annotated[Optional[list[str]], typer.Argument(help="words in an id, name, family, vendor or alias", metavar="QUERY")] = None,
     form: FormatOption = "table",
     as_json: JsonOption = False,
-) -> None:
+) -> Outcome:
     """What models do we know?"""
     from runlocal.commands import models as command
 
-    _listing(command.run(" ".join(query or ())), _format(form, as_json))
+    return _listing(command.run(" ".join(query or ())), _format(form, as_json))
 
 
 def show(
     model: Annotated[str, typer.Argument(help="a bundled id, a Hugging Face repo id or an Ollama tag", metavar="MODEL")],
     form: FormatOption = "table",
     as_json: JsonOption = False,
-) -> None:
+) -> Outcome:
     """What do we know of a model, and where from: shapes, sizes per quantization, licence, runtimes."""
     wanted = _format(form, as_json)
     from runlocal.commands import show as command
     from runlocal.render.formats import page_as
 
-    _print(page_as(wanted, command.run(model), _style(), title=_typed()))
+    return Outcome((page_as(wanted, command.run(model), _style(), title=_typed()),))
 
 
 def gpus(
@@ -130,46 +146,55 @@ def gpus(
     everything: Annotated[bool, typer.Option("--all", help="the whole catalogue")] = False,
     form: FormatOption = "table",
     as_json: JsonOption = False,
-) -> None:
+) -> Outcome:
     """What is in this machine, and who holds the memory; with a query or --all, the catalogue."""
     wanted = _format(form, as_json)
     from runlocal.commands import gpus as command
 
     found = command.run(" ".join(query or ()), everything=everything)
-    for hint in found.hints:
-        _tell(hint)
-    _listing(found.listing, wanted)
+    return _listing(found.listing, wanted)._replace(hints=found.hints)
 
 
-def options(context: typer.Context, version: Annotated[bool, typer.Option("--version", help="print the version and the date of the data")] = False) -> None:
+def options(version: Annotated[bool, typer.Option("--version", help="print the version and the date of the data")] = False) -> None:
     """Will this model run on this hardware, at which quantization and how long a context?"""
     if version:
         from runlocal import __version__
         from runlocal.catalog.bundle import data_date
 
-        _print(f"runlocal {__version__}, data of {data_date()}")
-        _leave(Exit.YES)
+        typer.echo(f"runlocal {__version__}, data of {data_date()}")
+        raise typer.Exit()
 
 
-def _listing(listing: "Listing", form: Format) -> NoReturn:
+def _listing(listing: "Listing", form: Format) -> Outcome:
     from runlocal.render.formats import listing_as
 
-    _print(listing_as(form, listing, _style(), title=_typed()))
-    _leave(Exit.YES if listing.rows else Exit.NO)
+    return Outcome((listing_as(form, listing, _style(), title=_typed()),), lambda: Exit.YES if listing.rows else Exit.NO)
 
 
-def _batch(path: str, options: Options, *, quiet: bool) -> NoReturn:
-    from runlocal.commands.batch import Batch
+def _batch(path: str, options: Options, *, quiet: bool) -> Outcome:
+    from runlocal.commands.batch import LONGEST_LINE, Batch
 
     stream = Batch(options)
+    unreadable = Problem(Code.BAD_FILE, f"{path} cannot be read", hint="--batch takes a file, or - for standard input")
     try:
         source = sys.stdin if path == "-" else open(path, encoding="utf-8", errors="replace")  # noqa: SIM115 - closed with the process
-        for answer in stream.answers(source):
-            if not quiet:
-                _print(answer)
-    except OSError as error:
-        raise Problem(Code.BAD_FILE, f"{path} cannot be read: {error.strerror}", hint="--batch takes a file, or - for standard input") from None
-    _leave(stream.exit)
+    except (OSError, ValueError):
+        raise unreadable from None
+    if source is None:
+        raise unreadable
+
+    def lines() -> Iterator[str]:
+        try:
+            # A line is read no further than its limit, whatever somebody sends.
+            while line := source.readline(LONGEST_LINE + 2):
+                yield line
+                while len(line) > LONGEST_LINE and not line.endswith("\n") and (line := source.readline(LONGEST_LINE + 2)):
+                    pass
+        except OSError:
+            raise unreadable from None
+
+    answers = stream.answers(lines())
+    return Outcome((answer for answer in answers if not quiet), lambda: stream.exit)
 
 
 def _format(form: str, as_json: bool) -> Format:
@@ -185,21 +210,25 @@ def _style() -> Style:
     return Style(width=_width(), unicode=_can_encode(), colour=_wants_colour())
 
 
+def _is_terminal() -> bool:
+    return sys.__stdout__ is not None and sys.__stdout__.isatty()
+
+
 def _width() -> int:
     columns = os.environ.get("COLUMNS", "")
     if columns.isdigit() and int(columns) > 0:
         return int(columns)
-    if not sys.stdout.isatty():
-        return 80
+    if not _is_terminal():
+        return _PIPED_WIDTH
     try:
-        return os.get_terminal_size(sys.stdout.fileno()).columns or 80
+        return os.get_terminal_size(_STDOUT).columns or _PIPED_WIDTH
     except OSError:
-        return 80
+        return _PIPED_WIDTH
 
 
 def _can_encode() -> bool:
     try:
-        _UNICODE_PROBE.encode(sys.stdout.encoding or "ascii")
+        _UNICODE_PROBE.encode((sys.__stdout__ and sys.__stdout__.encoding) or "ascii")
     except (UnicodeEncodeError, LookupError):
         return False
     return True
@@ -210,40 +239,32 @@ def _wants_colour() -> bool:
         return False
     if os.environ.get("FORCE_COLOR"):
         return True
-    return sys.stdout.isatty() and os.environ.get("TERM") != "dumb"
+    return _is_terminal() and os.environ.get("TERM") != "dumb"
 
 
 def _typed() -> str:
     return " ".join(["runlocal", *sys.argv[1:]])
 
 
-def _print(text: str) -> None:
-    sys.stdout.write(text if text.endswith("\n") else f"{text}\n")
-
-
 def _tell(text: str) -> None:
-    print(text, file=sys.stderr)
-
-
-def _leave(code: Exit) -> NoReturn:
-    sys.stdout.flush()
-    raise typer.Exit(int(code))
+    if sys.stderr is not None:
+        print(text, file=sys.stderr)
 
 
 def _wants_json(arguments: list[str]) -> bool:
-    return "--json" in arguments or any(one.removeprefix("--format=").removeprefix("-f") in ("json", "ndjson") for one in arguments)
+    asked = (one.lower().removeprefix("--format=").removeprefix("-f") for one in arguments)
+    return "--json" in arguments or any(one in ("json", "ndjson") for one in asked)
 
 
-def _report(problem: Problem, arguments: list[str]) -> int:
-    from runlocal.render.phrases import problem_text
-
+def _told(problem: Problem, arguments: list[str]) -> Outcome:
+    """The problem in words on stderr, or as JSON where JSON was asked for."""
     if "--quiet" not in arguments and _wants_json(arguments):
         from runlocal.render.json import error_json
 
-        _print(error_json(problem))
-    else:
-        _tell(problem_text(problem))
-    return int(problem.exit)
+        return Outcome((error_json(problem),), lambda: problem.exit)
+    from runlocal.render.phrases import problem_text
+
+    return Outcome((), lambda: problem.exit, (problem_text(problem),))
 
 
 _COMMANDS: dict[str, Any] = {"check": check, "models": models, "show": show, "gpus": gpus}
@@ -262,42 +283,62 @@ def app(arguments: list[str]) -> typer.Typer:
     return made
 
 
-def _run(arguments: list[str]) -> int:
-    """Runs a command line and returns its exit code; a bug never looks like an answer."""
+def _run(arguments: list[str]) -> Outcome:
+    """What a command line comes to; a bug never looks like an answer."""
+    # Typer prints help itself, and turns a closed pipe into a "no": what it prints is held and written with everything else.
+    held = io.StringIO()
     try:
-        outcome: Any = typer.main.get_command(app(arguments)).main(args=arguments, prog_name="runlocal", standalone_mode=False)
-        return outcome if isinstance(outcome, int) else Exit.YES
+        with redirect_stdout(held):
+            found: Any = typer.main.get_command(app(arguments)).main(args=arguments, prog_name="runlocal", standalone_mode=False)
     except Problem as problem:
-        return _report(problem, arguments)
-    except KeyboardInterrupt:
-        return Exit.INTERRUPTED
-    except BrokenPipeError:
-        return Exit.PIPE_CLOSED
+        return _told(problem, arguments)
     except Exception as error:
         # Typer's own complaints about usage carry a message for people; everything else is ours.
         if (message := getattr(error, "format_message", None)) is not None:
-            return _report(Problem(Code.BAD_VALUE, message(), hint="runlocal --help"), arguments)
-        if type(error).__name__ == "Abort":
-            return Exit.INTERRUPTED
-        _tell(f"runlocal failed: {type(error).__name__}: {error}")
-        _tell("This is a bug in runlocal, not an answer. Set RUNLOCAL_TRACEBACK=1 to see where, and report it.")
-        if os.environ.get("RUNLOCAL_TRACEBACK"):
-            raise
-        return Exit.BUG
+            return _told(Problem(Code.BAD_VALUE, message(), hint="runlocal --help"), arguments)
+        return _bug(error)
+    return found if isinstance(found, Outcome) else Outcome((held.getvalue(),) if held.getvalue() else (), lambda: Exit(found or Exit.YES))
+
+
+def _bug(error: Exception) -> Outcome:
+    if os.environ.get("RUNLOCAL_TRACEBACK"):
+        raise error
+    hint = "This is a bug in runlocal, not an answer. Set RUNLOCAL_TRACEBACK=1 to see where, and report it."
+    return Outcome((), lambda: Exit.BUG, (f"runlocal failed: {type(error).__name__}: {error}", hint))
+
+
+def _write(outcome: Outcome, arguments: list[str]) -> Exit:
+    """Prints what there is to print; the exit code."""
+    for hint in outcome.hints:
+        _tell(hint)
+    try:
+        for text in outcome.texts:
+            sys.stdout.write(text if text.endswith("\n") else f"{text}\n")
+            sys.stdout.flush()
+        sys.stdout.flush()
+    except Problem as problem:
+        return _write(_told(problem, arguments), arguments)
+    except OSError as error:
+        # What is left in the buffer has no reader any more; let the interpreter close without a second complaint.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), _STDOUT)
+        if isinstance(error, BrokenPipeError):
+            return Exit.PIPE_CLOSED
+        _tell(f"the answer could not be written: {error.strerror}")
+        return Exit.CANNOT_ANSWER
+    return outcome.exit()
 
 
 def main() -> NoReturn:
     """The console script."""
-    for stream in (sys.stdout, sys.stderr):
-        stream.reconfigure(errors="replace")  # type: ignore[union-attr]  # always text files here
-    code = _run(sys.argv[1:] or ["--help"])
+    for name in ("stdout", "stderr"):
+        if getattr(sys, name) is None:
+            setattr(sys, name, open(os.devnull, "w", encoding="utf-8"))  # noqa: SIM115 - open as long as the process
+        getattr(sys, name).reconfigure(errors="replace")
+    arguments = sys.argv[1:] or ["--help"]
     try:
-        sys.stdout.flush()
-    except BrokenPipeError:
-        # What is left in the buffer has no reader any more; let the interpreter close without a second complaint.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        code = Exit.PIPE_CLOSED
-    except OSError as error:
-        _tell(f"the answer could not be written: {error.strerror}")
-        code = Exit.CANNOT_ANSWER
+        code = _write(_run(arguments), arguments)
+    except KeyboardInterrupt:
+        code = Exit.INTERRUPTED
+    except Exception as error:
+        code = _write(_bug(error), arguments)
     sys.exit(int(code))

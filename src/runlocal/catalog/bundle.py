@@ -33,20 +33,15 @@ def data_date() -> str:
 
 
 def _fresh() -> str:
-    """The checkout's bundle, made again if any data file is newer or gone. Raises Problem (bad_file) where a file is no TOML."""
-    key = _key(_CHECKOUT)
-    folder = os.path.join(_cache_home(), "runlocal", "bundle-" + "".join(c if c.isalnum() else "-" for c in _CHECKOUT)[-80:])
-    stamp = os.path.join(folder, "key")
-    try:
-        with open(stamp, encoding="utf-8") as file:
-            if file.read() == key:
-                return folder
-    except OSError:
-        pass
-    return _make(folder, key)
+    """The checkout's bundle, made where these files have none yet. Raises Problem (bad_file) where a file is no TOML."""
+    if not os.path.isdir(_CHECKOUT):
+        raise Problem(Code.BAD_FILE, "this installation carries no data", hint="install runlocal again")
+    # The name follows from every data file and from the code that reads them: a folder is whole, right, and never changed.
+    folder = os.path.join(_cache_home(), "runlocal", f"bundle-{_digest()}")
+    return folder if os.path.isdir(folder) else _make(folder)
 
 
-def _make(folder: str, key: str) -> str:
+def _make(folder: str) -> str:
     """Compiles the bundle beside `folder` and moves it there; the folder that holds it now."""
     import shutil
     import tempfile
@@ -54,33 +49,32 @@ def _make(folder: str, key: str) -> str:
 
     from runlocal.catalog import compile as compiler
 
-    if not os.path.isdir(_CHECKOUT):
-        raise Problem(Code.BAD_FILE, "this installation carries no data", hint="install runlocal again")
     parent = os.path.dirname(folder)
     try:
         os.makedirs(parent, exist_ok=True)
-        made = tempfile.mkdtemp(prefix="bundle-", dir=parent)
+        made = tempfile.mkdtemp(prefix="making-", dir=parent)
     except OSError:
         made = tempfile.mkdtemp(prefix="runlocal-bundle-")
     try:
         compiler.write(Path(_CHECKOUT), Path(made))
     except (OSError, ValueError) as error:
         shutil.rmtree(made, ignore_errors=True)
-        raise Problem(Code.BAD_FILE, f"a data file below {_CHECKOUT} cannot be read: {error}", hint="mend the file named, or check it out again") from error
-    with open(os.path.join(made, "key"), "w", encoding="utf-8") as file:
-        file.write(key)
-    shutil.rmtree(folder, ignore_errors=True)
+        raise Problem(Code.BAD_FILE, f"the data cannot be read: {error}", hint="mend the file named, or check it out again") from error
     try:
         os.rename(made, folder)
     except OSError:
-        return made  # another process was faster, or the cache cannot be written
+        if not os.path.isdir(folder):
+            return made  # the cache cannot be written: this run reads what it made
+        shutil.rmtree(made, ignore_errors=True)  # another process was faster
     return folder
 
 
-def _key(root: str) -> str:
-    """Names, times and sizes of every data file."""
+def _digest() -> str:
+    """Names, times and sizes of every data file and of the code that compiles them, in sixteen digits."""
+    from zlib import adler32, crc32
+
     lines = []
-    folders = [root]
+    folders = [_CHECKOUT, os.path.dirname(os.path.abspath(__file__))]
     while folders:
         try:
             entries = sorted(os.scandir(folders.pop()), key=lambda entry: entry.name)
@@ -89,10 +83,11 @@ def _key(root: str) -> str:
         for entry in entries:
             if entry.is_dir():
                 folders.append(entry.path)
-            elif entry.name.endswith(".toml"):
+            elif entry.name.endswith((".toml", ".py")):
                 state = entry.stat()
                 lines.append(f"{entry.path} {state.st_mtime_ns} {state.st_size}")
-    return "\n".join(lines)
+    text = "\n".join(lines).encode()
+    return f"{crc32(text):08x}{adler32(text):08x}"
 
 
 def _cache_home() -> str:

@@ -29,7 +29,10 @@ def _indexed(table: Table) -> Table:
 
 
 def _load(path: Path) -> Table:
-    return tomllib.loads(path.read_text(encoding="utf-8"))
+    try:
+        return tomllib.loads(path.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise ValueError(f"{path}: {error}") from error
 
 
 def model_tables(data: Path) -> Iterator[tuple[str, Table]]:

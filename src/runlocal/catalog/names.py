@@ -6,9 +6,10 @@ from collections.abc import Callable, Iterable, Mapping
 from runlocal.core.errors import Code, Problem
 
 _LONGEST_NAME = 200
+_LATEST = ":latest"
 _PIECES = r"[a-z]+|\d+"
 # What people leave out or add without meaning another model.
-_SILENT = frozenset({"instruct", "it", "chat", "hf", "gguf", "latest"})
+_SILENT = frozenset({"instruct", "it", "chat", "hf", "gguf"})
 _ALIKE = 0.5
 _SHOWN = 5
 
@@ -32,6 +33,10 @@ def name_tables(models: Iterable[tuple[str, Iterable[str]]]) -> tuple[dict[str, 
         ids.setdefault(normal(model_id), []).append(model_id)
         for alias in aliases:
             exact[alias.lower()] = model_id
+            if alias.endswith(_LATEST):
+                # Ollama reads a name without a tag so; typed in any other way it is no name of a model.
+                exact[alias.lower().removesuffix(_LATEST)] = model_id
+                continue
             known = loose.setdefault(normal(alias), [])
             if model_id not in known:
                 known.append(model_id)
@@ -70,7 +75,8 @@ def nearest(key: str, exact: Mapping[str, str]) -> tuple[str, ...]:
     for alias, model_id in exact.items():
         by_key.setdefault(normal(alias), model_id)
     wanted = set(key.split())
-    inside = [model for alias, model in by_key.items() if wanted and wanted <= set(alias.split())]
+    holding = sorted((alias for alias in by_key if wanted and wanted <= set(alias.split())), key=lambda alias: (not alias.startswith(key), len(alias)))
+    inside = list(dict.fromkeys(by_key[alias] for alias in holding))
     close = [by_key[match] for match in get_close_matches(key, by_key, n=_SHOWN, cutoff=_ALIKE)]
     return tuple(dict.fromkeys([*inside[:_SHOWN], *close]))[:_SHOWN]
 

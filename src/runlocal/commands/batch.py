@@ -1,6 +1,7 @@
 """`runlocal check --batch`: one request per line in, one answer per line out, in order; a bad line never stops the stream."""
 
 import json
+import math
 from collections.abc import Iterable, Iterator
 from typing import Any
 
@@ -27,7 +28,7 @@ _KEYS = frozenset(
 _MMPROJ_TYPES = ("F16", "BF16", "Q8_0")
 _UNLIMITED_BYTES = 1 << 60
 _MOST_GPUS = 64
-_MOST_COUNT = 1 << 40
+_MOST_CAPABILITY = 100
 
 Request = dict[str, Any]
 
@@ -47,34 +48,18 @@ class Batch:
         for line in lines:
             if not line.strip():
                 continue
-            request_id: object = None
+            request: Request = {}
             try:
-                request = self._request(line)
-                request_id = request.get("id")
-                runtime, cell = self._answer(request)
+                request = _parsed(line)
+                _check_keys(request)
+                runtime, cell = self._answer({key: value for key, value in request.items() if value is not None})
             except Problem as problem:
                 self.exit = Exit.CANNOT_ANSWER
-                yield error_json(problem, request_id)
+                yield error_json(problem, request.get("id"))
                 continue
             if cell.answer is not None and not is_yes(cell.answer, strict=self.asked.strict, offload=self.asked.offload) and self.exit is Exit.YES:
                 self.exit = Exit.NO
-            yield cell_json(request_id, runtime.model.id, cell)
-
-    def _request(self, line: str) -> Request:
-        if len(line) > LONGEST_LINE:
-            raise Problem(Code.BAD_VALUE, f"a line of {len(line):,} characters is longer than the {LONGEST_LINE:,} that are read")
-        text = line.strip()
-        if not text.startswith(("{", "[", '"')):
-            return {"model": text}
-        try:
-            request = json.loads(text)
-        except (ValueError, RecursionError) as error:
-            raise Problem(Code.BAD_VALUE, f"this line is no JSON: {error}", hint="one object per line, or a bare model name") from None
-        if not isinstance(request, dict) or not isinstance(request.get("model"), str):
-            raise Problem(Code.BAD_VALUE, "a request is an object with a `model`", hint='{"model": "llama-3.1-8b", "gpu": "rtx-4090"}')
-        if unknown := sorted(set(request) - _KEYS):
-            raise Problem(Code.BAD_VALUE, f"unknown key {unknown[0][:40]!r}", hint=f"known: {', '.join(sorted(_KEYS))}")
-        return {key: value for key, value in request.items() if value is not None}
+            yield cell_json(request.get("id"), runtime.model.id, cell)
 
     def _answer(self, request: Request) -> tuple[Runtime, Cell]:
         runtime = self._runtime(request)
@@ -143,6 +128,39 @@ class Batch:
         )
 
 
+def _parsed(line: str) -> Request:
+    """The request of a line: an object, or a bare name."""
+    if len(line) > LONGEST_LINE:
+        raise Problem(Code.BAD_VALUE, f"a line of more than {LONGEST_LINE:,} characters is not read")
+    text = line.strip()
+    if not text.startswith(("{", "[", '"')):
+        return {"model": text}
+    try:
+        request = json.loads(text, parse_constant=_no_number, parse_float=_finite)
+    except (ValueError, RecursionError) as error:
+        raise Problem(Code.BAD_VALUE, f"this line is no JSON: {error}", hint="one object per line, or a bare model name") from None
+    if not isinstance(request, dict):
+        raise Problem(Code.BAD_VALUE, "a request is an object with a `model`", hint='{"model": "llama-3.1-8b", "gpu": "rtx-4090"}')
+    return request
+
+
+def _no_number(name: str) -> float:
+    raise ValueError(f"{name} is no number in JSON")
+
+
+def _finite(text: str) -> float:
+    if not math.isfinite(value := float(text)):
+        raise ValueError(f"{text[:20]} is no number that a computer holds")
+    return value
+
+
+def _check_keys(request: Request) -> None:
+    if not isinstance(request.get("model"), str):
+        raise Problem(Code.BAD_VALUE, "a request is an object with a `model`", hint='{"model": "llama-3.1-8b", "gpu": "rtx-4090"}')
+    if unknown := sorted(set(request) - _KEYS):
+        raise Problem(Code.BAD_VALUE, f"unknown key {unknown[0][:40]!r}", hint=f"known: {', '.join(sorted(_KEYS))}")
+
+
 def _workload(request: Request, base: Workload) -> Workload:
     """The base with what the request says."""
     changed: dict[str, Any] = {}
@@ -154,7 +172,7 @@ def _workload(request: Request, base: Workload) -> Workload:
         changed[key] = _flag(request, key, None)
     for key in ("cache_type_k", "cache_type_v"):
         text = _text(request, key)
-        changed[key] = cache_type(text) if text else None
+        changed[key] = cache_type(key, text) if text else None
     if (projector := _text(request, "mmproj_type")) is not None:
         if projector.upper() not in _MMPROJ_TYPES:
             raise Problem(Code.BAD_VALUE, f"mmproj_type {projector[:20]!r} is not a type of a projector file", hint=f"known: {', '.join(_MMPROJ_TYPES)}")
@@ -182,8 +200,8 @@ def _count(request: Request, key: str, least: int) -> int | None:
     value = request.get(key)
     if value is None:
         return None
-    if isinstance(value, bool) or not isinstance(value, int) or not least <= value <= max(_MOST_COUNT, _UNLIMITED_BYTES):
-        raise Problem(Code.BAD_VALUE, f"{key} is a whole number of at least {least}, not {json.dumps(value)[:40]}")
+    if isinstance(value, bool) or not isinstance(value, int) or not least <= value <= _UNLIMITED_BYTES:
+        raise Problem(Code.BAD_VALUE, f"{key} is a whole number from {least} to 2^60, not {json.dumps(value)[:40]}")
     return value
 
 
@@ -191,6 +209,6 @@ def _capability(value: object) -> tuple[int, int] | None:
     """8.9 as (8, 9)."""
     if value is None:
         return None
-    if isinstance(value, bool) or not isinstance(value, (int, float)):
+    if isinstance(value, bool) or not isinstance(value, (int, float)) or not 1 <= value < _MOST_CAPABILITY:
         raise Problem(Code.BAD_VALUE, "compute_capability is a number such as 8.9")
     return int(value), round(value * 10) % 10

@@ -99,17 +99,17 @@ def size(option: str, text: str | None) -> int | None:
     return _said(option, parse_size, text)
 
 
-def cache_type(text: str) -> str:
-    """The cache type's name. Raises Problem."""
+def cache_type(option: str, text: str) -> str:
+    """The cache type's name. Raises Problem that names the option."""
     name = text.strip().lower()
     if name not in CACHE_TYPES:
-        raise Problem(Code.BAD_VALUE, f"--kv {text[:40]!r} is not a cache type", hint=f"known: {', '.join(CACHE_TYPES)}")
+        raise Problem(Code.BAD_VALUE, f"{option} {text[:40]!r} is not a cache type", hint=f"known: {', '.join(CACHE_TYPES)}")
     return name
 
 
 def _cache_pair(text: str) -> tuple[str, str]:
     key_type, _, value_type = text.partition(":")
-    return cache_type(key_type), cache_type(value_type or key_type)
+    return cache_type("--kv", key_type), cache_type("--kv", value_type or key_type)
 
 
 def _several(option: str, text: str | None, parse: Callable[[str], T]) -> tuple[T, ...] | None:

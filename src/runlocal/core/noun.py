@@ -4,10 +4,12 @@ typing.NamedTuple writes and evaluates source for every class (0.8 million instr
 nouns, so that would cost more than the answer itself. A frozen slotted dataclass costs six times as much again.
 """
 
+import sys
 from operator import itemgetter
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING
 
-if TYPE_CHECKING:
+# From 3.14 on a class body no longer holds its annotations when the class is made; typing knows how to ask for them.
+if TYPE_CHECKING or sys.version_info >= (3, 14):
     from typing import NamedTuple as NamedTuple
 else:
 
@@ -15,8 +17,8 @@ else:
         """What every noun can do; the fields are those that its class annotates."""
 
         __slots__ = ()
-        _fields: ClassVar[tuple[str, ...]] = ()
-        _field_defaults: ClassVar[dict[str, Any]] = {}
+        _fields = ()
+        _field_defaults = {}  # noqa: RUF012 - never changed
 
         def __new__(cls, *values, **named):
             fields = cls._fields

@@ -214,9 +214,10 @@ class Session:
         copied = None if placement.all_on_gpus and not placement.experts_on_host else copy_bytes(self.stored(recipe), tied=self.layout.tied)
         try:
             buffers = self._lines.of(settings, placement, copied)
-        except NotModelled:
-            # llama.cpp builds no graph for this architecture, so it does not load the model; what else it would take is still shown.
-            return ()
+        except NotModelled as error:
+            if self.layout.architecture in self.facts.ggml["without_graph"]:
+                return ()
+            raise Problem(Code.NOT_COMPUTED, f"{error} is not computed in this version") from error
         because = f"ggml's allocator over the graph of {settings.ubatch_tokens} tokens, {settings.cells} cells, {_rows(settings.output_rows)} of logits"
         parts = [
             Part(Kind.COMPUTE_BUFFER, "compute buffer", device, size, Basis.EXACT, because, source)

@@ -1,0 +1,242 @@
+"""`check --batch`, in this process: what a line means, what it takes by default, and that none stops the stream."""
+
+import json
+from typing import Any
+
+import pytest
+
+from runlocal.commands.batch import LONGEST_LINE, Batch
+from runlocal.commands.options import Options
+from runlocal.core.errors import Exit
+
+GIB = 1 << 30
+Answered = dict[str, Any]
+
+
+def answers(*lines: Any, **options: Any) -> tuple[list[Answered], Exit]:
+    batch = Batch(Options(**options))
+    texts = [line if isinstance(line, str) else json.dumps(line) for line in lines]
+    return [json.loads(text) for text in batch.answers(texts)], batch.exit
+
+
+def one(line: Any, **options: Any) -> Answered:
+    (found,), _ = answers(line, **options)
+    assert "error" not in found, found
+    return found
+
+
+def error(line: Any, **options: Any) -> Answered:
+    (found,), code = answers(line, **options)
+    assert found["schema"] == "runlocal.error/1"
+    assert code is Exit.CANNOT_ANSWER
+    failed: Answered = found["error"]
+    return failed
+
+
+def test_a_line_is_an_answer_in_order() -> None:
+    found, code = answers({"id": 7, "model": "llama-3.1-8b"}, {"id": "b", "model": "no such model"}, "", "   ", {"model": "qwen3-8b"})
+    assert [line["id"] for line in found] == [7, "b", None]
+    assert [line["schema"] for line in found] == ["runlocal.cell/1", "runlocal.error/1", "runlocal.cell/1"]
+    assert found[1]["error"]["code"] == "unknown_model"
+    assert code is Exit.CANNOT_ANSWER
+
+
+def test_a_bare_name_is_its_headline_cell() -> None:
+    found = one("llama-3.1-8b")
+    assert (found["model"], found["quant"], found["context_tokens"], found["answer"]) == ("llama-3.1-8b", "Q4_K_M", 8192, None)
+    on_a_card = one("llama-3.1-8b", gpu=("rtx-3060",))
+    assert (on_a_card["quant"], on_a_card["answer"]) == ("Q8_0", "fits"), "the finest that fits"
+
+
+def test_without_a_machine_nothing_is_judged() -> None:
+    found = one({"model": "llama-3.1-8b", "context_tokens": 131072})
+    assert found["answer"] is None
+    assert found["usable_bytes"] is None
+    assert found["headroom_bytes"] == []
+    assert found["fits_context_tokens"] is None
+    assert found["need_bytes"] == sum(part["bytes"] for part in found["parts"] if part["device"] == "gpu0")
+    assert answers({"model": "llama-3.1-8b"})[1] is Exit.YES
+
+
+def test_the_commands_machine_is_the_lines_default() -> None:
+    assert one({"model": "llama-3.1-8b", "quant": "Q4_K_M"}, gpu=("rtx-4090",))["answer"] == "fits"
+    own = one({"model": "llama-3.1-8b", "quant": "Q4_K_M", "vram_bytes": 4 * GIB}, gpu=("rtx-4090",))
+    assert (own["answer"], own["usable_bytes"]) == ("does_not_fit", 4 * GIB)
+    named = one({"model": "llama-3.1-8b", "quant": "Q4_K_M", "gpu": "2x3090"}, gpu=("rtx-4090",))
+    assert len(named["headroom_bytes"]) == 2
+
+
+def test_options_beside_the_batch_are_defaults() -> None:
+    options: dict[str, Any] = {"quant": "Q6_K", "ctx": "16k", "kv": "q8_0", "parallel": 2, "ubatch": 1024}
+    found = one({"model": "llama-3.1-8b"}, **options)
+    assert [found[key] for key in ("quant", "context_tokens", "cache_type_k", "sequences", "batch_tokens")] == ["Q6_K", 16384, "q8_0", 2, 1024]
+    own = one({"model": "llama-3.1-8b", "quant": "Q8_0", "context_tokens": 512, "cache_type_k": "f16", "cache_type_v": "f16", "sequences": 1, "batch_tokens": 128}, **options)
+    assert [own[key] for key in ("quant", "context_tokens", "cache_type_k", "sequences", "batch_tokens")] == ["Q8_0", 512, "f16", 1, 128]
+
+
+def test_what_a_line_says_counts_where_the_quantization_is_left_open() -> None:
+    """The finest quantization that fits, under the cache types, context and importance matrix of the line."""
+    found = one({"model": "llama-3.1-8b", "gpu": "rtx-4090", "cache_type_k": "q8_0", "cache_type_v": "q8_0"})
+    assert (found["cache_type_k"], found["cache_type_v"]) == ("q8_0", "q8_0")
+    longer = one({"model": "llama-3.1-8b", "gpu": "rtx-3090", "context_tokens": 32768})
+    assert (longer["quant"], longer["answer"], longer["context_tokens"]) == ("F16", "fits", 32768)
+
+
+@pytest.mark.parametrize(("gpus", "devices"), [(1, 1), (3, 3)])
+def test_equal_cards_of_a_size(gpus: int, devices: int) -> None:
+    found = one({"model": "llama-3.1-8b", "quant": "Q4_K_M", "vram_bytes": 24 * GIB, "gpus": gpus})
+    assert found["usable_bytes"] == devices * 24 * GIB
+    assert len(found["headroom_bytes"]) == devices
+
+
+def test_so_many_cards_that_are_big_enough() -> None:
+    found = one({"model": "llama-3.1-8b", "gpus": 3})
+    assert found["answer"] is None
+    assert {part["device"] for part in found["parts"]} == {"gpu0", "gpu1", "gpu2", "host"}
+
+
+@pytest.mark.parametrize("more", [{}, {"vram_bytes": 80 * GIB}, {"gpu": "h100"}])
+def test_no_gpu_whatever_else_is_given(more: dict[str, Any]) -> None:
+    found = one({"model": "llama-3.1-8b", "quant": "Q4_K_M", "gpus": 0, "ram_bytes": 16 * GIB, **more})
+    assert {part["device"] for part in found["parts"]} == {"host"}
+    assert (found["answer"], found["usable_bytes"], found["gpu_layers"]) == ("fits", 16 * GIB, 0)
+    assert found["need_bytes"] == found["host_need_bytes"]
+    assert one({"model": "llama-3.1-70b", "quant": "Q4_K_M", "gpus": 0, "ram_bytes": 16 * GIB, **more})["answer"] == "does_not_fit"
+
+
+def test_no_gpu_and_no_memory_named_is_never_a_guess() -> None:
+    """Host memory of unknown size cannot be said to hold a model of 400 GB."""
+    assert one({"model": "deepseek-r1-671b", "quant": "Q4_K_M", "gpus": 0})["answer"] != "fits"
+
+
+def test_a_pool_of_cells() -> None:
+    """llama.cpp's -c: four sequences divide it, or share it."""
+    divided = one({"model": "llama-3.1-8b", "pool_tokens": 16384, "sequences": 4})
+    assert (divided["context_tokens"], divided["sequences"]) == (4096, 4)
+    cache = sum(part["bytes"] for part in divided["parts"] if part["kind"] == "cache")
+    shared = one({"model": "llama-3.1-8b", "pool_tokens": 16384, "sequences": 4, "unified_kv": True})
+    assert cache == sum(part["bytes"] for part in shared["parts"] if part["kind"] == "cache") == 16384 * 128 * 1024
+    assert "-c 16384 -np 4" in divided["command"]
+    assert "--kv-unified" in shared["command"]
+
+
+def test_a_pool_may_be_longer_than_the_model_was_made_for() -> None:
+    assert one({"model": "llama-3.1-8b", "context_tokens": 262144})["answer"] == "cannot_run"
+    assert one({"model": "llama-3.1-8b", "pool_tokens": 262144})["answer"] is None
+
+
+def test_rows_of_logits_and_steps() -> None:
+    def compute(**more: Any) -> int:
+        return sum(part["bytes"] for part in one({"model": "llama-3.1-8b", **more})["parts"] if part["kind"] == "compute_buffer" and part["device"] == "gpu0")
+
+    assert compute(output_tokens=512) > compute(output_tokens=1) == compute()
+    assert compute(batch_tokens=2048) > 3 * compute()
+
+
+@pytest.mark.parametrize(
+    ("model", "more", "kinds"),
+    [
+        ("gemma-3-4b", {}, {"vision", "vision_buffer"}),
+        ("gemma-3-4b", {"images": 0}, {"vision"}),
+        ("gemma-3-4b", {"vision": False}, set()),
+        ("llama-3.1-8b", {"images": 3}, set()),
+    ],
+)
+def test_images(model: str, more: dict[str, Any], kinds: set[str]) -> None:
+    found = one({"model": model, **more})
+    assert {part["kind"] for part in found["parts"]} & {"vision", "vision_buffer"} == kinds
+    assert found["images"] == (1 if kinds == {"vision", "vision_buffer"} else 0)
+
+
+def test_the_projectors_type() -> None:
+    sizes = {kind: sum(part["bytes"] for part in one({"model": "gemma-3-4b", "mmproj_type": kind})["parts"] if part["kind"] == "vision") for kind in ("F16", "BF16", "Q8_0", "bf16")}
+    assert sizes["Q8_0"] < sizes["F16"]
+    assert sizes["BF16"] == sizes["bf16"] == 851_226_048
+
+
+def test_what_is_given_explicitly_is_obeyed() -> None:
+    found = one({"model": "llama-3.1-8b", "quant": "Q4_K_M", "gpu": "rtx-4090", "gpu_layers": 10})
+    assert (found["gpu_layers"], found["answer"]) == (10, "spills")
+    assert "10 of 33" in found["reason"]
+    moe = one({"model": "qwen3-30b-a3b", "quant": "Q4_K_M", "gpu": "rtx-3060", "cpu_moe": True})
+    assert moe["answer"] == "spills"
+    assert one({"model": "llama-3.1-8b", "quant": "Q4_K_M", "gpu": "rtx-4090", "kv_offload": False})["answer"] == "spills"
+    assert answers({"model": "llama-3.1-8b", "gpu": "rtx-4090", "quant": "Q4_K_M", "gpu_layers": 10})[1] is Exit.NO
+    assert answers({"model": "llama-3.1-8b", "gpu": "rtx-4090", "quant": "Q4_K_M", "gpu_layers": 10}, offload=True)[1] is Exit.YES
+
+
+def test_a_quantized_v_cache_needs_flash_attention() -> None:
+    refused = one({"model": "llama-3.1-8b", "cache_type_v": "q8_0", "flash_attention": False})
+    assert refused["answer"] == "cannot_run"
+    assert refused["parts"] == []
+    assert refused["need_bytes"] is None
+    assert one({"model": "llama-3.1-8b", "cache_type_k": "q8_0", "flash_attention": False})["answer"] is None
+    odd = one({"model": "phi-2", "cache_type_k": "q8_0", "context_tokens": 2048})
+    assert odd["answer"] == "cannot_run"
+    assert "head of 80" in odd["reason"]
+
+
+def test_a_runtime_of_ones_own_choice() -> None:
+    found = one({"model": "llama-3.1-8b", "runtime": "ollama", "context_tokens": 16384})
+    assert (found["runtime"], found["batch_tokens"]) == ("ollama", 1024)
+    assert one({"model": "llama-3.1-8b", "runtime": "ollama"}, runtime="llama.cpp")["runtime"] == "ollama"
+    assert error({"model": "llama-3.1-8b", "runtime": "vllm"})["code"] == "not_computed"
+    assert error({"model": "llama-3.1-8b", "runtime": "no such"})["code"] == "unknown_runtime"
+
+
+def test_exit_codes() -> None:
+    fits, no = ({"model": "llama-3.1-8b", "quant": "Q4_K_M", "vram_bytes": size * GIB} for size in (24, 2))
+    assert answers(fits)[1] is Exit.YES
+    assert answers(fits, no)[1] is Exit.NO
+    assert answers(no, "no such model", fits)[1] is Exit.CANNOT_ANSWER
+    tight = {"model": "llama-3.1-8b", "quant": "Q4_K_M", "vram_bytes": 13 * GIB // 2}
+    assert one(tight)["answer"] == "tight"
+    assert answers(tight)[1] is Exit.YES
+    assert answers(tight, strict=True)[1] is Exit.NO
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "{",
+        "[]",
+        '"llama-3.1-8b"',
+        "{}",
+        '{"model": 1}',
+        '{"model": null}',
+        '{"model": "llama-3.1-8b", "contxt": 1}',
+        '{"model": "llama-3.1-8b", "context_tokens": 0}',
+        '{"model": "llama-3.1-8b", "context_tokens": -1}',
+        '{"model": "llama-3.1-8b", "context_tokens": 1.5}',
+        '{"model": "llama-3.1-8b", "context_tokens": "8k"}',
+        '{"model": "llama-3.1-8b", "context_tokens": true}',
+        '{"model": "llama-3.1-8b", "context_tokens": 1e400}',
+        '{"model": "llama-3.1-8b", "quant": 4}',
+        '{"model": "llama-3.1-8b", "vision": 1}',
+        '{"model": "llama-3.1-8b", "gpus": 65}',
+        '{"model": "llama-3.1-8b", "vram_bytes": 0}',
+        '{"model": "llama-3.1-8b", "compute_capability": "8.9"}',
+        '{"model": "llama-3.1-8b", "cache_type_k": "fp8"}',
+        '{"model": "llama-3.1-8b", "mmproj_type": "Q4_K"}',
+        "[" * 10_000,
+        "x" * (LONGEST_LINE + 1),
+    ],
+    ids=lambda text: text[:60],
+)
+def test_a_bad_line_is_an_error_and_the_next_is_answered(line: str) -> None:
+    found, code = answers(line, {"id": "next", "model": "llama-3.1-8b"})
+    assert [entry["schema"] for entry in found] == ["runlocal.error/1", "runlocal.cell/1"]
+    assert found[0]["error"]["code"] == "bad_value"
+    assert found[0]["error"]["message"]
+    assert code is Exit.CANNOT_ANSWER
+
+
+@pytest.mark.parametrize(
+    ("line", "code"), [({"model": "llama-3.1-8b", "gpu": "rtx-9999"}, "unknown_gpu"), ({"model": "llama-3.1-8b", "quant": "Q9"}, "unknown_quant"), ("llama-9", "unknown_model")]
+)
+def test_unknown_names(line: Any, code: str) -> None:
+    assert error(line)["code"] == code
+
+
+def test_a_null_is_a_key_left_out() -> None:
+    assert one({"model": "llama-3.1-8b", "quant": None, "gpu": None, "ram_bytes": None}) == one({"model": "llama-3.1-8b"})

@@ -1,0 +1,101 @@
+"""Every piece of advice, asked again as it is printed, is the yes that it promises."""
+
+import argparse
+import shlex
+
+import pytest
+
+from runlocal.commands.check import run
+from runlocal.commands.options import Options
+from runlocal.core.report import Check
+
+YES = ("fits", "tight")
+
+
+def asked_again(command: str) -> Check:
+    """The report of the command line as printed: its options, by the names that `check` gives them."""
+    parser = argparse.ArgumentParser(exit_on_error=False)
+    parser.add_argument("model")
+    parser.add_argument("-g", "--gpu", action="append", default=[])
+    for short, name in (("-q", "quant"), ("-c", "ctx"), ("-k", "kv"), ("-r", "runtime")):
+        parser.add_argument(short, f"--{name}")
+    for name in ("vram", "ram", "reserve"):
+        parser.add_argument(f"--{name}")
+    parser.add_argument("-n", "--parallel", type=int, default=1)
+    parser.add_argument("--images", type=int, default=1)
+    for name in ("ubatch", "gpu-layers"):
+        parser.add_argument(f"--{name}", type=int)
+    parser.add_argument("--no-vision", dest="vision", action="store_false")
+    parser.add_argument("--no-flash-attn", dest="flash_attention", action="store_const", const=False)
+    parser.add_argument("--no-kv-offload", dest="kv_offload", action="store_false")
+    parser.add_argument("--imatrix", action=argparse.BooleanOptionalAction)
+    for name in ("cpu-moe", "strict", "offload", "idle"):
+        parser.add_argument(f"--{name}", action="store_true")
+    program, verb, *words = shlex.split(command)
+    assert (program, verb) == ("runlocal", "check")
+    given = vars(parser.parse_args(words))
+    name, gpu = given.pop("model"), tuple(given.pop("gpu"))
+    (found,) = run([name], Options(gpu=gpu, **given)).checks
+    return found
+
+
+QUESTIONS = {
+    "a context that is too long": ("gemma-3-27b", {"quant": "Q4_K_M", "ctx": "128k", "gpu": ("rtx-4090",)}),
+    "a quantization that is too fine": ("llama-3.3-70b", {"quant": "Q6_K", "ctx": "8k", "gpu": ("2x3090",)}),
+    "a model beyond one card": ("llama-3.3-70b", {"quant": "Q4_K_M", "ctx": "8k", "gpu": ("rtx-4090",)}),
+    "the 90B on two cards of 24 GB": ("llama-3.2-90b-vision", {"gpu": ("2x3090",)}),
+    "the 11B in a small card": ("llama-3.2-11b-vision", {"quant": "Q4_K_M", "ctx": "8k", "gpu": ("rtx-3060",)}),
+    "a budget": ("qwen3-32b", {"quant": "Q6_K", "ctx": "32k", "vram": "24GB"}),
+    "many sequences": ("llama-3.1-8b", {"quant": "Q8_0", "ctx": "32k", "parallel": 4, "gpu": ("rtx-3060",)}),
+    "a mac": ("llama-3.3-70b", {"quant": "Q8_0", "ctx": "8k", "gpu": ("m4-max-64",)}),
+    "too little host memory": ("gemma-3-27b", {"quant": "Q4_K_M", "ctx": "128k", "gpu": ("rtx-4090",), "ram": "64GB"}),
+    "a context that the model was not made for": ("llama-3.1-8b", {"quant": "Q4_K_M", "ctx": "256k", "gpu": ("rtx-4090",)}),
+    "without vision": ("gemma-3-27b", {"quant": "Q4_K_M", "ctx": "128k", "gpu": ("rtx-4090",), "vision": False}),
+    "longer steps": ("gemma-3-27b", {"quant": "Q4_K_M", "ctx": "64k", "gpu": ("rtx-4090",), "ubatch": 4096}),
+    "without flash attention": ("llama-3.1-8b", {"quant": "Q8_0", "ctx": "64k", "gpu": ("rtx-3060",), "flash_attention": False}),
+    "a reserve of one's own": ("qwen3-32b", {"quant": "Q4_K_M", "ctx": "16k", "gpu": ("rtx-4090",), "reserve": "4GB", "strict": True}),
+    "two types of cache": ("qwen3-32b", {"quant": "Q4_K_M", "ctx": "64k", "gpu": ("rtx-4090",), "kv": "q8_0:f16"}),
+    "a runtime by name": ("llama-3.3-70b", {"quant": "Q4_K_M", "ctx": "8k", "gpu": ("rtx-4090",), "runtime": "ollama"}),
+}
+
+
+@pytest.mark.parametrize("name", QUESTIONS)
+def test_advice_is_the_yes_that_it_promises(name: str) -> None:
+    model, options = QUESTIONS[name]
+    (found,) = run([model], Options(**options)).checks  # type: ignore[arg-type]
+    assert found.answer not in ("fits", None)
+    assert len(found.advice) <= 5
+    for one in found.advice:
+        again = asked_again(one.command)
+        assert again.machines[0].headline.answer == one.answer, one.command
+        need = again.machines[0].headline.need_bytes
+        before = found.machines[0].headline.need_bytes
+        assert need is not None
+        if before is not None:
+            assert one.saves_bytes == max(0, before - need), one.command
+
+
+@pytest.mark.parametrize("name", [name for name, (_, options) in QUESTIONS.items() if "strict" not in options and "flash_attention" not in options])
+def test_there_is_advice(name: str) -> None:
+    model, options = QUESTIONS[name]
+    (found,) = run([model], Options(**options)).checks  # type: ignore[arg-type]
+    assert found.advice
+    assert all(one.answer in YES for one in found.advice)
+
+
+def test_a_yes_needs_no_advice() -> None:
+    (found,) = run(["llama-3.1-8b"], Options(quant="Q4_K_M", ctx="8k", gpu=("rtx-4090",))).checks
+    assert found.answer == "fits"
+    assert found.advice == ()
+
+
+def test_where_only_tight_is_left_strict_asks_for_advice() -> None:
+    for strict in (False, True):
+        (found,) = run(["llama-3.2-11b-vision"], Options(quant="Q4_K_M", ctx="2k", gpu=("rtx-4070-super",), strict=strict)).checks
+        assert found.answer == "tight"
+        assert bool(found.advice) == strict
+
+
+def test_the_twin_of_the_90b_is_the_70b() -> None:
+    (found,) = run(["llama-3.2-90b-vision"], Options(gpu=("2x3090",))).checks
+    assert any("llama-3.1-70b" in one.change for one in found.advice)
