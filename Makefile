@@ -26,7 +26,7 @@ docs: $(READY) schema
 	$(BIN)/python docs/build.py
 
 schema: $(READY)
-	$(BIN)/python -c 'import json; from runlocal.catalog.schema import json_schema; print(json.dumps(json_schema(), indent=2, ensure_ascii=False))' > docs/schema/model-1.json
+	$(BIN)/python -c 'import json; from runlocal.catalog.schema import json_schema; print(json.dumps(json_schema(), indent=2, ensure_ascii=False))' > docs/schema/model-file-1.json
 
 clean:
 	rm -rf $(VENV) build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis

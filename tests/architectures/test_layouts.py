@@ -48,7 +48,9 @@ def test_computed_parameters_are_those_published(model_id: str) -> None:
 def test_every_running_layer_has_one_attention_and_one_mlp(model_id: str) -> None:
     found, model = laid(model_id), bundled(model_id)
     everywhere = tuple(range(model.text.layers))
-    attention = sorted(layer for tensor in found.tensors() if tensor.role in ("attn_output", "cross_attn_o_proj") and not tensor.skipped for layer in tensor.layers)
+    attention = sorted(
+        layer for tensor in found.tensors() if tensor.role in ("attn_output", "cross_attn_o_proj") and not tensor.skipped for layer in tensor.layers
+    )
     down = {layer for tensor in found.tensors() if tensor.role in ("ffn_down", "ffn_down_exps") and not tensor.skipped for layer in tensor.layers}
     assert tuple(attention) == everywhere
     assert tuple(sorted(down)) == everywhere
@@ -96,7 +98,15 @@ def test_active_parameters_of_the_11b() -> None:
 
 
 @pytest.mark.parametrize(
-    ("model_id", "published"), [("qwen3-30b-a3b", 3.3e9), ("mixtral-8x7b", 12.9e9), ("gpt-oss-20b", 3.6e9), ("gpt-oss-120b", 5.1e9), ("deepseek-r1-671b", 37e9), ("glm-4.5-air-106b", 12e9)]
+    ("model_id", "published"),
+    [
+        ("qwen3-30b-a3b", 3.3e9),
+        ("mixtral-8x7b", 12.9e9),
+        ("gpt-oss-20b", 3.6e9),
+        ("gpt-oss-120b", 5.1e9),
+        ("deepseek-r1-671b", 37e9),
+        ("glm-4.5-air-106b", 12e9),
+    ],
 )
 def test_active_parameters_are_what_vendors_say(model_id: str, published: float) -> None:
     """Vendors count the embedding in some of these, and round: within a tenth."""

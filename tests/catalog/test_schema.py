@@ -46,7 +46,7 @@ def test_the_published_schema_accepts_every_file(model_id: str) -> None:
 
 
 def test_the_published_schema_is_the_code_s() -> None:
-    published = json.loads((ROOT / "docs" / "schema" / "model-1.json").read_text(encoding="utf-8"))
+    published = json.loads((ROOT / "docs" / "schema" / "model-file-1.json").read_text(encoding="utf-8"))
     assert published == json_schema(), "`make schema` writes it again"
     Draft202012Validator.check_schema(published)
 

@@ -70,7 +70,10 @@ def test_options_beside_the_batch_are_defaults() -> None:
     options: dict[str, Any] = {"quant": "Q6_K", "ctx": "16k", "kv": "q8_0", "parallel": 2, "ubatch": 1024}
     found = one({"model": "llama-3.1-8b"}, **options)
     assert [found[key] for key in ("quant", "context_tokens", "cache_type_k", "sequences", "batch_tokens")] == ["Q6_K", 16384, "q8_0", 2, 1024]
-    own = one({"model": "llama-3.1-8b", "quant": "Q8_0", "context_tokens": 512, "cache_type_k": "f16", "cache_type_v": "f16", "sequences": 1, "batch_tokens": 128}, **options)
+    own = one(
+        {"model": "llama-3.1-8b", "quant": "Q8_0", "context_tokens": 512, "cache_type_k": "f16", "cache_type_v": "f16", "sequences": 1, "batch_tokens": 128},
+        **options,
+    )
     assert [own[key] for key in ("quant", "context_tokens", "cache_type_k", "sequences", "batch_tokens")] == ["Q8_0", 512, "f16", 1, 128]
 
 
@@ -149,7 +152,10 @@ def test_images(model: str, more: dict[str, Any], kinds: set[str]) -> None:
 
 
 def test_the_projectors_type() -> None:
-    sizes = {kind: sum(part["bytes"] for part in one({"model": "gemma-3-4b", "mmproj_type": kind})["parts"] if part["kind"] == "vision") for kind in ("F16", "BF16", "Q8_0", "bf16")}
+    sizes = {
+        kind: sum(part["bytes"] for part in one({"model": "gemma-3-4b", "mmproj_type": kind})["parts"] if part["kind"] == "vision")
+        for kind in ("F16", "BF16", "Q8_0", "bf16")
+    }
     assert sizes["Q8_0"] < sizes["F16"]
     assert sizes["BF16"] == sizes["bf16"] == 851_226_048
 
@@ -180,7 +186,7 @@ def test_a_runtime_of_ones_own_choice() -> None:
     found = one({"model": "llama-3.1-8b", "runtime": "ollama", "context_tokens": 16384})
     assert (found["runtime"], found["batch_tokens"]) == ("ollama", 1024)
     assert one({"model": "llama-3.1-8b", "runtime": "ollama"}, runtime="llama.cpp")["runtime"] == "ollama"
-    assert error({"model": "llama-3.1-8b", "runtime": "vllm"})["code"] == "not_computed"
+    assert error({"model": "llama-3.1-8b", "runtime": "tensorrt-llm"})["code"] == "not_computed"
     assert error({"model": "llama-3.1-8b", "runtime": "no such"})["code"] == "unknown_runtime"
 
 
@@ -232,7 +238,8 @@ def test_a_bad_line_is_an_error_and_the_next_is_answered(line: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("line", "code"), [({"model": "llama-3.1-8b", "gpu": "rtx-9999"}, "unknown_gpu"), ({"model": "llama-3.1-8b", "quant": "Q9"}, "unknown_quant"), ("llama-9", "unknown_model")]
+    ("line", "code"),
+    [({"model": "llama-3.1-8b", "gpu": "rtx-9999"}, "unknown_gpu"), ({"model": "llama-3.1-8b", "quant": "Q9"}, "unknown_quant"), ("llama-9", "unknown_model")],
 )
 def test_unknown_names(line: Any, code: str) -> None:
     assert error(line)["code"] == code

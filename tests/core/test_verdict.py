@@ -57,12 +57,6 @@ def test_what_is_estimated_counts_at_its_unsafe_end() -> None:
     assert judge([part("gpu0", 95, over=5)], machine(card(0, 100)), [1]) is Answer.TIGHT
 
 
-def test_a_gpu_that_shares_the_hosts_memory_pays_for_both() -> None:
-    parts = [part("gpu0", 60), part(HOST, 30)]
-    assert headroom(parts, machine(card(0, 100, unified=True))) == (10,)
-    assert headroom(parts, machine(card(0, 100))) == (40,)
-
-
 def test_host_memory_counts_where_it_is_known() -> None:
     parts = [part("gpu0", 10), part(HOST, 30)]
     assert judge(parts, machine(card(0, 100)), [0]) is Answer.FITS

@@ -56,7 +56,18 @@ def test_the_90b_at_8k_takes_2_and_a_half_gib() -> None:
 
 
 @pytest.mark.parametrize(
-    ("kind", "row"), [("f32", 4096), ("f16", 2048), ("bf16", 2048), ("q8_0", 32 * 34), ("q5_1", 32 * 24), ("q5_0", 32 * 22), ("q4_1", 32 * 20), ("q4_0", 32 * 18), ("iq4_nl", 32 * 18)]
+    ("kind", "row"),
+    [
+        ("f32", 4096),
+        ("f16", 2048),
+        ("bf16", 2048),
+        ("q8_0", 32 * 34),
+        ("q5_1", 32 * 24),
+        ("q5_0", 32 * 22),
+        ("q4_1", 32 * 20),
+        ("q4_0", 32 * 18),
+        ("iq4_nl", 32 * 18),
+    ],
 )
 def test_types_of_a_row_of_1024_values(kind: str, row: int) -> None:
     """Llama 3.1 8B: 32 layers × 8192 cells × (K + V); 1024 is a multiple of 512, so nothing is padded."""
@@ -98,6 +109,9 @@ def test_the_formula_says_the_arithmetic() -> None:
     runtime = opened("llama-3.1-8b")
     (full,) = runtime.caches
     assert formula(full, runtime.settings(Workload(context_tokens=8192)), 32) == "32 layers × 8192 cells × (K f16 2048 B + V f16 2048 B)"
-    assert formula(full, runtime.settings(Workload(context_tokens=4096, sequences=4)), 32) == "32 layers × 4096 cells × 4 sequences × (K f16 2048 B + V f16 2048 B)"
+    assert (
+        formula(full, runtime.settings(Workload(context_tokens=4096, sequences=4)), 32)
+        == "32 layers × 4096 cells × 4 sequences × (K f16 2048 B + V f16 2048 B)"
+    )
     (latent,) = opened("deepseek-r1-671b").caches
     assert formula(latent, opened("deepseek-r1-671b").settings(Workload(context_tokens=4096)), 61) == "61 layers × 4096 cells × f16 1152 B"

@@ -80,7 +80,13 @@ def test_the_image_graph_is_on_the_first_card() -> None:
 
 
 @pytest.mark.parametrize(
-    ("more", "word"), [({"images": 2}, "image"), ({"sequences": 2}, "one sequence"), ({"flash_attention": True}, "without flash attention"), ({"cache_type_v": "q8_0"}, "one type")]
+    ("more", "word"),
+    [
+        ({"images": 2}, "image"),
+        ({"sequences": 2}, "one sequence"),
+        ({"flash_attention": True}, "without flash attention"),
+        ({"cache_type_v": "q8_0"}, "one type"),
+    ],
 )
 def test_refusals(more: dict[str, object], word: str) -> None:
     runtime = opened("llama-3.2-11b-vision")

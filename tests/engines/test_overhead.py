@@ -44,9 +44,15 @@ def test_scratch_may_take_three_times_as_much() -> None:
     assert (scratch.bytes, scratch.margin_bytes) == (64 * MIB, 128 * MIB)
 
 
-@pytest.mark.parametrize("backend", [Backend.METAL, Backend.ROCM, Backend.SYCL])
-def test_cuda_alone(backend: Backend) -> None:
-    assert list(overhead_parts(machine(card(backend=backend)), GGML)) == []
+def test_where_nothing_is_known_of_a_context_nothing_is_made_up() -> None:
+    """Metal: what the system keeps is outside the limit that it gives the GPU."""
+    assert list(overhead_parts(machine(card(backend=Backend.METAL, context=None)), GGML)) == []
+
+
+def test_other_drivers_have_a_context_too() -> None:
+    found = list(overhead_parts(machine(card(backend=Backend.ROCM)), GGML))
+    assert [part.bytes for part in found] == [300 * MIB, 64 * MIB]
+    assert not any("CUDA" in part.label or "cuBLAS" in part.label for part in found)
 
 
 def test_the_contexts_that_were_measured() -> None:

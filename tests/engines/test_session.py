@@ -57,6 +57,15 @@ def test_a_cache_kept_on_the_host() -> None:
     assert sum(part.bytes for part in found if part.kind is Kind.CACHE and part.device == HOST) == 1 << 30
 
 
+def test_one_memory_for_both() -> None:
+    """What would lie on the host of a card counts against the GPU's share where the memory is one."""
+    mac = Machine(origin=Origin.NAMED, label="made up", gpus=(find_gpu("m4-max-64").gpu(0),))
+    found, apart = parts("llama-3.1-8b", mac), parts("llama-3.1-8b", cards(1))
+    assert {part.device for part in found} == {"gpu0"}
+    kept = {Kind.WEIGHTS, Kind.CACHE, Kind.COMPUTE_BUFFER}
+    assert sum(part.bytes for part in found if part.kind in kept) == sum(part.bytes for part in apart if part.kind in kept)
+
+
 def test_without_a_gpu() -> None:
     """Everything is on the host, no driver takes anything, and no tied embedding is copied."""
     found = parts("llama-3.2-1b", Machine(origin=Origin.BUDGET, label="CPU", gpus=(), host_bytes=1 << 34))
@@ -83,7 +92,9 @@ def test_every_part_says_why_and_where_from() -> None:
     layers=st.none() | st.integers(0, 60),
     context=st.sampled_from([512, 8192, 32768]),
     sequences=st.integers(1, 4),
-    flags=st.fixed_dictionaries({}, optional={"cpu_moe": st.booleans(), "kv_offload": st.booleans(), "unified_kv": st.booleans(), "flash_attention": st.booleans()}),
+    flags=st.fixed_dictionaries(
+        {}, optional={"cpu_moe": st.booleans(), "kv_offload": st.booleans(), "unified_kv": st.booleans(), "flash_attention": st.booleans()}
+    ),
 )
 def test_the_parts_of_a_device_sum_to_its_need(model_id: str, count: int, layers: int | None, context: int, sequences: int, flags: dict[str, bool]) -> None:
     machine = cards(count)

@@ -42,7 +42,13 @@ def test_cells_and_streams(asked: dict[str, object], cells: int, streams: int) -
 
 @pytest.mark.parametrize(
     ("asked", "ubatch"),
-    [({}, 512), ({"batch_tokens": 2048}, 2048), ({"batch_tokens": 4096}, 4096), ({"batch_tokens": 4096, "context_tokens": 1024}, 1024), ({"context_tokens": 1}, 256)],
+    [
+        ({}, 512),
+        ({"batch_tokens": 2048}, 2048),
+        ({"batch_tokens": 4096}, 4096),
+        ({"batch_tokens": 4096, "context_tokens": 1024}, 1024),
+        ({"context_tokens": 256}, 256),
+    ],
 )
 def test_tokens_of_a_step(asked: dict[str, object], ubatch: int) -> None:
     """512, never more than the context; -b is raised to -ub."""
@@ -50,7 +56,8 @@ def test_tokens_of_a_step(asked: dict[str, object], ubatch: int) -> None:
 
 
 @pytest.mark.parametrize(
-    ("asked", "rows"), [({}, 1), ({"sequences": 4}, 4), ({"output_tokens": 512}, 512), ({"output_tokens": 100_000}, 512), ({"output_tokens": 7, "sequences": 4}, 7)]
+    ("asked", "rows"),
+    [({}, 1), ({"sequences": 4}, 4), ({"output_tokens": 512}, 512), ({"output_tokens": 100_000}, 512), ({"output_tokens": 7, "sequences": 4}, 7)],
 )
 def test_rows_of_logits(asked: dict[str, object], rows: int) -> None:
     """One per sequence in llama-server; never more than a step has tokens."""
@@ -81,7 +88,9 @@ def test_a_loader_that_knows_no_window_caches_everything() -> None:
     assert settled("llama-3.1-8b", 32768).cells_of(WINDOW) == 32768
 
 
-@pytest.mark.parametrize(("model_id", "available"), [("llama-3.1-8b", True), ("phi-2", True), ("deepseek-r1-671b", True), ("gemma-2-9b", True), ("llama-3.2-1b", True)])
+@pytest.mark.parametrize(
+    ("model_id", "available"), [("llama-3.1-8b", True), ("phi-2", True), ("deepseek-r1-671b", True), ("gemma-2-9b", True), ("llama-3.2-1b", True)]
+)
 def test_flash_attention_by_head(model_id: str, available: bool) -> None:
     """Heads of 128, 80, 576 beside 512 (latent), 256 and 64 are widths that the kernels take."""
     assert settled(model_id).flash_attention is available

@@ -8,6 +8,7 @@ from .rows import GIB, MIB, Row, ask, read, request
 
 ROWS = read("logs.ndjson")
 
+
 def of(figure: str) -> list[Any]:
     rows = [row for row in ROWS if figure in row]
     return [pytest.param(row, id=f"{row['model']}-{row.get('quant', 'any')}-c{row.get('pool_tokens')}-{index}") for index, row in enumerate(rows)]

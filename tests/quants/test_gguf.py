@@ -74,7 +74,17 @@ def test_q8_0_is_8_and_a_half_bits() -> None:
 
 @pytest.mark.parametrize(
     ("quant", "output"),
-    [("Q8_0", "Q8_0"), ("Q4_K_M", "Q6_K"), ("Q4_0", "Q6_K"), ("Q2_K", "Q6_K"), ("IQ4_XS", "Q6_K"), ("IQ3_XXS", "Q5_K"), ("IQ2_M", "Q5_K"), ("IQ1_S", "Q5_K"), ("F16", "F16")],
+    [
+        ("Q8_0", "Q8_0"),
+        ("Q4_K_M", "Q6_K"),
+        ("Q4_0", "Q6_K"),
+        ("Q2_K", "Q6_K"),
+        ("IQ4_XS", "Q6_K"),
+        ("IQ3_XXS", "Q5_K"),
+        ("IQ2_M", "Q5_K"),
+        ("IQ1_S", "Q5_K"),
+        ("F16", "F16"),
+    ],
 )
 def test_output_matrix(quant: str, output: str) -> None:
     assert only("llama-3.1-8b", quant, "output") == output
@@ -82,7 +92,8 @@ def test_output_matrix(quant: str, output: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("quant", "embedding"), [("Q4_K_M", "Q4_K"), ("Q8_0", "Q8_0"), ("IQ1_S", "Q2_K"), ("IQ2_XS", "Q2_K"), ("IQ2_M", "IQ3_S"), ("IQ3_XXS", "IQ3_S"), ("IQ3_M", "IQ3_S")]
+    ("quant", "embedding"),
+    [("Q4_K_M", "Q4_K"), ("Q8_0", "Q8_0"), ("IQ1_S", "Q2_K"), ("IQ2_XS", "Q2_K"), ("IQ2_M", "IQ3_S"), ("IQ3_XXS", "IQ3_S"), ("IQ3_M", "IQ3_S")],
 )
 def test_embedding_that_is_not_tied(quant: str, embedding: str) -> None:
     assert only("llama-3.1-8b", quant, "token_embd") == embedding
@@ -90,7 +101,14 @@ def test_embedding_that_is_not_tied(quant: str, embedding: str) -> None:
 
 @pytest.mark.parametrize(
     ("quant", "grouped", "alone"),
-    [("Q2_K", "Q4_K", "Q3_K"), ("IQ3_S", "Q4_K", "IQ3_S"), ("IQ4_XS", "Q5_K", "IQ4_XS"), ("Q3_K_L", "Q5_K", "Q5_K"), ("IQ2_XXS", "Q4_K", "Q2_K"), ("IQ2_M", "Q4_K", "IQ3_S")],
+    [
+        ("Q2_K", "Q4_K", "Q3_K"),
+        ("IQ3_S", "Q4_K", "IQ3_S"),
+        ("IQ4_XS", "Q5_K", "IQ4_XS"),
+        ("Q3_K_L", "Q5_K", "Q5_K"),
+        ("IQ2_XXS", "Q4_K", "Q2_K"),
+        ("IQ2_M", "Q4_K", "IQ3_S"),
+    ],
 )
 def test_attn_v_is_finer_with_four_query_heads_per_kv_head(quant: str, grouped: str, alone: str) -> None:
     """Llama 3.1 8B has 32 / 8 = 4, Llama 2 7B 32 / 32 = 1."""
@@ -178,12 +196,24 @@ def test_an_unknown_name_lists_the_nearest() -> None:
     assert "Q4_K_M" in problem.value.candidates or "Q4_K_S" in problem.value.candidates
 
 
-FINER = [("Q8_0", "Q6_K"), ("Q6_K", "Q5_K_M"), ("Q5_K_M", "Q5_K_S"), ("Q5_K_S", "Q4_K_M"), ("Q4_K_M", "Q4_K_S"), ("Q4_K_S", "Q3_K_L"), ("Q3_K_L", "Q3_K_M"), ("Q3_K_M", "Q3_K_S")]
+FINER = [
+    ("Q8_0", "Q6_K"),
+    ("Q6_K", "Q5_K_M"),
+    ("Q5_K_M", "Q5_K_S"),
+    ("Q5_K_S", "Q4_K_M"),
+    ("Q4_K_M", "Q4_K_S"),
+    ("Q4_K_S", "Q3_K_L"),
+    ("Q3_K_L", "Q3_K_M"),
+    ("Q3_K_M", "Q3_K_S"),
+]
 FINER += [("Q3_K_S", "Q2_K"), ("F16", "Q8_0"), ("IQ4_XS", "IQ3_M"), ("IQ3_M", "IQ3_XXS"), ("IQ3_XXS", "IQ2_M"), ("IQ2_M", "IQ2_XXS"), ("IQ2_XXS", "IQ1_S")]
 
 
 @settings(deadline=None, max_examples=40)
-@given(model=st.sampled_from(["llama-3.1-8b", "mixtral-8x7b", "deepseek-v2-lite-16b", "phi-4-14b", "llama-3.2-90b-vision", "qwen2.5-72b"]), pair=st.sampled_from(FINER))
+@given(
+    model=st.sampled_from(["llama-3.1-8b", "mixtral-8x7b", "deepseek-v2-lite-16b", "phi-4-14b", "llama-3.2-90b-vision", "qwen2.5-72b"]),
+    pair=st.sampled_from(FINER),
+)
 def test_more_bits_are_never_fewer_bytes(model: str, pair: tuple[str, str]) -> None:
     runtime = opened(model)
     finer, coarser = (runtime.tensor_bytes(runtime.recipe(name, None)) for name in pair)

@@ -7,9 +7,13 @@ from runlocal.core.model import License
 from runlocal.core.listing import Form, Value
 from runlocal.core.report import Support
 from runlocal.core.verdict import Answer
-from runlocal.render.phrases import license_text, problem_text, support_text, usual_runtimes_sentence, versions_text
+from runlocal.render.phrases import license_text, problem_text, support_text, usual_runtimes_sentence
 from runlocal.render.style import Style
 from runlocal.render.values import screen_text
+
+
+def support(loads: bool | None, versions: str | None, id: str = "ollama") -> Support:
+    return Support(id=id, name=id, loads=loads, versions=versions, newest_known="9.9", note=None, source=None)
 
 
 @pytest.mark.parametrize(
@@ -24,18 +28,14 @@ from runlocal.render.values import screen_text
     ],
 )
 def test_versions(versions: str, words: str) -> None:
-    assert versions_text(versions) == words
-
-
-def support(loads: bool | None, versions: str | None, id: str = "ollama") -> Support:
-    return Support(id=id, name=id, loads=loads, versions=versions, newest_known="9.9", note=None, source=None)
+    assert support(None, versions).versions_text == words
 
 
 @pytest.mark.parametrize(
     ("loads", "versions", "words"),
     [
         (True, ">=0.4.0", "0.4.0 and newer (checked up to 9.9)"),
-        (True, None, "loads it, first version not known (checked up to 9.9)"),
+        (True, None, "loads it (9.9; first version not looked up)"),
         (False, "<=0.24.0", "0.24.0 and older only (checked up to 9.9)"),
         (False, None, "does not load it (checked up to 9.9)"),
         (None, None, "not known (newest: 9.9)"),

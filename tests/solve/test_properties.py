@@ -31,7 +31,12 @@ def test_a_longer_context_never_turns_a_no_into_a_yes(model: str, quant: str, ma
 
 
 @FEW
-@given(model=MODELS, machine=MACHINES, tokens=st.sampled_from([4096, 16384]), pair=st.sampled_from([("Q8_0", "Q6_K"), ("Q6_K", "Q4_K_M"), ("Q4_K_M", "Q3_K_S"), ("Q3_K_S", "IQ2_M")]))
+@given(
+    model=MODELS,
+    machine=MACHINES,
+    tokens=st.sampled_from([4096, 16384]),
+    pair=st.sampled_from([("Q8_0", "Q6_K"), ("Q6_K", "Q4_K_M"), ("Q4_K_M", "Q3_K_S"), ("Q3_K_S", "IQ2_M")]),
+)
 def test_more_bits_never_cost_less(model: str, machine: dict[str, object], tokens: int, pair: tuple[str, str]) -> None:
     """Bits as they come out: where rows are no whole blocks of 256, IQ2_M falls back to more than Q3_K_S does."""
     finer, coarser = sorted((ask(model, quant=quant, context_tokens=tokens, **machine) for quant in pair), key=lambda found: -found["bits_per_weight"])

@@ -43,7 +43,7 @@ def validate_model(source: Path | Mapping[str, Any], model_id: str = "") -> Mode
 
 
 def json_schema() -> dict[str, Any]:
-    """The JSON Schema of a model's file, for editors: docs/schema/model-1.json."""
+    """The JSON Schema of a model's file, for editors: docs/schema/model-file-1.json."""
     return {"$schema": _SCHEMA_DIALECT, **_model(ModelSpec).model_json_schema()}
 
 

@@ -35,7 +35,7 @@ def _here() -> Found:
     notes += [*_held(detection), *detection.notes, *host.notes]
     listing = Listing(
         kind="gpus",
-        title=f"{len(rows)} devices" + (f", driver {detection.driver_version}" if detection.driver_version else ""),
+        title=f"{len(rows)} device{'' if len(rows) == 1 else 's'}" + (f", driver {detection.driver_version}" if detection.driver_version else ""),
         columns=(
             Column("index", "#", Form.NUMBER),
             Column("name", "name"),
@@ -90,7 +90,7 @@ def _catalogue(query: str) -> Found:
     return Found(
         Listing(
             kind="gpus",
-            title=f"{len(found)} cards" + (f" for {query!r}" if query else ""),
+            title=f"{len(found)} card{'' if len(found) == 1 else 's'}" + (f" for {query!r}" if query else ""),
             columns=(
                 Column("id", "id"),
                 Column("name", "name"),

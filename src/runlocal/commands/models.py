@@ -25,7 +25,7 @@ def run(query: str) -> Listing:
     ]
     return Listing(
         kind="models",
-        title=f"{len(rows)} models" + (f" for {query!r}" if query else ""),
+        title=f"{len(rows)} model{'' if len(rows) == 1 else 's'}" + (f" for {query!r}" if query else ""),
         columns=(
             Column("id", "id"),
             Column("parameters", "parameters", Form.PARAMETERS),

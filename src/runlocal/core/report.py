@@ -28,6 +28,16 @@ class Support(NamedTuple):
     source: str | None
     vision: bool | None = None
 
+    @property
+    def versions_text(self) -> str:
+        """`>=0.4.0,<=0.24.0` as `0.4.0 to 0.24.0`; what is not of that form stays as it is; empty where none is known."""
+        first, _, last = (self.versions or "").replace(" ", "").partition(",")
+        if first.startswith(">=") and last.startswith("<="):
+            return f"{first[2:]} to {last[2:]}"
+        if first.startswith((">=", "<=")) and not last:
+            return f"{first[2:]} and {'newer' if first.startswith('>=') else 'older'}"
+        return self.versions or ""
+
 
 class Cell(NamedTuple):
     """One quantization at one context on one machine.

@@ -39,12 +39,9 @@ def is_yes(answer: Answer, *, strict: bool, offload: bool) -> bool:
 
 
 def headroom(parts: Sequence[Part], machine: Machine) -> tuple[int, ...]:
-    """Usable less needed bytes of each GPU; of the host where the machine has no GPU and its memory is known.
-
-    A GPU that shares the host's memory pays for what lies on the host too.
-    """
+    """Usable less needed bytes of each GPU; of the host where the machine has no GPU and its memory is known."""
     if machine.gpus:
-        return tuple(device.usable_bytes - need(parts, gpu(device.index)) - (need(parts, HOST) if device.unified else 0) for device in machine.gpus)
+        return tuple(device.usable_bytes - need(parts, gpu(device.index)) for device in machine.gpus)
     return (machine.host_bytes - need(parts, HOST),) if machine.host_bytes is not None else ()
 
 

@@ -6,9 +6,9 @@ from typing import assert_never
 from runlocal.core.errors import Problem
 from runlocal.core.machine import Machine
 from runlocal.core.model import License, ModelSpec
-from runlocal.core.part import HOST, Basis
+from runlocal.core.part import HOST, Basis, Kind
 from runlocal.core.report import Cell, Check, MachineCheck, Support
-from runlocal.core.units import GIB, context_text, gib, size_text
+from runlocal.core.units import GIB, KIB, context_text, gib, size_text
 from runlocal.core.verdict import Answer
 from runlocal.render.style import Style, clean
 
@@ -128,7 +128,7 @@ def usual_runtimes_sentence(runtimes: Sequence[Support]) -> str | None:
     sentences = [
         f"{support.name} does not load this model (checked up to {support.newest_known})"
         if support.versions is None
-        else f"{support.name} loads it in {versions_text(support.versions)} only, not in {support.newest_known}, the newest"
+        else f"{support.name} loads it in {support.versions_text} only, not in {support.newest_known}, the newest"
         for support in deaf
     ]
     loads = [support.name for support in runtimes if support.loads]
@@ -136,26 +136,14 @@ def usual_runtimes_sentence(runtimes: Sequence[Support]) -> str | None:
     return f"{'; '.join(sentences)}. {today}."
 
 
-def versions_text(versions: str) -> str:
-    """`>=0.4.0,<=0.24.0` as `0.4.0 to 0.24.0`; what is not of that form stays as it is."""
-    first, _, last = versions.replace(" ", "").partition(",")
-    if first.startswith(">=") and last.startswith("<="):
-        return f"{first[2:]} to {last[2:]}"
-    if first.startswith(">=") and not last:
-        return f"{first[2:]} and newer"
-    if first.startswith("<=") and not last:
-        return f"{first[2:]} and older"
-    return versions
-
-
 def support_text(support: Support) -> str:
     """What a runtime says to a model, after its name."""
     looked = f"checked up to {support.newest_known}"
     match support.loads:
         case True:
-            return f"{versions_text(support.versions)} ({looked})" if support.versions else f"loads it ({support.newest_known}; first version not looked up)"
+            return f"{support.versions_text} ({looked})" if support.versions else f"loads it ({support.newest_known}; first version not looked up)"
         case False:
-            return f"{versions_text(support.versions)} only ({looked})" if support.versions else f"does not load it ({looked})"
+            return f"{support.versions_text} only ({looked})" if support.versions else f"does not load it ({looked})"
         case None:
             return f"not known (newest: {support.newest_known})"
 
@@ -171,7 +159,8 @@ def license_text(license: License, gated: bool | None) -> str:
 def settings_text(cell: Cell) -> str:
     """What was asked beside quantization and context."""
     cache = cell.cache_type_k if cell.cache_type_k == cell.cache_type_v else f"K {cell.cache_type_k}, V {cell.cache_type_v}"
-    words = [_count(cell.sequences, "sequence"), _count(cell.images, "image"), f"cache {cache}"]
+    images = [_count(cell.images, "image")] if any(part.kind is Kind.VISION for part in cell.parts) else []
+    words = [_count(cell.sequences, "sequence"), *images, f"cache {cache}"]
     if cell.batch_tokens is not None:
         words.append(f"{cell.batch_tokens} tokens per step")
     if cell.flash_attention is not None:
@@ -184,8 +173,8 @@ def _count(count: int, noun: str) -> str:
 
 
 def longest_text(tokens: int | None) -> str:
-    """The longest context that fits: `51k`, `none`, `?`."""
-    return "?" if tokens is None else context_text(tokens) if tokens else "none"
+    """The longest context that fits, in whole k (1024) and rounded down: `51k`, `none`, `?`."""
+    return "?" if tokens is None else f"{tokens // KIB}k" if tokens >= KIB else "none" if tokens == 0 else str(tokens)
 
 
 def problem_text(problem: Problem, style: Style = Style()) -> str:  # noqa: B008 (immutable)

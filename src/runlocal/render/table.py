@@ -72,7 +72,7 @@ def _first_lines(check: Check, style: Style) -> list[Line]:
     mark = f"{glyphs(style).of(answer)}"
     lines = marked((mark, answer_ink(answer)), sentence, style, ink=BOLD) if answer else paragraph(sentence, style, ink=BOLD)
     alarms = [usual_runtimes_sentence(check.runtimes)]
-    if only and answer is not Answer.CANNOT_RUN:
+    if only and answer not in (Answer.CANNOT_RUN, Answer.SPILLS):
         lines += paragraph(only.headline.reason, style, indent=2)
     alarms += only.headline.warnings if only else ()
     for alarm in alarms:

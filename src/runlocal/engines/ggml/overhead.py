@@ -14,12 +14,12 @@ def overhead_parts(machine: Machine, facts: Mapping[str, Any]) -> Iterator[Part]
     facts: `scratch_bytes`, `scratch_most_bytes` and their sources
     """
     for device in machine.gpus:
-        if device.backend is not Backend.CUDA:
-            continue
+        if device.context_bytes is None:
+            continue  # Metal: what the system keeps is in the working-set limit
         yield _context(device, facts)
         yield Part(
             kind=Kind.RUNTIME,
-            label="cuBLAS and kernel scratch",
+            label="cuBLAS and kernel scratch" if device.backend is Backend.CUDA else "kernel scratch",
             device=gpu(device.index),
             bytes=facts["scratch_bytes"],
             basis=Basis.ESTIMATED,
@@ -34,7 +34,7 @@ def _context(device: Gpu, facts: Mapping[str, Any]) -> Part:
     size = device.context_bytes or 0
     return Part(
         kind=Kind.RUNTIME,
-        label="CUDA context",
+        label="CUDA context" if device.backend is Backend.CUDA else "driver context",
         device=gpu(device.index),
         bytes=size,
         basis=Basis.MEASURED if device.context_measured else Basis.ESTIMATED,

@@ -5,10 +5,10 @@ from runlocal.core.cache import Cache, CacheKind
 from runlocal.core.errors import Code, Problem
 from runlocal.core.facts import Facts
 from runlocal.core.layout import Layout
-from runlocal.core.machine import Machine
+from runlocal.core.machine import Backend, Machine
 from runlocal.core.model import ModelSpec
 from runlocal.core.noun import NamedTuple
-from runlocal.core.part import HOST, Basis, Kind, Part
+from runlocal.core.part import HOST, Basis, Kind, Part, gpu
 from runlocal.core.workload import Workload
 from runlocal.engines.ggml.buffers import BufferLines
 from runlocal.engines.ggml.cache import cache_spread, formula, layer_bytes
@@ -142,13 +142,26 @@ class Session:
             self._cached[held] = self._cache_parts(workload, placement)
         if machine not in self._overheads:
             self._overheads[machine] = tuple(overhead_parts(machine, self.facts.ggml))
-        return (
+        parts = (
             *self._weight_lines[lines],
             *self._cached[held],
             *self._buffers_of(recipe, workload, placement, rough=rough),
             *self._vision_parts(workload, placement),
             *self._overheads[machine],
         )
+        plain = all(device.backend is Backend.CUDA and not device.unified for device in machine.gpus)
+        return parts if plain else tuple(self._elsewhere(part, machine) for part in parts)
+
+    def _elsewhere(self, part: Part, machine: Machine) -> Part:
+        """The part on a machine that is not a CUDA card beside a host: one memory for both, or a backend whose allocator is not modelled."""
+        if any(device.unified for device in machine.gpus) and part.device == HOST:
+            part = part._replace(device=gpu(0), label=f"{part.label} (in the same memory)")
+        backend = machine.gpus[0].backend
+        if backend is not Backend.CUDA and part.kind in (Kind.COMPUTE_BUFFER, Kind.VISION_BUFFER) and part.basis is not Basis.ESTIMATED:
+            percent = self.facts.ggml["other_backend_margin_percent"]
+            because = f"{part.because}; as CUDA lays it out, {backend.value}'s allocator is not modelled: up to {percent} % more"
+            part = part._replace(basis=Basis.ESTIMATED, because=because, margin_bytes=part.bytes * percent // 100)
+        return part
 
     def _buffers_of(self, recipe: Recipe, workload: Workload, placement: Placement, *, rough: bool) -> tuple[Part, ...]:
         """Buffers follow the weights only where matrices are copied from the host."""
