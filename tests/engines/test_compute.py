@@ -74,7 +74,7 @@ def test_linear_in_the_tokens_of_a_step(ubatch: int) -> None:
 def test_a_whole_step_of_logits() -> None:
     """(128256 + 4096) × 4 × 512 = 258.5 MiB, which older builds print for Llama 3.1 8B whatever the context."""
     assert on_gpu("llama-3.1-8b", 8192, output_tokens=512) == pytest.approx(258.5 * MIB, rel=CLOSE)
-    assert (128256 + 4096) * 4 * 512 == 258.5 * MIB
+    assert 258.5 * MIB == (128256 + 4096) * 4 * 512
     assert on_gpu("llama-3.1-8b", 8192) < 120 * MIB, "llama-server reserves one row per sequence"
 
 

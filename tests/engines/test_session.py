@@ -14,7 +14,6 @@ from runlocal.core.part import HOST, Basis, Kind, Part, gpu, need
 from runlocal.core.workload import Workload
 from runlocal.runtimes.llama_cpp import LlamaCpp
 
-
 MIB = 1 << 20
 
 

@@ -18,7 +18,8 @@ from runlocal.render.json import cell_json, error_json
 from runlocal.runtimes import Runtime
 from runlocal.solve.asked import HEADLINE_QUANT, HEADLINE_TOKENS, Asked
 from runlocal.solve.cell import judge_cell
-from runlocal.solve.check import cells, contexts, does_not_load, headline, open_for
+from runlocal.solve.check import cells, contexts, headline, open_for
+from runlocal.solve.load import does_not_load
 
 LONGEST_LINE = 1 << 20
 _KEYS = frozenset(

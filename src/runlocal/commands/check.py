@@ -1,9 +1,10 @@
 """`runlocal check`: does it fit, which quantizations, how long a context."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
 
 from runlocal.commands import machines as asked_machines
-from runlocal.commands.options import Options, read
+from runlocal.commands.options import Options, read, spelled
 from runlocal.core.errors import Exit
 from runlocal.core.model import ModelSpec
 from runlocal.core.noun import NamedTuple
@@ -11,6 +12,9 @@ from runlocal.core.report import Check
 from runlocal.core.verdict import is_yes
 from runlocal.engines.ggml.session import OwnTensors
 from runlocal.solve.check import check
+
+if TYPE_CHECKING:
+    from runlocal.solve.advice import Speller
 
 
 class Found(NamedTuple):
@@ -28,11 +32,22 @@ def run(names: Sequence[str], options: Options) -> Found:
     checks = []
     for name in names:
         opened = open_model(name)
-        found = check(opened.model, asked, [place.machine for place in places], [place.words for place in places], opened.own)
+        found = check(
+            opened.model, asked, [place.machine for place in places], _speller(name if opened.own else opened.model.id, places[0].options), opened.own
+        )
         checks.append(found._replace(notes=(*opened.notes, *found.notes)))
     yes = any(one.answer is not None and is_yes(one.answer, strict=asked.strict, offload=asked.offload) for one in checks)
     hints = tuple(dict.fromkeys(place.hint for place in places if place.hint))
     return Found(tuple(checks), hints, Exit.YES if yes else Exit.NO)
+
+
+def _speller(typed: str, options: Options) -> "Speller":
+    """Spells the command line that asks the same of the first machine with some options changed, or of another model."""
+
+    def spell(change: Mapping[str, Any], other: str | None) -> str:
+        return spelled(other or typed, options._replace(**change))
+
+    return spell
 
 
 class Opened(NamedTuple):

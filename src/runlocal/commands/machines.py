@@ -11,22 +11,22 @@ from runlocal.core.noun import NamedTuple
 class Asked(NamedTuple):
     """A machine and how it was named.
 
-    words: what names it on the command line
+    options: the options with this machine alone
     hint: what to say on stderr about how it was found
     """
 
     machine: Machine
-    words: tuple[str, ...]
+    options: Options
     hint: str = ""
 
 
 def machines(options: Options) -> tuple[Asked, ...]:
     """Every machine asked for; this computer if none. Raises Problem."""
     ram = size("--ram", options.ram)
-    told = ("--ram", options.ram) if options.ram else ()
-    named = [Asked(parse_machine(spec)._replace(host_bytes=ram), ("--gpu", _quoted(spec), *told)) for spec in options.gpu]
+    alone = options._replace(gpu=(), vram=None)
+    named = [Asked(parse_machine(spec)._replace(host_bytes=ram), alone._replace(gpu=(spec,))) for spec in options.gpu]
     if options.vram is not None:
-        named.append(Asked(_with_contexts(parse_budget(options.vram))._replace(host_bytes=ram), ("--vram", _quoted(options.vram), *told)))
+        named.append(Asked(_with_contexts(parse_budget(options.vram))._replace(host_bytes=ram), alone._replace(vram=options.vram)))
     return tuple(named) or (_here(options, ram),)
 
 
@@ -42,8 +42,7 @@ def _here(options: Options, ram: int | None) -> Asked:
     here = _with_contexts(here)
     if ram is not None:
         here = here._replace(host_bytes=ram)
-    words = (("--ram", options.ram) if options.ram else ()) + (("--idle",) if options.idle else ())
-    return Asked(here, words, "" if here.gpus else f"No GPU was found. {detection.why_no_gpu}")
+    return Asked(here, options, "" if here.gpus else f"No GPU was found. {detection.why_no_gpu}")
 
 
 def _with_contexts(machine: Machine) -> Machine:
@@ -61,7 +60,3 @@ def _completed(gpu: Gpu) -> Gpu:
     return gpu._replace(
         id=entry.id, context_bytes=known.context_bytes, context_measured=known.context_measured, bandwidth_bytes=gpu.bandwidth_bytes or known.bandwidth_bytes
     )
-
-
-def _quoted(spec: str) -> str:
-    return f'"{spec}"' if " " in spec else spec

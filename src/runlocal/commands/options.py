@@ -47,6 +47,52 @@ class Options(NamedTuple):
     require_gpu: bool = False
 
 
+def spelled(model: str, options: Options) -> str:
+    """The command line that asks this of that model: every option that is not at its default, in its short form where it has one."""
+    words = ["runlocal check", _word(model)]
+    for field, option in _SPELLING.items():
+        value, default = getattr(options, field), Options._field_defaults[field]
+        if value == default:
+            continue
+        if isinstance(value, bool):
+            words.append("--no-imatrix" if field == "imatrix" and not value else option)
+        elif isinstance(value, tuple):
+            words += [word for one in value for word in (option, _word(one))]
+        else:
+            words += [option, _word(str(value))]
+    return " ".join(words)
+
+
+_SPELLING = {
+    "quant": "-q",
+    "ctx": "-c",
+    "kv": "-k",
+    "parallel": "-n",
+    "gpu": "--gpu",
+    "vram": "--vram",
+    "ram": "--ram",
+    "reserve": "--reserve",
+    "idle": "--idle",
+    "runtime": "-r",
+    "images": "--images",
+    "vision": "--no-vision",
+    "imatrix": "--imatrix",
+    "ubatch": "--ubatch",
+    "flash_attention": "--no-flash-attn",
+    "kv_offload": "--no-kv-offload",
+    "cpu_moe": "--cpu-moe",
+    "tp": "--tp",
+    "pp": "--pp",
+    "gpu_layers": "--gpu-layers",
+    "offload": "--offload",
+    "strict": "--strict",
+}
+
+
+def _word(text: str) -> str:
+    return f'"{text}"' if " " in text else text
+
+
 def read(options: Options) -> Asked:
     """The question that the options ask, machine apart. Raises Problem."""
     from runlocal.catalog.runtimes import find_runtime

@@ -1,12 +1,13 @@
 """`check`: a model on machines, the whole grid, its headline, and what would change a no."""
 
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 from runlocal.architectures import layout
 from runlocal.catalog.bundle import data_date
 from runlocal.catalog.facts import facts
 from runlocal.catalog.models import bundled, licence
-from runlocal.catalog.runtimes import all_support, auto, loads_in, newest_known, support
+from runlocal.catalog.runtimes import all_support, auto, newest_known
 from runlocal.core.errors import Code, Problem
 from runlocal.core.machine import Machine, Origin
 from runlocal.core.model import ModelSpec
@@ -16,6 +17,10 @@ from runlocal.engines.ggml.session import OwnTensors
 from runlocal.runtimes import Runtime, open_runtime
 from runlocal.solve.asked import HEADLINE_QUANT, HEADLINE_TOKENS, USUAL_CONTEXTS, Asked
 from runlocal.solve.cell import judge_cell
+from runlocal.solve.load import does_not_load
+
+if TYPE_CHECKING:
+    from runlocal.solve.advice import Speller
 
 
 def open_for(model: ModelSpec, runtime_id: str | None, version: str | None, own: OwnTensors | None = None) -> Runtime:
@@ -35,16 +40,6 @@ def open_for(model: ModelSpec, runtime_id: str | None, version: str | None, own:
     if own is not None:
         runtime.adopt(own)
     return runtime
-
-
-def does_not_load(model: ModelSpec, runtime: Runtime) -> str | None:
-    """Why this version of the runtime does not load the model; None where it does or nobody looked."""
-    vision = model.vision is not None
-    if loads_in(runtime.id, runtime.version, model.architecture, model.hf_architecture, vision) is not False:
-        return None
-    found = support(runtime.id, model.architecture, model.hf_architecture, vision)
-    ever = f"{found.versions_text} did" if found.versions else "no version did"
-    return f"{found.name} {runtime.version} does not load {model.architecture} ({ever})"
 
 
 def cells(runtime: Runtime, asked: Asked, machine: Machine) -> tuple[Cell, ...]:
@@ -78,11 +73,11 @@ def headline(found: Sequence[Cell], asked: Asked, columns: Sequence[int]) -> Cel
     return next((cell for cell in column if cell.quant == HEADLINE_QUANT), column[0])
 
 
-def check(model: ModelSpec, asked: Asked, machines: Sequence[Machine], where: Sequence[tuple[str, ...]], own: OwnTensors | None = None) -> Check:
+def check(model: ModelSpec, asked: Asked, machines: Sequence[Machine], spell: "Speller", own: OwnTensors | None = None) -> Check:
     """The report of `runlocal check` for one model.
 
     own: the tensors of a file, in place of what a recipe would store
-    where: for each machine, the words that name it on the command line
+    spell: writes the command line of a piece of advice
     """
     runtime = open_for(model, asked.runtime, asked.version, own)
     checked = tuple(_on_machine(runtime, asked, machine) for machine in machines)
@@ -99,7 +94,7 @@ def check(model: ModelSpec, asked: Asked, machines: Sequence[Machine], where: Se
         runtimes=all_support(model.architecture, model.hf_architecture, model.vision is not None),
         machines=checked,
         asked_contexts=contexts(runtime, asked),
-        advice=() if answer is None or is_yes(answer, strict=asked.strict, offload=asked.offload) else _advice(runtime, checked[0], asked, where[0]),
+        advice=() if answer is None or is_yes(answer, strict=asked.strict, offload=asked.offload) else _advice(runtime, checked[0], asked, spell),
         answer=answer,
         data=data_date(),
     )
@@ -124,10 +119,10 @@ def _on_machine(runtime: Runtime, asked: Asked, machine: Machine) -> MachineChec
     )
 
 
-def _advice(runtime: Runtime, one: MachineCheck, asked: Asked, where: tuple[str, ...]) -> tuple[Advice, ...]:
+def _advice(runtime: Runtime, one: MachineCheck, asked: Asked, spell: "Speller") -> tuple[Advice, ...]:
     from runlocal.solve.advice import advice  # a yes needs none
 
-    return advice(runtime, one.headline, asked, one.machine, where, _open_twin)
+    return advice(runtime, one.headline, asked, one.machine, spell, _open_twin)
 
 
 def _shelf(runtime: Runtime, chosen: Cell, asked: Asked) -> Shelf:

@@ -1,0 +1,15 @@
+"""Whether a runtime loads a model at all."""
+
+from runlocal.catalog.runtimes import loads_in, support
+from runlocal.core.model import ModelSpec
+from runlocal.runtimes import Runtime
+
+
+def does_not_load(model: ModelSpec, runtime: Runtime) -> str | None:
+    """Why this version of the runtime does not load the model; None where it does or nobody looked."""
+    vision = model.vision is not None
+    if loads_in(runtime.id, runtime.version, model.architecture, model.hf_architecture, vision) is not False:
+        return None
+    found = support(runtime.id, model.architecture, model.hf_architecture, vision)
+    ever = f"{found.versions_text} did" if found.versions else "no version did"
+    return f"{found.name} {runtime.version} does not load {model.architecture} ({ever})"
