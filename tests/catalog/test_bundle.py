@@ -107,8 +107,8 @@ def test_a_cache_that_cannot_be_written_is_no_reason_to_fail(checkout: Path, tmp
 
 def test_a_damaged_cache_is_made_again(checkout: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     before = bundle.read("about")
-    (stamp,) = (tmp_path / "cache" / "runlocal").glob("*/key")
-    stamp.write_text("something else", encoding="utf-8")
+    (file,) = (tmp_path / "cache" / "runlocal").glob("*/about.json")
+    file.write_text("something else", encoding="utf-8")
     forget(monkeypatch)
     assert bundle.read("about") == before
 

@@ -19,12 +19,26 @@ def read(name: str) -> Any:
     global _folder
     if _folder is None:
         _folder = _PACKAGED if os.path.isdir(_PACKAGED) else _fresh()
-    path = os.path.join(_folder, f"{name}.json")
     try:
-        with open(path, "rb") as file:
-            return json.loads(file.read())
-    except (OSError, ValueError) as error:
-        raise Problem(Code.BAD_FILE, f"the bundled data at {path} cannot be read: {error}", hint="install runlocal again") from error
+        return _load(_folder, name)
+    except (OSError, ValueError):
+        if _folder == _PACKAGED:
+            raise _broken(_folder) from None
+    # Somebody has been in the cache: this run reads a bundle of its own.
+    _folder = _compiled()
+    try:
+        return _load(_folder, name)
+    except (OSError, ValueError):
+        raise _broken(_folder) from None
+
+
+def _broken(folder: str) -> Problem:
+    return Problem(Code.BAD_FILE, f"the bundled data in {folder} cannot be read", hint="install runlocal again")
+
+
+def _load(folder: str, name: str) -> Any:
+    with open(os.path.join(folder, f"{name}.json"), "rb") as file:
+        return json.loads(file.read())
 
 
 def data_date() -> str:
@@ -44,29 +58,37 @@ def _fresh() -> str:
 def _make(folder: str) -> str:
     """Compiles the bundle beside `folder` and moves it there; the folder that holds it now."""
     import shutil
+
+    parent = os.path.dirname(folder)
+    try:
+        os.makedirs(parent, exist_ok=True)
+        made = _compiled(parent)
+    except OSError:
+        return _compiled()  # the cache cannot be written: this run reads what it made
+    try:
+        os.rename(made, folder)
+    except OSError:
+        if not os.path.isdir(folder):
+            return made
+        shutil.rmtree(made, ignore_errors=True)  # another process was faster
+    return folder
+
+
+def _compiled(parent: str | None = None) -> str:
+    """A new folder with the checkout's bundle. Raises Problem (bad_file) where a file is no TOML, OSError where the folder cannot be made."""
+    import shutil
     import tempfile
     from pathlib import Path
 
     from runlocal.catalog import compile as compiler
 
-    parent = os.path.dirname(folder)
-    try:
-        os.makedirs(parent, exist_ok=True)
-        made = tempfile.mkdtemp(prefix="making-", dir=parent)
-    except OSError:
-        made = tempfile.mkdtemp(prefix="runlocal-bundle-")
+    made = tempfile.mkdtemp(prefix="runlocal-making-", dir=parent)
     try:
         compiler.write(Path(_CHECKOUT), Path(made))
-    except (OSError, ValueError) as error:
+    except ValueError as error:
         shutil.rmtree(made, ignore_errors=True)
         raise Problem(Code.BAD_FILE, f"the data cannot be read: {error}", hint="mend the file named, or check it out again") from error
-    try:
-        os.rename(made, folder)
-    except OSError:
-        if not os.path.isdir(folder):
-            return made  # the cache cannot be written: this run reads what it made
-        shutil.rmtree(made, ignore_errors=True)  # another process was faster
-    return folder
+    return made
 
 
 def _digest() -> str:

@@ -10,7 +10,7 @@ _SIZE = re.compile(r"(\d)\s*(?:gib|gb)(?![a-z])")
 # A bare g is a unit only after a number that stands alone: `4090 24g`, but not A10G.
 _GRAMS = re.compile(r"(?<![a-z0-9])(\d+)\s*g(?![a-z0-9])")
 _SXM = re.compile(r"sxm\d")
-_WORDS = re.compile(r"\d+|[a-z]+")
+_WORDS = re.compile(r"\d+|[a-z]+", re.ASCII)
 _BRANDS = frozenset({"nvidia", "geforce", "amd", "radeon", "intel", "apple", "tesla", "instinct", "gpu", "graphics", "generation", "mac"})
 _FAMILIES = ("rtx", "gtx", "rx", "arc")
 _SAME = {"mobile": ("laptop",), "maxq": ("max", "q")}

@@ -66,20 +66,20 @@ class Batch:
         runtime = self._runtime(request)
         machine = self._machine(request, runtime)
         asked = self.asked
-        bare = not request.keys() & {"quant", "context_tokens", "pool_tokens"}
-        if bare and asked.quants is None and machine.origin is not Origin.UNLIMITED:
-            # Nothing but a model and a machine: its headline cell.
-            column = asked if asked.contexts else asked._replace(contexts=(min(HEADLINE_TOKENS, runtime.model.context.native_tokens),))
-            column = column._replace(workload=_workload(request, column.workload))
+        key_type, value_type = asked.caches[0]
+        tokens = contexts(runtime, asked)[0] if asked.contexts else min(HEADLINE_TOKENS, runtime.model.context.native_tokens)
+        workload = _workload(request, asked.workload._replace(cache_type_k=key_type, cache_type_v=value_type, context_tokens=tokens))
+        if "quant" not in request and asked.quants is None and machine.origin is not Origin.UNLIMITED:
+            # The quantization is left open: the finest that fits, as `check` has it.
+            column = asked._replace(
+                workload=workload,
+                contexts=(workload.context_tokens,),
+                caches=((workload.cache_type_k, workload.cache_type_v),),
+                imatrix=_flag(request, "imatrix", asked.imatrix),
+            )
             return runtime, headline(cells(runtime, column, machine), column, contexts(runtime, column))
         quant = _text(request, "quant") or (asked.quants[0] if asked.quants else HEADLINE_QUANT)
         recipe = runtime.recipe(quant, _flag(request, "imatrix", asked.imatrix))
-        base = asked.workload._replace(
-            cache_type_k=asked.caches[0][0], cache_type_v=asked.caches[0][1], context_tokens=contexts(runtime, asked)[0] if asked.contexts else 0
-        )
-        workload = _workload(request, base)
-        if not workload.context_tokens:
-            workload = workload._replace(context_tokens=min(HEADLINE_TOKENS, runtime.model.context.native_tokens))
         return runtime, judge_cell(runtime, recipe, workload, machine, asked.reserve_bytes, does_not_load(runtime.model, runtime))
 
     def _runtime(self, request: Request) -> Runtime:
@@ -98,7 +98,7 @@ class Batch:
         ram = _count(request, "ram_bytes", 0)
         gpus = _count(request, "gpus", 0)
         if gpus == 0:
-            return Machine(origin=Origin.BUDGET, label="CPU", gpus=(), host_bytes=ram)
+            return Machine(origin=Origin.UNLIMITED if ram is None else Origin.BUDGET, label="CPU", gpus=(), host_bytes=ram)
         if name := _text(request, "gpu"):
             machine = parse_machine(name)
             return machine if ram is None else machine._replace(host_bytes=ram)

@@ -15,7 +15,7 @@ from runlocal.render.style import Style, clean
 ANSWER_WORDS = {
     Answer.FITS: "fits",
     Answer.TIGHT: "fits, tightly",
-    Answer.SPILLS: "only with host memory",
+    Answer.SPILLS: "with host memory",
     Answer.DOES_NOT_FIT: "does not fit",
     Answer.CANNOT_RUN: "cannot run",
 }
