@@ -171,6 +171,26 @@ def test_what_is_given_explicitly_is_obeyed() -> None:
     assert answers({"model": "llama-3.1-8b", "gpu": "rtx-4090", "quant": "Q4_K_M", "gpu_layers": 10}, offload=True)[1] is Exit.YES
 
 
+def test_experts_on_the_host_need_experts() -> None:
+    """--cpu-moe moves nothing in a dense model."""
+    dense = one({"model": "llama-3.1-8b", "quant": "Q4_K_M", "gpu": "rtx-4090", "cpu_moe": True})
+    assert (dense["answer"], dense["reason"]) == ("fits", "")
+
+
+@pytest.mark.parametrize("more", [{"kv_offload": False}, {"cpu_moe": True}, {"gpu_layers": 10}])
+def test_no_context_fits_where_every_one_spills(more: dict[str, Any]) -> None:
+    found = one({"model": "qwen3-30b-a3b", "quant": "Q4_K_M", "gpu": "rtx-4090", **more})
+    assert (found["answer"], found["fits_context_tokens"]) == ("spills", 0)
+
+
+def test_memory_named_beside_the_batch_is_every_lines() -> None:
+    line = {"model": "llama-3.3-70b", "quant": "Q4_K_M", "gpu": "rtx-4090"}
+    assert one(line)["answer"] == "does_not_fit"
+    assert one(line, ram="64GB")["answer"] == "spills"
+    assert one({**line, "ram_bytes": 4 * GIB}, ram="64GB")["answer"] == "does_not_fit"
+    assert one({"model": "llama-3.1-8b", "quant": "Q4_K_M", "gpus": 0}, ram="64GB")["answer"] == "fits"
+
+
 def test_a_quantized_v_cache_needs_flash_attention() -> None:
     refused = one({"model": "llama-3.1-8b", "cache_type_v": "q8_0", "flash_attention": False})
     assert refused["answer"] == "cannot_run"

@@ -47,7 +47,7 @@ def test_cells_and_streams(asked: dict[str, object], cells: int, streams: int) -
         ({"batch_tokens": 2048}, 2048),
         ({"batch_tokens": 4096}, 4096),
         ({"batch_tokens": 4096, "context_tokens": 1024}, 1024),
-        ({"context_tokens": 256}, 256),
+        ({"context_tokens": 300}, 300),
     ],
 )
 def test_tokens_of_a_step(asked: dict[str, object], ubatch: int) -> None:
