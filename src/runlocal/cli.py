@@ -243,7 +243,14 @@ def _wants_colour() -> bool:
 
 
 def _typed() -> str:
-    return " ".join(["runlocal", *sys.argv[1:]])
+    """The command line as a picture's title: what was asked, not how it was to be printed."""
+    words, left_out = ["runlocal"], False
+    for word in sys.argv[1:]:
+        if left_out or word in ("-f", "--format"):
+            left_out = not left_out
+        elif not word.startswith(("--format=", "--json")):
+            words.append(f'"{word}"' if " " in word else word)
+    return " ".join(words)
 
 
 def _tell(text: str) -> None:

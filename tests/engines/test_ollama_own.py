@@ -85,7 +85,8 @@ def test_the_image_graph_is_on_the_first_card() -> None:
         ({"images": 2}, "image"),
         ({"sequences": 2}, "one sequence"),
         ({"flash_attention": True}, "without flash attention"),
-        ({"cache_type_v": "q8_0"}, "one type"),
+        ({"cache_type_k": "q8_0", "cache_type_v": "q8_0"}, "which a quantized cache needs"),
+        ({"cache_type_v": "bf16"}, "one type"),
     ],
 )
 def test_refusals(more: dict[str, object], word: str) -> None:
