@@ -59,7 +59,7 @@ def load(wanted: Any, value: Any, where: str, **known: Any) -> Any:
     hints = get_type_hints(wanted)
     assert not set(value) - set(hints), f"{where}: unknown {sorted(set(value) - set(hints))}"
     missing = set(wanted._fields) - set(wanted._field_defaults) - set(value) - set(known)
-    assert not missing or wanted is License and missing <= {"url", "checked"}, f"{where}: {sorted(missing)} missing"
+    assert not missing or (wanted is License and missing <= {"url", "checked"}), f"{where}: {sorted(missing)} missing"
     absent = dict.fromkeys(missing)
     return wanted(**known, **absent, **{key: load(hints[key], item, f"{where}.{key}") for key, item in value.items()})
 
@@ -155,7 +155,7 @@ def test_facts_are_sourced(model_id: str) -> None:
     for source in model.sources:
         assert ADDRESS.fullmatch(source.url), source
         assert source.what.strip(), source
-        assert OLDEST_CHECK <= datetime.date.fromisoformat(source.checked), source
+        assert datetime.date.fromisoformat(source.checked) >= OLDEST_CHECK, source
     parameters = model.parameters
     assert parameters.published or parameters.exception
     assert (parameters.next_tokens is None) == (model.text.next_tokens is None)

@@ -124,3 +124,11 @@ def test_experts_on_the_host_are_copied_a_matrix_at_a_time() -> None:
 def test_what_follows_from_the_allocators_rules_is_exact() -> None:
     for parts in (buffers("llama-3.1-8b", 8192)["gpu0"], buffers("llama-3.1-8b", 8192, cards=2)["gpu1"], buffers("qwen3-32b", 8192)["gpu0"]):
         assert [(part.basis, part.margin_bytes) for part in parts] == [(Basis.EXACT, 0)]
+
+
+@pytest.mark.parametrize("more", [{"kv_offload": False}, {"kv_offload": False, "sequences": 3}, {"batch_tokens": 64, "output_tokens": 32}])
+@pytest.mark.parametrize("model_id", ["llama-3.1-8b", "qwen3-30b-a3b", "gpt-oss-20b"])
+def test_a_long_context_takes_no_less_than_a_short_one(model_id: str, more: dict[str, object]) -> None:
+    """A cache on the host is copied over a layer at a time, and logits of half a step outgrow its body: neither is a straight line."""
+    short, long, longer = (on_gpu(model_id, tokens, **more) for tokens in (4096, 16384, 65536))
+    assert 0 < short <= long <= longer

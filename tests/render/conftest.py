@@ -4,10 +4,10 @@ from collections.abc import Callable
 
 import pytest
 
+from runlocal.core.listing import Column, Fact, Form, Listing, Page, Section
 from runlocal.core.machine import Gpu, Machine, Origin
 from runlocal.core.model import Alias, Context, License, ModelSpec, Parameters, Source, Text
 from runlocal.core.part import HOST, Basis, Kind, Part, gpu, need
-from runlocal.core.listing import Column, Fact, Form, Listing, Page, Section
 from runlocal.core.report import Advice, Cell, Check, MachineCheck, Shelf, Support
 from runlocal.core.units import GIB, KIB, MIB
 from runlocal.core.verdict import Answer, headroom

@@ -3,8 +3,8 @@
 import pytest
 
 from runlocal.core.errors import Code, Problem
-from runlocal.core.model import License
 from runlocal.core.listing import Form, Value
+from runlocal.core.model import License
 from runlocal.core.report import Support
 from runlocal.core.verdict import Answer
 from runlocal.render.phrases import license_text, problem_text, support_text, usual_runtimes_sentence

@@ -7,9 +7,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from runlocal.core.listing import Listing, Page
 from runlocal.core.machine import Gpu, Machine
 from runlocal.core.part import HOST, Basis, Kind, Part
-from runlocal.core.listing import Listing, Page
 from runlocal.core.report import Check
 from runlocal.core.units import GIB, MIB
 from runlocal.core.verdict import Answer

@@ -8,7 +8,7 @@ from typing import Any
 from runlocal.catalog.gpus import unlisted_context
 from runlocal.catalog.machines import parse_machine
 from runlocal.commands.machines import machines
-from runlocal.commands.options import Options, cache_type, read
+from runlocal.commands.options import Options, cache_type, read, size
 from runlocal.core.errors import Code, Exit, Problem
 from runlocal.core.machine import Gpu, Machine, Origin
 from runlocal.core.report import Cell
@@ -41,6 +41,7 @@ class Batch:
         self.asked: Asked = read(options)
         self.given = bool(options.gpu or options.vram)
         self.machine = machines(options)[0].machine if self.given else None
+        self.ram = size("--ram", options.ram)
         self.exit = Exit.YES
         self._opened: dict[tuple[str, str | None], Runtime] = {}
 
@@ -96,31 +97,32 @@ class Batch:
 
     def _machine(self, request: Request, runtime: Runtime) -> Machine:
         ram = _count(request, "ram_bytes", 0)
+        ram = self.ram if ram is None else ram
         gpus = _count(request, "gpus", 0)
         if gpus == 0:
             return Machine(origin=Origin.UNLIMITED if ram is None else Origin.BUDGET, label="CPU", gpus=(), host_bytes=ram)
         if name := _text(request, "gpu"):
             machine = parse_machine(name)
             return machine if ram is None else machine._replace(host_bytes=ram)
-        size = _count(request, "vram_bytes", 1)
+        vram = _count(request, "vram_bytes", 1)
         capability = request.get("compute_capability")
-        if size is None and self.machine is not None:
+        if vram is None and self.machine is not None:
             return self.machine if ram is None else self.machine._replace(host_bytes=ram)
-        origin = Origin.UNLIMITED if size is None else Origin.BUDGET
+        origin = Origin.UNLIMITED if vram is None else Origin.BUDGET
         ranks = (_count(request, "tensor_parallel", 1) or 1) * (_count(request, "pipeline_parallel", 1) or 1)
-        number = gpus or (ranks if size is None else 1)
+        number = gpus or (ranks if vram is None else 1)
         if number > _MOST_GPUS:
             raise Problem(Code.BAD_VALUE, f"{number} GPUs are more than the {_MOST_GPUS} that are computed")
         return Machine(
             origin=origin,
-            label="unlimited" if size is None else f"{number} GPUs",
+            label="unlimited" if vram is None else f"{number} GPUs",
             gpus=tuple(
                 Gpu(
                     index=index,
                     id=None,
                     name="budget",
-                    memory_bytes=size or _UNLIMITED_BYTES,
-                    context_bytes=unlisted_context(size or _UNLIMITED_BYTES),
+                    memory_bytes=vram or _UNLIMITED_BYTES,
+                    context_bytes=unlisted_context(vram or _UNLIMITED_BYTES),
                     compute_capability=_capability(capability),
                 )
                 for index in range(number)

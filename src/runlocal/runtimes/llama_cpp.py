@@ -44,7 +44,13 @@ class LlamaCpp(Session):
 
     def placement(self, workload: Workload, machine: Machine, shares: Sequence[float] | None = None) -> Placement:
         free = tuple(float(device.usable_bytes) for device in machine.gpus) if shares is None else tuple(shares)
-        return place(self.layout.stored_layers, workload.gpu_layers, free, experts_on_host=workload.cpu_moe, cache_on_host=not workload.kv_offload)
+        return place(
+            self.layout.stored_layers,
+            workload.gpu_layers,
+            free,
+            experts_on_host=workload.cpu_moe and self.layout.experts > 0,
+            cache_on_host=not workload.kv_offload,
+        )
 
     def reserves(self, workload: Workload, machine: Machine) -> tuple[int, ...]:
         return (self.facts.runtime["fit_target_bytes"],) * (len(machine.gpus) or 1)

@@ -11,6 +11,7 @@ from runlocal.core.workload import Workload
 from runlocal.engines.ggml.placement import Placement, place
 from runlocal.engines.ggml.refusals import refuses_cache
 from runlocal.engines.ggml.session import Session
+from runlocal.engines.ggml.settings import Settings
 from runlocal.engines.ollama_own import OwnEngineSession
 from runlocal.quants.gguf import Recipe
 
@@ -63,7 +64,13 @@ class _Ollama(Session):
 
     def placement(self, workload: Workload, machine: Machine, shares: Sequence[float] | None = None) -> Placement:
         free = tuple(float(device.usable_bytes) for device in machine.gpus) if shares is None else tuple(shares)
-        return place(self.layout.stored_layers, workload.gpu_layers, free, experts_on_host=workload.cpu_moe, cache_on_host=not workload.kv_offload)
+        return place(
+            self.layout.stored_layers,
+            workload.gpu_layers,
+            free,
+            experts_on_host=workload.cpu_moe and self.layout.experts > 0,
+            cache_on_host=not workload.kv_offload,
+        )
 
     def reserves(self, workload: Workload, machine: Machine) -> tuple[int, ...]:
         """Free memory per GPU; the projector's own on the first."""
@@ -110,9 +117,11 @@ class OllamaOwn(_Ollama, OwnEngineSession):
         most = self.facts.runtime["mllama_images"]
         if workload.vision and workload.images > most:
             return f"Ollama runs this model with {most} image at a time, {workload.images} were asked for"
+        if any(self.facts.types[name.upper()].block_elements > 1 for name in (workload.cache_type_k, workload.cache_type_v)):
+            return "Ollama's own engine runs this model without flash attention, which a quantized cache needs"
         if workload.flash_attention:
-            return "Ollama's engine runs this model without flash attention"
+            return "Ollama's own engine runs this model without flash attention"
         return super().refuses(recipe, workload, machine)
 
-    def step(self, workload: Workload) -> tuple[int, bool]:
-        return self.settings(workload).ubatch_tokens, False
+    def settings(self, workload: Workload) -> Settings:
+        return super().settings(workload._replace(flash_attention=False))

@@ -6,7 +6,6 @@ from runlocal.core.report import Cell
 from runlocal.core.units import gib
 from runlocal.core.verdict import Answer, headroom, judge
 from runlocal.core.workload import Workload
-from runlocal.engines.ggml.placement import Placement
 from runlocal.quants.gguf import Recipe
 from runlocal.runtimes import Runtime
 from runlocal.solve.layers import Laid, best_split, most_layers, with_layers
@@ -33,7 +32,7 @@ def judge_cell(runtime: Runtime, recipe: Recipe, workload: Workload, machine: Ma
         laid = best_split(runtime, recipe, workload, machine, laid)
         answer = judge(laid.parts, machine, left_free)
     reason, on_gpus = "", laid.placement.gpu_layers
-    if answer is not Answer.DOES_NOT_FIT and machine.gpus and not _on_gpus_alone(laid.placement):
+    if answer is not Answer.DOES_NOT_FIT and machine.gpus and not laid.placement.nothing_on_host:
         answer, reason = Answer.SPILLS, _spilled(laid)
     elif answer is Answer.DOES_NOT_FIT:
         reason = _short_of(laid.parts, machine)
@@ -58,10 +57,6 @@ def _spill(runtime: Runtime, recipe: Recipe, workload: Workload, machine: Machin
             return most, None
         most -= 1
     return 0, None
-
-
-def _on_gpus_alone(placement: Placement) -> bool:
-    return placement.all_on_gpus and not placement.experts_on_host and not placement.cache_on_host
 
 
 def _spilled(laid: Laid) -> str:

@@ -22,7 +22,7 @@ def longest_context(runtime: Runtime, recipe: Recipe, workload: Workload, machin
     if most < 1 or runtime.refuses(recipe, _at(workload, 1), machine):
         return 0
     placement = runtime.placement(workload, machine)
-    if machine.gpus and not placement.all_on_gpus:
+    if machine.gpus and not placement.nothing_on_host:
         return 0
 
     def left(steps: int) -> int:

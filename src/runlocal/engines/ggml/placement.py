@@ -36,9 +36,14 @@ class Placement(NamedTuple):
         return HOST not in self.layers and self.output != HOST
 
     @property
+    def nothing_on_host(self) -> bool:
+        """Layers, experts and caches are all on GPUs."""
+        return self.all_on_gpus and not self.experts_on_host and not self.cache_on_host
+
+    @property
     def pipelined(self) -> bool:
         """Several GPUs hold all layers and caches: inputs are copied so that steps overlap (`llama_context`, pipeline parallelism)."""
-        return self.gpus > 1 and self.all_on_gpus and not self.experts_on_host and not self.cache_on_host
+        return self.gpus > 1 and self.nothing_on_host
 
     def spread(self, layers: tuple[int, ...]) -> dict[str, int]:
         """How many of `layers`, which are in order, each device holds."""

@@ -65,7 +65,7 @@ def settle(
     pool = workload.pool_tokens if workload.pool_tokens is not None else workload.context_tokens * sequences
     context = pad(pool, CELL_PADDING)
     cells = context if workload.unified_kv else pad(context // sequences, CELL_PADDING)
-    ubatch = min(context, max(batch_tokens, ubatch_tokens), ubatch_tokens)
+    ubatch = min(pool, max(batch_tokens, ubatch_tokens), ubatch_tokens)  # before the context is padded
     flash = workload.flash_attention
     return Settings(
         cells=cells,
