@@ -74,7 +74,7 @@ def test_keys_and_their_order(checks: dict[str, Check]) -> None:
     assert list(machine) == ["origin", "gpus", "host_memory_bytes", "cells"]
     assert list(machine["gpus"][0]) == ["index", "id", "name", "memory_bytes", "reserved_bytes", "in_use_bytes", "usable_bytes"]
     assert [list(cell) for cell in machine["cells"]] == [CELL] * 18
-    assert list(machine["cells"][0]["parts"][0]) == ["kind", "label", "device", "bytes", "basis", "because", "source"]
+    assert list(machine["cells"][0]["parts"][0]) == ["kind", "label", "device", "bytes", "basis", "because", "source", "most_bytes"]
     assert list(found["advice"][0]) == ["saves_bytes", "change", "answer", "command"]
 
 

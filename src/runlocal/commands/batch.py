@@ -8,7 +8,7 @@ from typing import Any
 from runlocal.catalog.gpus import unlisted_context
 from runlocal.catalog.machines import parse_machine
 from runlocal.commands.machines import machines
-from runlocal.commands.options import Options, cache_type, read, size
+from runlocal.commands.options import MOST_SEQUENCES, Options, cache_type, read, size
 from runlocal.core.errors import Code, Exit, Problem
 from runlocal.core.machine import Gpu, Machine, Origin
 from runlocal.core.report import Cell
@@ -181,7 +181,9 @@ def _workload(request: Request, base: Workload) -> Workload:
             raise Problem(Code.BAD_VALUE, f"mmproj_type {projector[:20]!r} is not a type of a projector file", hint=f"known: {', '.join(_MMPROJ_TYPES)}")
         changed["mmproj_type"] = projector.upper()
     if changed["pool_tokens"] and not changed["context_tokens"]:
-        changed["context_tokens"] = max(1, changed["pool_tokens"] // (changed["sequences"] or 1))
+        changed["context_tokens"] = max(1, changed["pool_tokens"] // (changed["sequences"] or base.sequences))
+    if (changed["sequences"] or 1) > MOST_SEQUENCES:
+        raise Problem(Code.BAD_VALUE, f"sequences {changed['sequences']:,} is more than the {MOST_SEQUENCES} that llama.cpp takes")
     return base._replace(**{key: value for key, value in changed.items() if value is not None})
 
 

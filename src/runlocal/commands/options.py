@@ -11,8 +11,8 @@ from runlocal.solve.asked import Asked
 
 T = TypeVar("T")
 
-CACHE_TYPES = ("f16", "bf16", "q8_0", "q5_1", "q5_0", "q4_1", "q4_0", "iq4_nl")
-_MOST_SEQUENCES = 256
+CACHE_TYPES = ("f16", "bf16", "q8_0", "q5_1", "q5_0", "q4_1", "q4_0")
+MOST_SEQUENCES = 256  # LLAMA_MAX_SEQ
 _MOST_IMAGES = 1024
 _MOST_TOKENS_PER_STEP = 1 << 20
 _MOST_RANKS = 1024
@@ -116,7 +116,7 @@ def workload(options: Options) -> Workload:
     """The workload, its context still to be filled in."""
     return Workload(
         context_tokens=0,
-        sequences=within("--parallel", options.parallel, 1, _MOST_SEQUENCES),
+        sequences=within("--parallel", options.parallel, 1, MOST_SEQUENCES),
         images=within("--images", options.images, 0, _MOST_IMAGES),
         vision=options.vision,
         batch_tokens=None if options.ubatch is None else within("--ubatch", options.ubatch, 1, _MOST_TOKENS_PER_STEP),

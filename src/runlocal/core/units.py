@@ -26,7 +26,7 @@ _SIZE_UNITS = {
     "b": 1,
 }
 # Patterns are compiled where they are used: an answer that parses no size pays for none.
-_SIZE = r"(\d{1,9}(?:\.\d{1,6})?)\s*([a-z]{0,3})"
+_SIZE = r"(\d{1,15}(?:\.\d{1,6})?)\s*([a-z]{0,3})"
 _COUNT = r"(\d{1,12}(?:\.\d{1,6})?)\s*([km]?)"
 _LARGEST_SIZE = 1 << 60
 _LARGEST_CONTEXT = 1 << 40

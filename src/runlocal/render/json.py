@@ -177,6 +177,7 @@ def _cell(cell: Cell) -> Object:
                 "basis": part.basis,
                 "because": part.because,
                 "source": part.source,
+                "most_bytes": part.bytes + part.margin_bytes,
             }
             for part in cell.parts
         ],

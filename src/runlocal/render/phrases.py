@@ -67,11 +67,7 @@ def answer_sentence(model: ModelSpec, found: MachineCheck) -> str:
             keeps = "what the runtime keeps free" if cell.reserve_bytes is None else f"the {gib(cell.reserve_bytes)} that the runtime keeps free"
             return f"{model.id} fits {label} with {runtime}, but tightly: {asked} needs {of_usable} and leaves less than {keeps}"
         case Answer.SPILLS:
-            layers = f"{cell.gpu_layers} of {cell.layers} layers" if cell.gpu_layers is not None else "some layers"
-            host = _gib(cell.host_need_bytes)
-            return (
-                f"{model.id} fits {label} with {runtime} only by using host memory: {asked} keeps {layers} on the GPU ({of_usable}) and {host} in host memory"
-            )
+            return f"{model.id} fits {label} with {runtime} only by using host memory: {asked} needs {of_usable} on the GPU, with {cell.reason}"
         case Answer.DOES_NOT_FIT:
             return f"{model.id} does not fit {label} with {runtime}: {asked} needs {of_usable}{_where_short(cell, found.machine)}"
         case Answer.CANNOT_RUN:

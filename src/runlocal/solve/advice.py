@@ -110,7 +110,9 @@ class _Trial:
         if len(gpus) != 1 or not gpus[0].id or gpus[0].unified or self.machine.origin is not Origin.NAMED:
             return
         for count in (2, 4):
-            several = self.machine._replace(gpus=tuple(gpus[0]._replace(index=index) for index in range(count)), label=f"{count} × {self.machine.label}")
+            several = self.machine._replace(
+                gpus=tuple(gpus[0]._replace(index=index, in_use_bytes=None) for index in range(count)), label=f"{count} × {self.machine.label}"
+            )
             if found := self._try(f"{count} × {self.machine.label}", self.workload, {"gpu": (f"{count}x{gpus[0].id}",)}, machine=several):
                 yield found
                 return

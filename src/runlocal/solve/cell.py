@@ -8,7 +8,7 @@ from runlocal.core.verdict import Answer, headroom, judge
 from runlocal.core.workload import Workload
 from runlocal.quants.gguf import Recipe
 from runlocal.runtimes import Runtime
-from runlocal.solve.layers import Laid, best_split, most_layers, with_layers
+from runlocal.solve.layers import Laid, best_split, lay, most_layers, with_experts_on_host, with_layers
 from runlocal.solve.longest import longest_context
 
 
@@ -24,7 +24,7 @@ def judge_cell(runtime: Runtime, recipe: Recipe, workload: Workload, machine: Ma
     if reason := refusal or runtime.refuses(recipe, workload, machine):
         return _refused(runtime, recipe, workload, machine, reason, priced=refusal is not None)
     left_free = reserves(runtime, workload, machine, reserve_bytes)
-    laid = Laid(placement := runtime.placement(workload, machine), runtime.parts(recipe, workload, placement, machine))
+    laid = lay(runtime, recipe, workload, machine)
     if machine.origin is Origin.UNLIMITED:
         return _made(runtime, recipe, workload, machine, laid, None, "", left_free, None)
     answer = judge(laid.parts, machine, left_free)
@@ -45,17 +45,22 @@ def judge_cell(runtime: Runtime, recipe: Recipe, workload: Workload, machine: Ma
 
 
 def _spill(runtime: Runtime, recipe: Recipe, workload: Workload, machine: Machine, full: Laid, left_free: tuple[int, ...]) -> tuple[int, Laid | None]:
-    """The most layers that fit on the GPUs; and the parts then, where host memory may take the rest and does."""
+    """The most layers that fit on the GPUs; and what lies where then, if host memory may take the rest and does.
+
+    Experts go to the host before whole layers do: few of them are read for a token.
+    """
     most = most_layers(runtime, recipe, workload, machine, full)
-    if most is None or machine.host_bytes is None:
+    if machine.host_bytes is None:
         return most or 0, None
-    while most >= 0:
-        laid = with_layers(runtime, recipe, workload, machine, most)
+    moved = with_experts_on_host(runtime, recipe, workload, machine)
+    if moved is not None and judge(moved.parts, machine, left_free) is not Answer.DOES_NOT_FIT:
+        return moved.placement.gpu_layers, moved
+    for layers in range(most if most is not None else -1, -1, -1):
+        laid = with_layers(runtime, recipe, workload, machine, layers)
         if judge(laid.parts, machine, left_free) is not Answer.DOES_NOT_FIT:
-            return most, laid
+            return layers, laid
         if need(laid.parts, HOST) > machine.host_bytes:
-            return most, None
-        most -= 1
+            return layers, None
     return 0, None
 
 
@@ -110,7 +115,7 @@ def _made(
         flash_attention=flash,
         answer=answer,
         reason=reason,
-        warnings=machine.notes,
+        warnings=(*_image_tokens(runtime, workload), *machine.notes),
         bits_per_weight=round(runtime.bits_per_weight(recipe), 4),
         tensor_bytes=runtime.tensor_bytes(recipe),
         need_bytes=on_gpus if machine.gpus else on_host,
@@ -122,14 +127,14 @@ def _made(
         gpu_layers=laid.placement.gpu_layers,
         layers=len(laid.placement.layers) + 1,
         parts=parts,
-        command=runtime.command(recipe, workload, laid.placement),
+        command=runtime.command(recipe, laid.workload, laid.placement),
     )
 
 
 def _refused(runtime: Runtime, recipe: Recipe, workload: Workload, machine: Machine, reason: str, *, priced: bool) -> Cell:
     """A cell that cannot run. Where only the loading fails, what it would take is priced all the same."""
     placement = runtime.placement(workload, machine)
-    laid = Laid(placement, runtime.parts(recipe, workload, placement, machine) if priced else ())
+    laid = Laid(workload, placement, runtime.parts(recipe, workload, placement, machine) if priced else ())
     cell = _made(runtime, recipe, workload, machine, laid, Answer.CANNOT_RUN, reason, (), None)
     if priced:
         return cell._replace(command=None)
@@ -138,3 +143,15 @@ def _refused(runtime: Runtime, recipe: Recipe, workload: Workload, machine: Mach
 
 def _images(runtime: Runtime, workload: Workload) -> int:
     return workload.images if runtime.model.vision is not None and workload.vision else 0
+
+
+def _image_tokens(runtime: Runtime, workload: Workload) -> tuple[str, ...]:
+    """How much of the context images take, where they take any."""
+    images = _images(runtime, workload)
+    tokens = runtime.image_tokens(images) if images else None
+    if tokens is None or not tokens[1]:
+        return ()
+    least, most = tokens
+    range_text = f"{least:,}" if least == most else f"{least:,} to {most:,}"
+    full = ", more than it holds" if least > workload.context_tokens else ""
+    return (f"{images} image{'s take' if images > 1 else ' takes'} {range_text} of the {workload.context_tokens:,} tokens of context{full}.",)

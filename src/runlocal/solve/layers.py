@@ -2,7 +2,7 @@
 
 from runlocal.core.machine import Machine
 from runlocal.core.noun import NamedTuple
-from runlocal.core.part import Kind, Part, gpu
+from runlocal.core.part import Kind, Part, gpu, margin
 from runlocal.core.verdict import headroom
 from runlocal.core.workload import Workload
 from runlocal.engines.ggml.placement import Placement
@@ -14,10 +14,17 @@ _SPLIT_ATTEMPTS = 4
 
 
 class Laid(NamedTuple):
-    """A placement and the parts it makes."""
+    """A workload on a placement, and the parts it makes."""
 
+    workload: Workload
     placement: Placement
     parts: tuple[Part, ...]
+
+
+def lay(runtime: Runtime, recipe: Recipe, workload: Workload, machine: Machine, *, rough: bool = False) -> Laid:
+    """The workload as the runtime places it."""
+    placement = runtime.placement(workload, machine)
+    return Laid(workload, placement, runtime.parts(recipe, workload, placement, machine, rough=rough))
 
 
 def most_layers(runtime: Runtime, recipe: Recipe, workload: Workload, machine: Machine, full: Laid) -> int | None:
@@ -29,20 +36,30 @@ def most_layers(runtime: Runtime, recipe: Recipe, workload: Workload, machine: M
     def left(layers: int) -> int:
         return _least_left(with_layers(runtime, recipe, workload, machine, layers, rough=True), machine)
 
+    total = len(full.placement.layers) + 1
+    if (with_all := _least_left(full, machine)) >= 0:
+        return total  # it is host memory that is short
     if (without := left(0)) < 0:
         return None
-    return last_that_fits(0, len(full.placement.layers) + 1, left, without, _least_left(full, machine))
+    return last_that_fits(0, total, left, without, with_all)
 
 
 def with_layers(runtime: Runtime, recipe: Recipe, workload: Workload, machine: Machine, layers: int, *, rough: bool = False) -> Laid:
     """That many layers on the GPUs, the output layer counted as one."""
-    asked = workload._replace(gpu_layers=layers)
-    placement = runtime.placement(asked, machine)
-    return Laid(placement, runtime.parts(recipe, asked, placement, machine, rough=rough))
+    return lay(runtime, recipe, workload._replace(gpu_layers=layers), machine, rough=rough)
+
+
+def with_experts_on_host(runtime: Runtime, recipe: Recipe, workload: Workload, machine: Machine) -> Laid | None:
+    """Every layer on the GPUs but the experts; None where the model has none or the runtime cannot."""
+    moved = workload._replace(cpu_moe=True)
+    if workload.cpu_moe or runtime.refuses(recipe, moved, machine) or not runtime.placement(moved, machine).experts_on_host:
+        return None
+    return lay(runtime, recipe, moved, machine)
 
 
 def _least_left(laid: Laid, machine: Machine) -> int:
-    return min(headroom(laid.parts, machine))
+    """What the fullest GPU has left, taking what is estimated at the unsafe end of its range."""
+    return min(free - margin(laid.parts, gpu(device.index)) for free, device in zip(headroom(laid.parts, machine), machine.gpus, strict=True))
 
 
 def best_split(runtime: Runtime, recipe: Recipe, workload: Workload, machine: Machine, laid: Laid) -> Laid:
@@ -56,7 +73,7 @@ def best_split(runtime: Runtime, recipe: Recipe, workload: Workload, machine: Ma
             break
         shares = adjusted
         placement = runtime.placement(workload, machine, shares)
-        candidate = Laid(placement, runtime.parts(recipe, workload, placement, machine))
+        candidate = Laid(workload, placement, runtime.parts(recipe, workload, placement, machine))
         if _least_left(candidate, machine) > _least_left(best, machine):
             best = candidate
     return best

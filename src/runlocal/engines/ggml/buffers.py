@@ -1,8 +1,8 @@
 """Compute buffers for many contexts: the graph is laid out at two of them, and a straight line gives the rest.
 
 With flash attention and an unquantized cache nothing in the graph grows with the context but the attention masks, which are inputs and are
-never reused, so the buffers are straight lines in the cells: exactly, not nearly (tests/engines/test_buffers.py). Everything else, and what
-is shorter than a window, is laid out for its own context.
+never reused, so the buffers are straight lines in the cells: exactly, not nearly (tests/engines/test_buffers.py). Everything else, a cache on
+the host, many rows of logits, and what is shorter than a window, is laid out for its own context.
 """
 
 from collections.abc import Mapping
@@ -13,7 +13,7 @@ from runlocal.engines.ggml.placement import Placement
 from runlocal.engines.ggml.settings import CELL_PADDING, Settings
 
 _LEAST_CELLS = 4096
-_FEW_ROWS = 32  # more rows of logits than this can overtake the body of the graph
+_LEAST_TOKENS_PER_ROW = 64  # with fewer tokens of a step to a row of logits, the logits can overtake the body of the graph
 
 
 class BufferLines:
@@ -29,7 +29,9 @@ class BufferLines:
         if copied is not None:
             return compute_buffers(self._layout, settings, placement, copied)
         start = max(_LEAST_CELLS, 2 * (self._windows * settings.sequences + settings.ubatch_tokens) // CELL_PADDING * CELL_PADDING)
-        straight = settings.flash_attention and not settings.kv_is_quantized and settings.output_rows <= _FEW_ROWS and not settings.swa_full
+        few_rows = settings.output_rows * _LEAST_TOKENS_PER_ROW <= settings.ubatch_tokens
+        plain = settings.flash_attention and not settings.kv_is_quantized and not settings.swa_full
+        straight = plain and few_rows and not placement.cache_on_host
         if not straight or settings.cells <= start:
             return self._at(settings, placement)
         low, high = self._at(settings._replace(cells=start), placement), self._at(settings._replace(cells=2 * start), placement)

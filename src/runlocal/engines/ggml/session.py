@@ -242,6 +242,18 @@ class Session:
         parts.append(Part(Kind.COMPUTE_BUFFER, "logits", HOST, _F32_BYTES * self.layout.vocabulary_size * rows, Basis.EXACT, because, source))
         return tuple(parts)
 
+    def image_tokens(self, images: int) -> tuple[int, int] | None:
+        """(least, most) tokens of context that so many images take; None where the tower is not known."""
+        if self.model.vision is None:
+            return None
+        from runlocal.engines.ggml.vision import image_tokens  # text models have no use for towers
+
+        try:
+            tokens = image_tokens(self.model.vision, images, self.facts.vision)
+        except Problem:
+            return None
+        return tokens.least, tokens.most
+
     def _vision_parts(self, workload: Workload, placement: Placement) -> tuple[Part, ...]:
         """Tower, projector and image graph, on the first GPU."""
         if self.model.vision is None or not workload.vision:

@@ -10,6 +10,7 @@ from runlocal.quants.gguf import Stored
 
 ROW_PADDING = 512  # MATRIX_ROW_PADDING: CUDA pads the last row of a quantized tensor so that kernels may read past its end
 ALIGNMENT = 128  # ggml_backend_cuda_buffer_type_get_alignment
+HOST_ALIGNMENT = 32  # TENSOR_ALIGNMENT of ggml's CPU buffers
 INPUTS = ("token_embd", "per_layer_token_embd")
 _EXPERTS = ("ffn_up_exps", "ffn_down_exps", "ffn_gate_exps", "ffn_gate_up_exps")  # what `--cpu-moe` names, biases included
 
@@ -39,6 +40,11 @@ def cuda_bytes(stored: Stored) -> int:
     return pad(size, ALIGNMENT)
 
 
+def host_bytes(stored: Stored) -> int:
+    """Bytes that one tensor takes in a buffer of the host."""
+    return pad(stored.tensor_bytes, HOST_ALIGNMENT)
+
+
 def lay(weights: tuple[Stored, ...], placement: Placement, *, tied: bool) -> Iterator[Weight]:
     """Every loaded tensor on its device.
 
@@ -56,21 +62,21 @@ def lay(weights: tuple[Stored, ...], placement: Placement, *, tied: bool) -> Ite
         group = "experts" if is_expert else "repeating layers"
         padded = cuda_bytes(stored)
         if placement.experts_on_host and is_expert:
-            yield Weight(role, HOST, stored.tensor_bytes * tensor.count, padded, group)
+            yield Weight(role, HOST, host_bytes(stored) * tensor.count, padded, group)
             continue
         for device, count in placement.spread(tensor.layers).items():
-            yield Weight(role, device, (stored.tensor_bytes if device == HOST else padded) * count, padded, group)
+            yield Weight(role, device, (host_bytes(stored) if device == HOST else padded) * count, padded, group)
 
 
 def _outer(stored: Stored, placement: Placement, *, tied: bool) -> Iterator[Weight]:
     role, padded = stored.tensor.role, cuda_bytes(stored)
     if role in INPUTS:
-        yield Weight(role, HOST, stored.tensor_bytes, padded, "token embedding")
+        yield Weight(role, HOST, host_bytes(stored), padded, "token embedding")
         if tied and role == "token_embd" and placement.output != HOST:
             yield Weight(role, placement.output, padded, padded, "output: second copy of the tied embedding")
     elif role.startswith("rope_"):
         # A rotary table is loaded once for every device that holds a layer.
         for device in dict.fromkeys(placement.layers):
-            yield Weight(role, device, stored.tensor_bytes if device == HOST else padded, padded, "repeating layers")
+            yield Weight(role, device, host_bytes(stored) if device == HOST else padded, padded, "repeating layers")
     else:
-        yield Weight(role, placement.output, stored.tensor_bytes if placement.output == HOST else padded, padded, "output")
+        yield Weight(role, placement.output, host_bytes(stored) if placement.output == HOST else padded, padded, "output")
