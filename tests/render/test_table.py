@@ -32,7 +32,7 @@ def table(check: Check, style: Style, *, explain: bool = False) -> str:
         ("tight", "! llama-3.2-11b-vision fits this computer's RTX 3090 with ollama 0.24.0, but tightly: Q8_0 at 128k context needs 22.3 GiB of 22.6 usable"),
         (
             "spills",
-            "◐ llama-3.2-11b-vision fits this computer's RTX 3090 with ollama 0.24.0 only by using host memory: Q4_K_M at 8k context needs 20.9 GiB of 22.6 usable on the GPU, with ",
+            "◐ llama-3.2-11b-vision fits this computer's RTX 3090 with ollama 0.24.0 only by using host memory: Q4_K_M at 8k context needs ",
         ),
         ("does_not_fit", "✗ llama-3.2-90b-vision does not fit 2 × RTX 3090 with ollama 0.24.0: Q4_K_M at 8k context needs 58.0 GiB of 47.1 usable"),
         ("cannot_run", "– llama-3.2-90b-vision cannot run on RTX 3090 with llama.cpp b10488 (Q4_K_M at 8k context): llama.cpp does not load mllama"),

@@ -34,10 +34,12 @@ else:
 
         @classmethod
         def _filled(cls, missing, named):
-            if unknown := set(named) - set(missing):
-                raise TypeError(f"{cls.__name__}() has no field {sorted(unknown)[0]!r} to fill")
-            defaults = cls._field_defaults
-            return tuple([named[field] if field in named else defaults[field] for field in missing])
+            known = {**cls._field_defaults, **named}
+            values = tuple(map(known.__getitem__, missing))
+            # What is named and was not asked for shows in the count alone, which is cheaper than looking for it.
+            if len(known) - len(cls._field_defaults) != len(missing) - sum(map(cls._field_defaults.__contains__, missing)):
+                raise TypeError(f"{cls.__name__}() has no field {sorted(set(named) - set(missing))[0]!r} to fill")
+            return values
 
         @classmethod
         def _make(cls, values):

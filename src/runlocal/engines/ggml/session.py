@@ -1,5 +1,7 @@
 """One model in ggml: its parts for any quantization, workload and placement. What was laid out once is kept, so a grid costs little more than a cell."""
 
+from typing import TYPE_CHECKING
+
 from runlocal.architectures import layout
 from runlocal.core.cache import Cache, CacheKind
 from runlocal.core.errors import Code, Problem
@@ -10,14 +12,15 @@ from runlocal.core.model import ModelSpec
 from runlocal.core.noun import NamedTuple
 from runlocal.core.part import HOST, Basis, Kind, Part, gpu
 from runlocal.core.workload import Workload
-from runlocal.engines.ggml.buffers import BufferLines
 from runlocal.engines.ggml.cache import cache_spread, formula, layer_bytes
-from runlocal.engines.ggml.graph import NotModelled, copy_bytes
 from runlocal.engines.ggml.overhead import overhead_parts
 from runlocal.engines.ggml.placement import Placement, place
 from runlocal.engines.ggml.settings import Settings, settle
-from runlocal.engines.ggml.weights import INPUTS, Weight, lay
+from runlocal.engines.ggml.weights import EMBEDDING, Sized, Weight, lay, measure
 from runlocal.quants.gguf import Recipe, Stored, store
+
+if TYPE_CHECKING:
+    from runlocal.engines.ggml.buffers import BufferLines
 
 _F32_BYTES = 4
 CACHE_LABELS = {
@@ -46,11 +49,12 @@ class Session:
         self.layout: Layout = layout(model)
         self.caches: tuple[Cache, ...] = self.layout.caches()
         self.tensors = self.layout.tensors()
-        self._lines = BufferLines(self.layout)
+        self._lines: BufferLines | None = None
         self._elements = sum(tensor.elements * tensor.count for tensor in self.tensors)
         self._own: OwnTensors | None = None
         self._tensor_bytes: dict[Recipe, int] = {}
         self._vision: dict[tuple[object, ...], tuple[Part, ...]] = {}
+        self._sized: dict[Recipe, Sized] = {}
         self._stored: dict[Recipe, tuple[Stored, ...]] = {}
         self._weights: dict[tuple[Recipe, Placement], tuple[Weight, ...]] = {}
         self._settings: dict[Workload, Settings] = {}
@@ -129,7 +133,9 @@ class Session:
         """Every loaded tensor on its device."""
         key = (recipe, placement)
         if key not in self._weights:
-            self._weights[key] = tuple(lay(self.stored(recipe), placement, tied=self.layout.tied))
+            if recipe not in self._sized:
+                self._sized[recipe] = measure(self.stored(recipe))
+            self._weights[key] = tuple(lay(self._sized[recipe], placement, tied=self.layout.tied))
         return self._weights[key]
 
     def parts(self, recipe: Recipe, workload: Workload, placement: Placement, machine: Machine, *, rough: bool = False) -> tuple[Part, ...]:
@@ -176,7 +182,7 @@ class Session:
     def _rough_buffers(self, recipe: Recipe, workload: Workload, placement: Placement) -> tuple[Part, ...]:
         """What a GPU that holds everything takes, and on the first the largest matrix that is copied there from the host."""
         whole = place(len(placement.layers), None, (1.0,) * placement.gpus)
-        largest = max((weight.largest_bytes for weight in self.weights(recipe, placement) if weight.device == HOST and weight.role not in INPUTS), default=0)
+        largest = max((weight.largest_bytes for weight in self.weights(recipe, placement) if weight.device == HOST and weight.group != EMBEDDING), default=0)
         copied = placement.devices()[0] if placement.gpus else None
         full = self._buffers_of(recipe, workload._replace(gpu_layers=None), whole, rough=False)
         return tuple(part._replace(bytes=part.bytes + largest) if part.device == copied else part for part in full)
@@ -222,6 +228,10 @@ class Session:
 
     def _buffer_parts(self, recipe: Recipe, workload: Workload, placement: Placement) -> tuple[Part, ...]:
         """The graph's buffers, laid out by the rules of ggml's allocator."""
+        from runlocal.engines.ggml.buffers import BufferLines  # Ollama's own engine has no use for llama.cpp's graphs
+        from runlocal.engines.ggml.graph import NotModelled, copy_bytes
+
+        self._lines = self._lines or BufferLines(self.layout)
         settings = self.settings(workload)
         source = self.facts.ggml["sources"]["allocator"]["url"]
         copied = None if placement.all_on_gpus and not placement.experts_on_host else copy_bytes(self.stored(recipe), tied=self.layout.tied)

@@ -11,21 +11,20 @@ from runlocal.quants.gguf import Stored
 ROW_PADDING = 512  # MATRIX_ROW_PADDING: CUDA pads the last row of a quantized tensor so that kernels may read past its end
 ALIGNMENT = 128  # ggml_backend_cuda_buffer_type_get_alignment
 HOST_ALIGNMENT = 32  # TENSOR_ALIGNMENT of ggml's CPU buffers
-INPUTS = ("token_embd", "per_layer_token_embd")
+EMBEDDING, EXPERTS = "token embedding", "experts"
+_INPUTS = ("token_embd", "per_layer_token_embd")
 _EXPERTS = ("ffn_up_exps", "ffn_down_exps", "ffn_gate_exps", "ffn_gate_up_exps")  # what `--cpu-moe` names, biases included
 
 
 class Weight(NamedTuple):
     """Tensors that lie on one device.
 
-    role: as in `Tensor`
     device: `gpu0`, … or `host`
     bytes: all of them together, padding included
-    largest_bytes: the largest of them
+    largest_bytes: what the largest of them takes on a GPU
     group: what a reader calls them: `repeating layers`, `experts`, `output`, `token embedding`, `second copy of the tied embedding`
     """
 
-    role: str
     device: str
     bytes: int
     largest_bytes: int
@@ -45,38 +44,66 @@ def host_bytes(stored: Stored) -> int:
     return pad(stored.tensor_bytes, HOST_ALIGNMENT)
 
 
-def lay(weights: tuple[Stored, ...], placement: Placement, *, tied: bool) -> Iterator[Weight]:
+class Band(NamedTuple):
+    """Tensors that stand in the same layers and so go the same ways.
+
+    layers: those layers
+    group: as in `Weight`
+    host_bytes, gpu_bytes: what one layer's take on the host and on a GPU
+    largest_bytes: what the largest of them takes on a GPU
+    """
+
+    layers: tuple[int, ...]
+    group: str
+    host_bytes: int
+    gpu_bytes: int
+    largest_bytes: int
+
+
+class Sized(NamedTuple):
+    """A file's tensors, measured once for any placement: those of the layers in bands, and those outside."""
+
+    bands: tuple[Band, ...]
+    outer: tuple[Stored, ...]
+
+
+def measure(weights: tuple[Stored, ...]) -> Sized:
+    """The loaded tensors of a file."""
+    bands: dict[tuple[tuple[int, ...], bool], Band] = {}
+    loaded = [stored for stored in weights if not stored.tensor.skipped]
+    for stored in loaded:
+        if layers := stored.tensor.layers:
+            is_expert = stored.tensor.role.startswith(_EXPERTS)
+            host, padded = host_bytes(stored), cuda_bytes(stored)
+            band = bands.get((layers, is_expert)) or Band(layers, EXPERTS if is_expert else "repeating layers", 0, 0, 0)
+            bands[layers, is_expert] = Band(layers, band.group, band.host_bytes + host, band.gpu_bytes + padded, max(band.largest_bytes, padded))
+    return Sized(tuple(bands.values()), tuple(stored for stored in loaded if not stored.tensor.layers))
+
+
+def lay(sized: Sized, placement: Placement, *, tied: bool) -> Iterator[Weight]:
     """Every loaded tensor on its device.
 
     The token embedding always stays on the host; where it is tied, the output's device holds a copy of it.
     """
-    for stored in weights:
-        tensor = stored.tensor
-        if tensor.skipped:
+    for stored in sized.outer:
+        yield from _outer(stored, placement, tied=tied)
+    for band in sized.bands:
+        if placement.experts_on_host and band.group == EXPERTS:
+            yield Weight(HOST, band.host_bytes * len(band.layers), band.largest_bytes, band.group)
             continue
-        role = tensor.role
-        if not tensor.layers:
-            yield from _outer(stored, placement, tied=tied)
-            continue
-        is_expert = role.startswith(_EXPERTS)
-        group = "experts" if is_expert else "repeating layers"
-        padded = cuda_bytes(stored)
-        if placement.experts_on_host and is_expert:
-            yield Weight(role, HOST, host_bytes(stored) * tensor.count, padded, group)
-            continue
-        for device, count in placement.spread(tensor.layers).items():
-            yield Weight(role, device, (host_bytes(stored) if device == HOST else padded) * count, padded, group)
+        for device, count in placement.spread(band.layers).items():
+            yield Weight(device, (band.host_bytes if device == HOST else band.gpu_bytes) * count, band.largest_bytes, band.group)
 
 
 def _outer(stored: Stored, placement: Placement, *, tied: bool) -> Iterator[Weight]:
     role, padded = stored.tensor.role, cuda_bytes(stored)
-    if role in INPUTS:
-        yield Weight(role, HOST, host_bytes(stored), padded, "token embedding")
+    if role in _INPUTS:
+        yield Weight(HOST, host_bytes(stored), padded, EMBEDDING)
         if tied and role == "token_embd" and placement.output != HOST:
-            yield Weight(role, placement.output, padded, padded, "output: second copy of the tied embedding")
+            yield Weight(placement.output, padded, padded, "output: second copy of the tied embedding")
     elif role.startswith("rope_"):
         # A rotary table is loaded once for every device that holds a layer.
-        for device in dict.fromkeys(placement.layers):
-            yield Weight(role, device, host_bytes(stored) if device == HOST else padded, padded, "repeating layers")
+        for device, _, _ in placement.ranges:
+            yield Weight(device, host_bytes(stored) if device == HOST else padded, padded, "repeating layers")
     else:
-        yield Weight(role, placement.output, host_bytes(stored) if placement.output == HOST else padded, padded, "output")
+        yield Weight(placement.output, host_bytes(stored) if placement.output == HOST else padded, padded, "output")
