@@ -81,3 +81,17 @@ def test_the_90b_does_not_load_today_and_is_priced_all_the_same(runtime: str) ->
     assert "does not load mllama" in found["reason"]
     assert found["command"] is None
     assert found["need_bytes"] / GIB > 50
+
+
+@pytest.mark.parametrize(
+    ("runtime", "said"),
+    [
+        ("ollama@99.9", ["ollama 99.9 was not looked at: the rules are those of 0.34.1."]),
+        ("llama.cpp@b99999", ["llama.cpp b99999 was not looked at: the rules are those of 0c1e57098."]),
+        ("ollama@0.31.0", []),
+        ("ollama@0.34.1", []),
+        ("llama.cpp", []),
+    ],
+)
+def test_a_version_that_nobody_looked_at_is_said(runtime: str, said: list[str]) -> None:
+    assert ask("llama-3.1-8b", runtime=runtime)["warnings"] == said

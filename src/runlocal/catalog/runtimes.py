@@ -92,6 +92,12 @@ def newest_known(runtime_id: str) -> str:
     return str(_table(runtime_id)["newest_known"])
 
 
+def looked_at(runtime_id: str, version: str) -> bool:
+    """Whether our rules are known to be those of that version: it is the newest that was looked at, or older."""
+    newest = newest_known(runtime_id)
+    return version == newest or _compare(version, newest) in (-1, 0)
+
+
 def support(runtime_id: str, architecture: str, hf_architecture: str | None = None, has_vision: bool = False) -> Support:
     """Whether the runtime loads the architecture: `architecture` is llama.cpp's name of it, `hf_architecture` the class in config.json."""
     table = _table(runtime_id)

@@ -9,6 +9,7 @@ from runlocal.core.workload import Workload
 from runlocal.quants.gguf import Recipe
 from runlocal.runtimes import Runtime
 from runlocal.solve.layers import Laid, best_split, lay, most_layers, with_experts_on_host, with_layers
+from runlocal.solve.load import not_looked_at
 from runlocal.solve.longest import longest_context
 
 
@@ -115,7 +116,7 @@ def _made(
         flash_attention=flash,
         answer=answer,
         reason=reason,
-        warnings=(*_image_tokens(runtime, workload), *machine.notes),
+        warnings=(*not_looked_at(runtime), *_image_tokens(runtime, workload), *machine.notes),
         bits_per_weight=round(runtime.bits_per_weight(recipe), 4),
         tensor_bytes=runtime.tensor_bytes(recipe),
         need_bytes=on_gpus if machine.gpus else on_host,

@@ -1,6 +1,6 @@
 """Whether a runtime loads a model at all."""
 
-from runlocal.catalog.runtimes import loads_in, support
+from runlocal.catalog.runtimes import loads_in, looked_at, newest_known, support
 from runlocal.core.model import ModelSpec
 from runlocal.runtimes import Runtime
 
@@ -13,3 +13,10 @@ def does_not_load(model: ModelSpec, runtime: Runtime) -> str | None:
     found = support(runtime.id, model.architecture, model.hf_architecture, vision)
     ever = f"{found.versions_text} did" if found.versions else "no version did"
     return f"{found.name} {runtime.version} does not load {model.architecture} ({ever})"
+
+
+def not_looked_at(runtime: Runtime) -> tuple[str, ...]:
+    """A sentence where the rules are another version's than the one that was named."""
+    if looked_at(runtime.id, runtime.version):
+        return ()
+    return (f"{runtime.id} {runtime.version} was not looked at: the rules are those of {newest_known(runtime.id)}.",)
