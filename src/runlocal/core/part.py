@@ -61,9 +61,9 @@ class Part(NamedTuple):
 
 def need(parts: Iterable[Part], device: str) -> int:
     """Bytes that `parts` take on `device`."""
-    return sum(part.bytes for part in parts if part.device == device)
+    return sum([part.bytes for part in parts if part.device == device])
 
 
 def margin(parts: Iterable[Part], device: str) -> int:
     """How much more `parts` may take on `device` at the unsafe end of what is estimated."""
-    return sum(part.margin_bytes for part in parts if part.device == device)
+    return sum([part.margin_bytes for part in parts if part.device == device])

@@ -29,7 +29,7 @@ class Placement(NamedTuple):
     @property
     def gpu_layers(self) -> int:
         """Layers on GPUs, the output layer counted as one (llama.cpp's `-ngl`)."""
-        return sum(device != HOST for device in (*self.layers, self.output))
+        return len(self.layers) + 1 - self.layers.count(HOST) - (self.output == HOST)
 
     @property
     def all_on_gpus(self) -> bool:
