@@ -121,6 +121,7 @@ FAMILIES = {
     "hunyuan-moe": Family(norm_after_rope=True),
     "granite": _GRANITE,
     "granitemoe": _GRANITE,
+    "minicpm": _GRANITE,
     "gemma": Family(embedding_scaled=True, query_scaled=True),
     "gemma2": Family(embedding_scaled=True, query_scaled=True, scores_capped=True, logits_scaled="capped"),
     "gemma3": Family(embedding_scaled=True, query_scaled=True),
