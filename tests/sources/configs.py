@@ -392,7 +392,24 @@ MINICPM4_05B: dict[str, Any] = {
     "vocab_size": 73448,
 }
 
+APERTUS_8B: dict[str, Any] = {
+    "architectures": ["ApertusForCausalLM"],
+    "attention_bias": False,
+    "hidden_act": "xielu",
+    "hidden_size": 4096,
+    "intermediate_size": 21504,
+    "max_position_embeddings": 65536,
+    "model_type": "apertus",
+    "num_attention_heads": 32,
+    "num_hidden_layers": 32,
+    "num_key_value_heads": 8,
+    "tie_word_embeddings": False,
+    "torch_dtype": "bfloat16",
+    "vocab_size": 131072,
+}
+
 BUNDLED: dict[str, dict[str, Any]] = {
+    "apertus-8b": APERTUS_8B,
     "deepseek-v2-lite-16b": DEEPSEEK_V2_LITE,
     "deepseek-v3-671b": DEEPSEEK_V3,
     "falcon-7b": FALCON_7B,

@@ -119,6 +119,7 @@ _ERNIE = Family("ernie4_5", qkv_bias="use_bias", output_bias="use_bias", mlp_bia
 _MLLAMA = Family("mllama", qkv_bias=False)
 
 FAMILIES: Mapping[str, Family] = {
+    "ApertusForCausalLM": Family("apertus", qkv_bias="attention_bias", output_bias="attention_bias", gated_mlp=False, qk_norm="head"),
     "ArceeForCausalLM": _LLAMA._replace(architecture="arcee", gated_mlp=False),
     "Cohere2ForCausalLM": _COHERE._replace(architecture="cohere2", qk_norm=None, sliding=Sliding.PATTERN, pattern=4),
     "CohereForCausalLM": _COHERE,
