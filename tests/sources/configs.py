@@ -375,7 +375,41 @@ GLM_45_AIR: dict[str, Any] = {
     "vocab_size": 151552,
 }
 
+MINICPM4_05B: dict[str, Any] = {
+    "architectures": ["MiniCPMForCausalLM"],
+    "dim_model_base": 256,
+    "hidden_size": 1024,
+    "intermediate_size": 4096,
+    "max_position_embeddings": 32768,
+    "model_type": "minicpm",
+    "num_attention_heads": 16,
+    "num_hidden_layers": 24,
+    "num_key_value_heads": 2,
+    "rope_scaling": {"long_factor": [1.0] * 32, "original_max_position_embeddings": 32768, "rope_type": "longrope", "short_factor": [1.0] * 32},
+    "scale_depth": 1.4,
+    "scale_emb": 12,
+    "torch_dtype": "bfloat16",
+    "vocab_size": 73448,
+}
+
+APERTUS_8B: dict[str, Any] = {
+    "architectures": ["ApertusForCausalLM"],
+    "attention_bias": False,
+    "hidden_act": "xielu",
+    "hidden_size": 4096,
+    "intermediate_size": 21504,
+    "max_position_embeddings": 65536,
+    "model_type": "apertus",
+    "num_attention_heads": 32,
+    "num_hidden_layers": 32,
+    "num_key_value_heads": 8,
+    "tie_word_embeddings": False,
+    "torch_dtype": "bfloat16",
+    "vocab_size": 131072,
+}
+
 BUNDLED: dict[str, dict[str, Any]] = {
+    "apertus-8b": APERTUS_8B,
     "deepseek-v2-lite-16b": DEEPSEEK_V2_LITE,
     "deepseek-v3-671b": DEEPSEEK_V3,
     "falcon-7b": FALCON_7B,
@@ -389,6 +423,7 @@ BUNDLED: dict[str, dict[str, Any]] = {
     "llama-3.2-11b-vision": LLAMA_32_11B_VISION,
     "llama-4-scout-17b-16e": LLAMA_4_SCOUT,
     "llava-1.5-7b": LLAVA_15_7B,
+    "minicpm4-0.5b": MINICPM4_05B,
     "mistral-7b-v0.1": MISTRAL_7B_V01,
     "phi-4-mini": PHI_4_MINI,
     "qwen2.5-vl-7b": QWEN25_VL_7B,

@@ -156,6 +156,12 @@ def test_layers_that_differ_are_not_computed(tmp_path: Path) -> None:
     assert caught.value.code is Code.NOT_COMPUTED
 
 
+def test_experts_that_no_converter_reads_are_not_computed(tmp_path: Path) -> None:
+    with pytest.raises(Problem, match="it has experts") as caught:
+        read(written(tmp_path, {**configs.MINICPM4_05B, "num_experts": 8}))
+    assert caught.value.code is Code.NOT_COMPUTED
+
+
 def test_an_unknown_tower_is_not_computed(tmp_path: Path) -> None:
     table = {**LLAVA_15_7B, "vision_config": {"model_type": "eva"}}
     with pytest.raises(Problem, match="its vision tower is eva") as caught:

@@ -11,6 +11,7 @@ from runlocal.core.layout import Layout
 from runlocal.core.model import ModelSpec
 
 ARCHITECTURES = {
+    "apertus": "llama",
     "arcee": "llama",
     "chatglm": "glm",
     "cohere2": "cohere",
@@ -36,6 +37,7 @@ ARCHITECTURES = {
     "llama": "llama",
     "llama4": "mixture",
     "mellum": "mixture",
+    "minicpm": "llama",
     "mistral3": "llama",
     "mllama": "mllama",
     "olmo2": "olmo",

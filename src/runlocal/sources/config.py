@@ -160,6 +160,8 @@ def _text(keys: Keys, top: Keys, family: Family) -> Text:
     rotated = int(head_dim * (keys.share("partial_rotary_factor") or _rope(keys).share("partial_rotary_factor") or family.rotary / 4))
     if family.architecture == "stablelm" and keys.flag("qk_layernorm"):
         raise keys.not_computed("its queries and keys have a norm per head")
+    if family.architecture == "minicpm" and keys.maybe("num_experts"):
+        raise keys.not_computed("it has experts, which llama.cpp's converter does not read")
     cross = keys.indices("cross_attention_layers", layers) if family.architecture == "mllama" else None
     if family.architecture == "mllama" and not cross:
         raise keys.bad("cross_attention_layers", "is missing")

@@ -119,6 +119,7 @@ _ERNIE = Family("ernie4_5", qkv_bias="use_bias", output_bias="use_bias", mlp_bia
 _MLLAMA = Family("mllama", qkv_bias=False)
 
 FAMILIES: Mapping[str, Family] = {
+    "ApertusForCausalLM": Family("apertus", qkv_bias="attention_bias", output_bias="attention_bias", gated_mlp=False, qk_norm="head"),
     "ArceeForCausalLM": _LLAMA._replace(architecture="arcee", gated_mlp=False),
     "Cohere2ForCausalLM": _COHERE._replace(architecture="cohere2", qk_norm=None, sliding=Sliding.PATTERN, pattern=4),
     "CohereForCausalLM": _COHERE,
@@ -156,6 +157,7 @@ FAMILIES: Mapping[str, Family] = {
     "Llama4ForCausalLM": Family("llama4", qkv_bias="attention_bias", output_bias="attention_bias", mixture=Mixture.LLAMA4, sliding=Sliding.CHUNKED, pattern=4),
     "LlamaForCausalLM": _LLAMA,
     "MellumForCausalLM": _QWEN3_MOE._replace(architecture="mellum", sliding=Sliding.PATTERN),
+    "MiniCPMForCausalLM": Family("minicpm", qkv_bias="attention_bias", output_bias="attention_bias", tied=True),
     "Ministral3ForCausalLM": _MISTRAL._replace(architecture="mistral3"),
     "MistralForCausalLM": _MISTRAL,
     "MixtralForCausalLM": _MISTRAL._replace(mixture=Mixture.MIXTRAL),
