@@ -12,6 +12,7 @@ from runlocal.core.model import ModelSpec
 
 ARCHITECTURES = {
     "arcee": "llama",
+    "bailingmoe2": "mixture",
     "chatglm": "glm",
     "cohere2": "cohere",
     "command-r": "cohere",

@@ -21,6 +21,7 @@ def decoder(
     sinks: bool = False,
     expert_bias: bool = False,
     output_bias: bool = False,
+    next_norm: str = "nextn.shared_head_norm",
 ) -> Layout:
     """A decoder of `model.text` layers.
 
@@ -29,6 +30,7 @@ def decoder(
     sinks: attention sinks
     expert_bias: router and experts have plain biases
     output_bias: the output matrix has a bias
+    next_norm: name of the norm behind a multi-token-prediction layer
     """
     text = model.text
     extra = text.next_tokens.layers if text.next_tokens and text.next_tokens.in_gguf else 0
@@ -39,7 +41,12 @@ def decoder(
         placed.append(Placed(Norms(hidden_size=text.hidden_size, roles=norms, bias=biased), stored))
     placed += [Placed(block, layers) for block, layers in mlp_blocks(text, stored, fused=fused_gate_up, bias=expert_bias)]
     if extra and text.next_tokens:
-        head = NextTokenHead(hidden_size=text.hidden_size, vocabulary_size=text.vocabulary_size, own_embeddings=not text.next_tokens.shared_embeddings)
+        head = NextTokenHead(
+            hidden_size=text.hidden_size,
+            vocabulary_size=text.vocabulary_size,
+            own_embeddings=not text.next_tokens.shared_embeddings,
+            last_norm=next_norm,
+        )
         placed.append(Placed(head, stored[text.layers :]))
     return Layout(
         architecture=model.architecture,
