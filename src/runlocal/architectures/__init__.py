@@ -21,6 +21,7 @@ ARCHITECTURES = {
     "ernie4_5": "llama",
     "ernie4_5-moe": "mixture",
     "exaone": "llama",
+    "exaone-moe": "mixture",
     "exaone4": "olmo",
     "falcon": "falcon",
     "gemma": "gemma",

@@ -115,6 +115,17 @@ _GLM4_MOE = Family(
 _DEEPSEEK = Family("deepseek2", mixture=Mixture.DEEPSEEK, latent=True)
 _DEEPSEEK_V3 = _DEEPSEEK._replace(router_bias=True, next_tokens=False)
 _NUMBERED_EXPERTS = {"n_routed_experts": "num_experts", "n_shared_experts": "num_shared_experts"}
+_EXAONE_MOE = Family(
+    "exaone-moe",
+    qk_norm="head",
+    mixture=Mixture.DEEPSEEK,
+    router_bias=True,
+    sliding=Sliding.PATTERN,
+    pattern=4,
+    next_tokens=True,
+    shared_embeddings=True,
+    names={**_NUMBERED_EXPERTS, "first_k_dense_replace": "first_last_k_dense_replace"},
+)
 _OLMO2 = Family("olmo2", qkv_bias="attention_bias", output_bias="attention_bias", qk_norm="full")
 _GRANITE = Family("granite", qkv_bias="attention_bias", output_bias="attention_bias", mlp_bias="mlp_bias")
 _HUNYUAN = Family("hunyuan-dense", qkv_bias="attention_bias", output_bias="attention_bias", qk_norm="head", qk_norm_key="use_qk_norm")
@@ -143,6 +154,8 @@ FAMILIES: Mapping[str, Family] = {
     "Ernie4_5ForCausalLM": _ERNIE,
     "Ernie4_5_MoeForCausalLM": _ERNIE._replace(architecture="ernie4_5-moe", mixture=Mixture.ERNIE, router_bias=True),
     "Exaone4ForCausalLM": Family("exaone4", qk_norm="head", sliding=Sliding.PATTERN, pattern=4),
+    "ExaoneMoEForCausalLM": _EXAONE_MOE,
+    "ExaoneMoeForCausalLM": _EXAONE_MOE,  # its name since transformers 5.1
     "ExaoneForCausalLM": Family("exaone", names={"num_hidden_layers": "num_layers"}),
     "FalconForCausalLM": Family("falcon", qkv_bias="bias", output_bias="bias", mlp_bias="bias", gated_mlp=False, norm="layernorm", tied=True),
     "Gemma2ForCausalLM": _GEMMA2,

@@ -115,6 +115,7 @@ FAMILIES = {
     "arcee": Family(activation=("RELU", "SQR")),
     "smollm3": Family(rope=Rope.THREE_OF_FOUR),
     "exaone4": Family(rope=Rope.WINDOWED),
+    "exaone-moe": Family(rope=Rope.WINDOWED, router=_SCORED),
     "stablelm": Family(layer_norm=True),
     "starcoder2": Family(layer_norm=True),
     "hunyuan-dense": Family(norm_after_rope=True),
