@@ -9,6 +9,7 @@ from runlocal.catalog.models import bundled
 from runlocal.core.cache import Cache, CacheKind
 from runlocal.core.errors import Code, Problem
 from runlocal.core.layout import Layout
+from runlocal.core.model import NextTokens
 from runlocal.core.tensor import Tensor
 
 IDS = sorted(path.stem for path in (Path(__file__).parents[2] / "data" / "models").rglob("*.toml"))
@@ -197,3 +198,19 @@ def test_fused_matrices_of_phi() -> None:
     assert [(t.columns, t.rows) for t in shapes["attn_qkv"]] == [(5120, 5120 + 2 * 1280)]
     assert [(t.columns, t.rows) for t in shapes["ffn_up"]] == [(5120, 2 * 17920)]
     assert "ffn_gate" not in shapes
+
+
+def test_a_next_token_layer_of_k_exaone_is_dense_and_shares_the_embedding() -> None:
+    behind = {tensor.role for tensor in laid("k-exaone-236b-a23b").tensors() if tensor.layers == (48,)}
+    assert {"nextn.eh_proj", "nextn.shared_head_norm"} <= behind
+    assert "nextn.embed_tokens" not in behind
+    dense = {layer for tensor in tensors("k-exaone-236b-a23b")["ffn_down"] for layer in tensor.layers}
+    assert dense == {0, 48}
+
+
+def test_a_next_token_layer_of_ling_has_experts_and_a_norm_of_its_own() -> None:
+    model = bundled("ling-mini-2.0-16b-a1.4b")
+    text = model.text._replace(next_tokens=NextTokens(layers=1, in_gguf=True, shared_embeddings=True))
+    behind = {tensor.role for tensor in layout(model._replace(text=text)).tensors() if 20 in tensor.layers}
+    assert {"attn_qkv", "ffn_down_exps", "layer_output_norm", "nextn.hnorm"} <= behind
+    assert not {"nextn.shared_head_norm", "nextn.embed_tokens"} & behind

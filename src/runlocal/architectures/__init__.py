@@ -13,6 +13,7 @@ from runlocal.core.model import ModelSpec
 ARCHITECTURES = {
     "apertus": "llama",
     "arcee": "llama",
+    "bailingmoe2": "mixture",
     "chatglm": "glm",
     "cohere2": "cohere",
     "command-r": "cohere",
@@ -21,6 +22,7 @@ ARCHITECTURES = {
     "ernie4_5": "llama",
     "ernie4_5-moe": "mixture",
     "exaone": "llama",
+    "exaone-moe": "mixture",
     "exaone4": "olmo",
     "falcon": "falcon",
     "gemma": "gemma",

@@ -1,4 +1,4 @@
-"""Decoders with experts whose layer is otherwise Llama's: Qwen, Granite, Llama 4, OLMoE, ERNIE, Hunyuan, dots, Mellum."""
+"""Decoders with experts whose layer is otherwise Llama's: Qwen, Granite, Llama 4, OLMoE, ERNIE, Hunyuan, dots, Mellum, Ling, K-EXAONE."""
 
 from runlocal.architectures.blocks.stack import decoder
 from runlocal.core.layout import Layout
@@ -6,4 +6,6 @@ from runlocal.core.model import ModelSpec
 
 
 def layout(model: ModelSpec) -> Layout:
-    return decoder(model)
+    if model.architecture == "bailingmoe2":
+        return decoder(model, fused_qkv=True, next_norm="layer_output_norm")
+    return decoder(model, next_dense=model.architecture == "exaone-moe")

@@ -49,6 +49,7 @@ class Family(NamedTuple):
     sliding, pattern: windows; the last of `pattern` layers sees everything
     latent: multi-head latent attention
     next_tokens: published GGUF files store the multi-token-prediction layers; None: the class has none
+    shared_embeddings: the multi-token-prediction layers use the model's own embedding and output matrix
     rotary: rotated share of a head, in quarters, where config.json does not say
     defaults: what transformers assumes for keys that config.json may leave out
     names: other names of keys
@@ -71,6 +72,7 @@ class Family(NamedTuple):
     pattern: int = 0
     latent: bool = False
     next_tokens: bool | None = None
+    shared_embeddings: bool = False
     rotary: int = 4
     defaults: Mapping[str, int] = _NOTHING
     names: Mapping[str, str] = _NO_NAMES
@@ -112,6 +114,18 @@ _GLM4_MOE = Family(
 )
 _DEEPSEEK = Family("deepseek2", mixture=Mixture.DEEPSEEK, latent=True)
 _DEEPSEEK_V3 = _DEEPSEEK._replace(router_bias=True, next_tokens=False)
+_NUMBERED_EXPERTS = {"n_routed_experts": "num_experts", "n_shared_experts": "num_shared_experts"}
+_EXAONE_MOE = Family(
+    "exaone-moe",
+    qk_norm="head",
+    mixture=Mixture.DEEPSEEK,
+    router_bias=True,
+    sliding=Sliding.PATTERN,
+    pattern=4,
+    next_tokens=True,
+    shared_embeddings=True,
+    names={**_NUMBERED_EXPERTS, "first_k_dense_replace": "first_last_k_dense_replace"},
+)
 _OLMO2 = Family("olmo2", qkv_bias="attention_bias", output_bias="attention_bias", qk_norm="full")
 _GRANITE = Family("granite", qkv_bias="attention_bias", output_bias="attention_bias", mlp_bias="mlp_bias")
 _HUNYUAN = Family("hunyuan-dense", qkv_bias="attention_bias", output_bias="attention_bias", qk_norm="head", qk_norm_key="use_qk_norm")
@@ -121,6 +135,18 @@ _MLLAMA = Family("mllama", qkv_bias=False)
 FAMILIES: Mapping[str, Family] = {
     "ApertusForCausalLM": Family("apertus", qkv_bias="attention_bias", output_bias="attention_bias", gated_mlp=False, qk_norm="head"),
     "ArceeForCausalLM": _LLAMA._replace(architecture="arcee", gated_mlp=False),
+    "BailingMoeV2ForCausalLM": Family(
+        "bailingmoe2",
+        qkv_bias="use_qkv_bias",
+        output_bias="use_bias",
+        qk_norm="head",
+        mixture=Mixture.DEEPSEEK,
+        router_bias=True,
+        next_tokens=True,
+        shared_embeddings=True,
+        rotary=2,
+        names=_NUMBERED_EXPERTS,
+    ),
     "Cohere2ForCausalLM": _COHERE._replace(architecture="cohere2", qk_norm=None, sliding=Sliding.PATTERN, pattern=4),
     "CohereForCausalLM": _COHERE,
     "DeepseekV2ForCausalLM": _DEEPSEEK,
@@ -129,6 +155,8 @@ FAMILIES: Mapping[str, Family] = {
     "Ernie4_5ForCausalLM": _ERNIE,
     "Ernie4_5_MoeForCausalLM": _ERNIE._replace(architecture="ernie4_5-moe", mixture=Mixture.ERNIE, router_bias=True),
     "Exaone4ForCausalLM": Family("exaone4", qk_norm="head", sliding=Sliding.PATTERN, pattern=4),
+    "ExaoneMoEForCausalLM": _EXAONE_MOE,
+    "ExaoneMoeForCausalLM": _EXAONE_MOE,  # its name since transformers 5.1
     "ExaoneForCausalLM": Family("exaone", names={"num_hidden_layers": "num_layers"}),
     "FalconForCausalLM": Family("falcon", qkv_bias="bias", output_bias="bias", mlp_bias="bias", gated_mlp=False, norm="layernorm", tied=True),
     "Gemma2ForCausalLM": _GEMMA2,

@@ -21,6 +21,8 @@ def decoder(
     sinks: bool = False,
     expert_bias: bool = False,
     output_bias: bool = False,
+    next_norm: str = "nextn.shared_head_norm",
+    next_dense: bool = False,
 ) -> Layout:
     """A decoder of `model.text` layers.
 
@@ -29,6 +31,8 @@ def decoder(
     sinks: attention sinks
     expert_bias: router and experts have plain biases
     output_bias: the output matrix has a bias
+    next_norm: name of the norm behind a multi-token-prediction layer
+    next_dense: such a layer has a dense MLP, whatever the others have
     """
     text = model.text
     extra = text.next_tokens.layers if text.next_tokens and text.next_tokens.in_gguf else 0
@@ -37,9 +41,14 @@ def decoder(
     placed = [Placed(block, layers) for block, layers in attention_blocks(text, stored, fused=fused_qkv, sinks=sinks)]
     if norms and text.norm != "none":
         placed.append(Placed(Norms(hidden_size=text.hidden_size, roles=norms, bias=biased), stored))
-    placed += [Placed(block, layers) for block, layers in mlp_blocks(text, stored, fused=fused_gate_up, bias=expert_bias)]
+    placed += [Placed(block, layers) for block, layers in mlp_blocks(text, stored, fused=fused_gate_up, bias=expert_bias, behind=extra if next_dense else 0)]
     if extra and text.next_tokens:
-        head = NextTokenHead(hidden_size=text.hidden_size, vocabulary_size=text.vocabulary_size, own_embeddings=not text.next_tokens.shared_embeddings)
+        head = NextTokenHead(
+            hidden_size=text.hidden_size,
+            vocabulary_size=text.vocabulary_size,
+            own_embeddings=not text.next_tokens.shared_embeddings,
+            last_norm=next_norm,
+        )
         placed.append(Placed(head, stored[text.layers :]))
     return Layout(
         architecture=model.architecture,
@@ -112,14 +121,14 @@ def attention_blocks(text: Text, layers: tuple[int, ...], *, fused: bool, sinks:
         yield everywhere, seeing_all
 
 
-def mlp_blocks(text: Text, layers: tuple[int, ...], *, fused: bool, bias: bool) -> Iterator[tuple[Block, tuple[int, ...]]]:
-    """The MLP of every layer: dense, experts, or both."""
+def mlp_blocks(text: Text, layers: tuple[int, ...], *, fused: bool, bias: bool, behind: int = 0) -> Iterator[tuple[Block, tuple[int, ...]]]:
+    """The MLP of every layer: dense, experts, or both; dense in the last `behind`."""
     dense = DenseMlp(hidden_size=text.hidden_size, intermediate_size=text.intermediate_size, gated=text.gated_mlp, fused=fused, bias=text.mlp_bias)
     experts = text.experts
     if experts is None:
         yield dense, layers
         return
-    chosen = range(experts.leading_dense_layers, len(layers)) if experts.layers is None else experts.layers
+    chosen = range(experts.leading_dense_layers, len(layers) - behind) if experts.layers is None else experts.layers
     with_experts = tuple(layer for layer in layers if layer in chosen)
     without = layers if experts.parallel_dense else tuple(layer for layer in layers if layer not in chosen)
     if without:

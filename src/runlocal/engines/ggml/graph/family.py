@@ -116,6 +116,7 @@ FAMILIES = {
     "arcee": Family(activation=("RELU", "SQR")),
     "smollm3": Family(rope=Rope.THREE_OF_FOUR),
     "exaone4": Family(rope=Rope.WINDOWED),
+    "exaone-moe": Family(rope=Rope.WINDOWED, router=_SCORED),
     "stablelm": Family(layer_norm=True),
     "starcoder2": Family(layer_norm=True),
     "hunyuan-dense": Family(norm_after_rope=True),
@@ -138,6 +139,8 @@ FAMILIES = {
     "qwen2moe": Family(router=Router(normalised=False)),
     "olmoe": Family(router=Router(normalised=False)),
     "dots1": Family(router=_SCORED),
+    # As measured: those files name neither the groups nor the scale that config.json has (n_group, routed_scaling_factor).
+    "bailingmoe2": Family(router=_SCORED._replace(scaled=False)),
     "glm4moe": Family(router=_SCORED._replace(scaled=False)),
     "deepseek2": Family(router=_SCORED._replace(groups=((256, (8, 4)),)), plain_router=Router(normalised=False, scaled=True, groups=((160, (8, 3)),))),
     "llama4": Family(rope=Rope.THREE_OF_FOUR, plain_qk_norm=True, temperature="unrotated", router=Router(gate="sigmoid", normalised=False, before=True)),
