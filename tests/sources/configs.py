@@ -375,6 +375,28 @@ GLM_45_AIR: dict[str, Any] = {
     "vocab_size": 151552,
 }
 
+MINIMAX_M2: dict[str, Any] = {
+    "architectures": ["MiniMaxM2ForCausalLM"],
+    "head_dim": 128,
+    "hidden_size": 3072,
+    "intermediate_size": 1536,
+    "max_position_embeddings": 196608,
+    "model_type": "minimax_m2",
+    "num_attention_heads": 48,
+    "num_experts_per_tok": 8,
+    "num_hidden_layers": 62,
+    "num_key_value_heads": 8,
+    "num_local_experts": 256,
+    "num_mtp_modules": 3,
+    "quantization_config": {"quant_method": "fp8", "weight_block_size": [128, 128]},
+    "rotary_dim": 64,
+    "shared_intermediate_size": 0,
+    "tie_word_embeddings": False,
+    "use_qk_norm": True,
+    "use_routing_bias": True,
+    "vocab_size": 200064,
+}
+
 BUNDLED: dict[str, dict[str, Any]] = {
     "deepseek-v2-lite-16b": DEEPSEEK_V2_LITE,
     "deepseek-v3-671b": DEEPSEEK_V3,
@@ -389,6 +411,7 @@ BUNDLED: dict[str, dict[str, Any]] = {
     "llama-3.2-11b-vision": LLAMA_32_11B_VISION,
     "llama-4-scout-17b-16e": LLAMA_4_SCOUT,
     "llava-1.5-7b": LLAVA_15_7B,
+    "minimax-m2-230b-a10b": MINIMAX_M2,
     "mistral-7b-v0.1": MISTRAL_7B_V01,
     "phi-4-mini": PHI_4_MINI,
     "qwen2.5-vl-7b": QWEN25_VL_7B,

@@ -36,6 +36,7 @@ ARCHITECTURES = {
     "llama": "llama",
     "llama4": "mixture",
     "mellum": "mixture",
+    "minimax-m2": "mixture",
     "mistral3": "llama",
     "mllama": "mllama",
     "olmo2": "olmo",

@@ -137,6 +137,7 @@ FAMILIES = {
     "olmoe": Family(router=Router(normalised=False)),
     "dots1": Family(router=_SCORED),
     "glm4moe": Family(router=_SCORED._replace(scaled=False)),
+    "minimax-m2": Family(router=_SCORED._replace(scaled=False)),
     "deepseek2": Family(router=_SCORED._replace(groups=((256, (8, 4)),)), plain_router=Router(normalised=False, scaled=True, groups=((160, (8, 3)),))),
     "llama4": Family(rope=Rope.THREE_OF_FOUR, plain_qk_norm=True, temperature="unrotated", router=Router(gate="sigmoid", normalised=False, before=True)),
     "gpt-oss": Family(router=Router(gate="softmax_weight", normalised=False), outputs_last=True),
