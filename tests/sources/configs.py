@@ -375,6 +375,29 @@ GLM_45_AIR: dict[str, Any] = {
     "vocab_size": 151552,
 }
 
+HY3: dict[str, Any] = {
+    "architectures": ["HYV3ForCausalLM"],
+    "expert_hidden_dim": 1536,
+    "first_k_dense_replace": 1,
+    "head_dim": 128,
+    "hidden_size": 4096,
+    "intermediate_size": 13312,
+    "max_position_embeddings": 262144,
+    "model_type": "hy_v3",
+    "moe_intermediate_size": 1536,
+    "moe_router_enable_expert_bias": True,
+    "num_attention_heads": 64,
+    "num_experts": 192,
+    "num_experts_per_tok": 8,
+    "num_hidden_layers": 80,
+    "num_key_value_heads": 8,
+    "num_nextn_predict_layers": 1,
+    "num_shared_experts": 1,
+    "qk_norm": True,
+    "tie_word_embeddings": False,
+    "vocab_size": 120832,
+}
+
 MINIMAX_M2: dict[str, Any] = {
     "architectures": ["MiniMaxM2ForCausalLM"],
     "head_dim": 128,

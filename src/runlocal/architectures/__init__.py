@@ -32,6 +32,7 @@ ARCHITECTURES = {
     "granitemoe": "mixture",
     "hunyuan-dense": "llama",
     "hunyuan-moe": "mixture",
+    "hy_v3": "hy_v3",
     "internlm2": "llama",
     "llama": "llama",
     "llama4": "mixture",

@@ -217,7 +217,7 @@ def _next_tokens(keys: Keys, family: Family) -> NextTokens | None:
     count = keys.maybe("num_nextn_predict_layers") if family.next_tokens is not None else None
     if count and count > keys.number("num_hidden_layers"):
         raise keys.bad("num_nextn_predict_layers", f"is {count:,}, more than the model has layers")
-    return NextTokens(layers=count, in_gguf=bool(family.next_tokens)) if count else None
+    return NextTokens(layers=count, in_gguf=bool(family.next_tokens), shared_embeddings=family.shared_embeddings) if count else None
 
 
 def _window(keys: Keys, family: Family, layers: int) -> Window | None:

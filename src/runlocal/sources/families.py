@@ -49,6 +49,7 @@ class Family(NamedTuple):
     sliding, pattern: windows; the last of `pattern` layers sees everything
     latent: multi-head latent attention
     next_tokens: published GGUF files store the multi-token-prediction layers; None: the class has none
+    shared_embeddings: those layers have no embedding and output matrix of their own
     rotary: rotated share of a head, in quarters, where config.json does not say
     defaults: what transformers assumes for keys that config.json may leave out
     names: other names of keys
@@ -71,6 +72,7 @@ class Family(NamedTuple):
     pattern: int = 0
     latent: bool = False
     next_tokens: bool | None = None
+    shared_embeddings: bool = False
     rotary: int = 4
     defaults: Mapping[str, int] = _NOTHING
     names: Mapping[str, str] = _NO_NAMES
@@ -149,6 +151,19 @@ FAMILIES: Mapping[str, Family] = {
     ),
     "GraniteForCausalLM": _GRANITE,
     "GraniteMoeForCausalLM": _GRANITE._replace(architecture="granitemoe", mlp_bias=False, mixture=Mixture.MIXTRAL),
+    "HYV3ForCausalLM": Family(
+        "hy_v3",
+        qkv_bias="attention_bias",
+        output_bias="attention_bias",
+        mlp_bias="mlp_bias",
+        qk_norm="head",
+        mixture=Mixture.DEEPSEEK,
+        router_bias=True,
+        next_tokens=True,
+        shared_embeddings=True,
+        defaults={"head_dim": 128, "first_k_dense_replace": 1, "num_shared_experts": 1},
+        names={"n_routed_experts": "num_experts", "n_shared_experts": "num_shared_experts"},
+    ),
     "HunYuanDenseV1ForCausalLM": _HUNYUAN,
     "HunYuanMoEV1ForCausalLM": _HUNYUAN._replace(architecture="hunyuan-moe", mixture=Mixture.HUNYUAN),
     "InternLM2ForCausalLM": Family("internlm2", qkv_bias="bias", output_bias="bias"),

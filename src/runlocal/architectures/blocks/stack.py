@@ -21,6 +21,7 @@ def decoder(
     sinks: bool = False,
     expert_bias: bool = False,
     output_bias: bool = False,
+    correction: str = "exp_probs_b.bias",
 ) -> Layout:
     """A decoder of `model.text` layers.
 
@@ -29,6 +30,7 @@ def decoder(
     sinks: attention sinks
     expert_bias: router and experts have plain biases
     output_bias: the output matrix has a bias
+    correction: name of the router's correction bias
     """
     text = model.text
     extra = text.next_tokens.layers if text.next_tokens and text.next_tokens.in_gguf else 0
@@ -37,7 +39,7 @@ def decoder(
     placed = [Placed(block, layers) for block, layers in attention_blocks(text, stored, fused=fused_qkv, sinks=sinks)]
     if norms and text.norm != "none":
         placed.append(Placed(Norms(hidden_size=text.hidden_size, roles=norms, bias=biased), stored))
-    placed += [Placed(block, layers) for block, layers in mlp_blocks(text, stored, fused=fused_gate_up, bias=expert_bias)]
+    placed += [Placed(block, layers) for block, layers in mlp_blocks(text, stored, fused=fused_gate_up, bias=expert_bias, correction=correction)]
     if extra and text.next_tokens:
         head = NextTokenHead(hidden_size=text.hidden_size, vocabulary_size=text.vocabulary_size, own_embeddings=not text.next_tokens.shared_embeddings)
         placed.append(Placed(head, stored[text.layers :]))
@@ -112,7 +114,7 @@ def attention_blocks(text: Text, layers: tuple[int, ...], *, fused: bool, sinks:
         yield everywhere, seeing_all
 
 
-def mlp_blocks(text: Text, layers: tuple[int, ...], *, fused: bool, bias: bool) -> Iterator[tuple[Block, tuple[int, ...]]]:
+def mlp_blocks(text: Text, layers: tuple[int, ...], *, fused: bool, bias: bool, correction: str) -> Iterator[tuple[Block, tuple[int, ...]]]:
     """The MLP of every layer: dense, experts, or both."""
     dense = DenseMlp(hidden_size=text.hidden_size, intermediate_size=text.intermediate_size, gated=text.gated_mlp, fused=fused, bias=text.mlp_bias)
     experts = text.experts
@@ -135,6 +137,7 @@ def mlp_blocks(text: Text, layers: tuple[int, ...], *, fused: bool, bias: bool) 
             gated=text.gated_mlp,
             router_bias=experts.router_bias and not bias,
             bias=bias,
+            correction=correction,
         ),
         with_experts,
     )
