@@ -46,6 +46,12 @@ def written(folder: Path, table: Any) -> str:
     return str(path)
 
 
+def test_a_next_token_layer_that_shares_the_embedding() -> None:
+    found = spec(configs.HY3, "config.json", "x")
+    assert found.text == bundled("hy3-295b-a21b").text
+    assert found.architecture == "hy_v3"
+
+
 @pytest.mark.parametrize("model_id", BUNDLED)
 def test_the_same_as_the_bundled_model(model_id: str) -> None:
     expected, found = bundled(model_id), spec(BUNDLED[model_id], "config.json", "x")

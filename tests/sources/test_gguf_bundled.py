@@ -58,7 +58,7 @@ def test_round_trip(model: ModelSpec, tmp_path: Path) -> None:
     assert used(found.spec) == used(model)
     assert found.spec.context.native_tokens == model.context.native_tokens
     assert not [warning for warning in found.warnings if "not quite" in warning]
-    real = gguf.stored(found.header, types, found.spec.text.layers)
+    real = gguf.stored(found.header, types, laid.layers, laid.loaded_ahead)
     assert Counter((s.tensor.role, s.type.name, s.tensor_bytes, s.tensor.skipped, layer) for s in real for layer in s.tensor.layers or (None,)) == Counter(
         (s.tensor.role, s.type.name, s.tensor_bytes, s.tensor.skipped, layer) for s in weights for layer in s.tensor.layers or (None,)
     )

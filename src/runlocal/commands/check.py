@@ -80,10 +80,12 @@ def open_model(name: str) -> Opened:
 
 def _open_file(path: str) -> Opened:
     from runlocal import sources
+    from runlocal.architectures import layout
     from runlocal.catalog.facts import storage_types
 
     found = sources.read(path)
     own = None
     if found.header is not None and found.quant:
-        own = OwnTensors(path, found.quant, sources.gguf.stored(found.header, storage_types(), found.spec.text.layers))
+        laid = layout(found.spec)
+        own = OwnTensors(path, found.quant, sources.gguf.stored(found.header, storage_types(), laid.layers, laid.loaded_ahead))
     return Opened(found.spec, found.warnings, own)

@@ -38,6 +38,7 @@ class Layout(NamedTuple):
     tied: the output matrix is the embedding
     kv_group: query heads per KV head of layer 0, 0 where that layer has no attention
     experts: routed experts per layer, 0 if none
+    loaded_ahead: beginnings of the names of tensors that the loader does not skip behind the layers that run
     """
 
     architecture: str
@@ -50,11 +51,12 @@ class Layout(NamedTuple):
     tied: bool
     kv_group: int
     experts: int
+    loaded_ahead: tuple[str, ...] = ()
 
     def tensors(self) -> tuple[Tensor, ...]:
         """Every tensor of the file, those that a loader skips included."""
         inner = (
-            tensor._replace(layers=part, skipped=skipped)
+            tensor._replace(layers=part, skipped=skipped and not tensor.role.startswith(self.loaded_ahead))
             for block, layers in self.placed
             for part, skipped in self._loaded_and_skipped(layers)
             for tensor in block.tensors(part)
@@ -74,16 +76,20 @@ class Layout(NamedTuple):
             yield run, False
         yield tuple(layer for layer in layers if layer >= self.layers), True
 
+    def runs(self, tensor: Tensor) -> bool:
+        """Whether the tensor belongs to what runs: not to a layer behind the last."""
+        return not tensor.layers or tensor.layers[-1] < self.layers
+
     def parameters(self) -> int:
         """Parameters of the layers that run, with embedding and output; rotary tables are constants and do not count."""
-        return sum(t.elements * t.count for t in self.tensors() if not t.skipped and not t.role.startswith("rope_"))
+        return sum(t.elements * t.count for t in self.tensors() if self.runs(t) and not t.role.startswith("rope_"))
 
     def active_parameters(self, experts_used: int) -> int:
         """Parameters read for one text token: no embedding lookup, no cross-attention layers (idle without an image), only the chosen experts."""
         idle = {layer for cache in self.caches() if cache.kind is CacheKind.CROSS for layer in cache.layers}
         total = 0
         for tensor in self.tensors():
-            if tensor.skipped or tensor.role.startswith("rope_") or (tensor.role == "token_embd" and not self.tied):
+            if not self.runs(tensor) or tensor.role.startswith("rope_") or (tensor.role == "token_embd" and not self.tied):
                 continue
             read = tensor.elements * (len([layer for layer in tensor.layers if layer not in idle]) if tensor.layers else 1)
             total += read * experts_used // self.experts if "_exps" in tensor.role else read

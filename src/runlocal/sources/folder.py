@@ -166,5 +166,4 @@ def _behind_the_last(name: str, found: ModelSpec) -> bool:
 
 def _computed(found: ModelSpec) -> int:
     vision = found.vision
-    text = sum(t.elements * t.count for t in layout(found).tensors() if not t.skipped and not t.role.startswith("rope_"))
-    return text + (vision.tower_parameters + vision.projector_parameters if vision else 0)
+    return layout(found).parameters() + (vision.tower_parameters + vision.projector_parameters if vision else 0)

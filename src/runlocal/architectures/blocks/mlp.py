@@ -48,6 +48,7 @@ class ExpertMlp(NamedTuple):
     gated: experts have a gate
     router_bias: `exp_probs_b`, the correction bias of the router
     bias: router and experts have plain biases (gpt-oss)
+    correction: name of the correction bias
     """
 
     hidden_size: int
@@ -59,6 +60,7 @@ class ExpertMlp(NamedTuple):
     gated: bool = True
     router_bias: bool = False
     bias: bool = False
+    correction: str = "exp_probs_b.bias"
 
     def tensors(self, layers: tuple[int, ...]) -> Iterator[Tensor]:
         d, width, count = self.hidden_size, self.intermediate_size, self.count
@@ -73,7 +75,7 @@ class ExpertMlp(NamedTuple):
         if self.bias:
             yield Tensor(role="ffn_gate_inp.bias", columns=count, layers=layers, quantizable=False)
         if self.router_bias:
-            yield Tensor(role="exp_probs_b.bias", columns=count, layers=layers, quantizable=False)
+            yield Tensor(role=self.correction, columns=count, layers=layers, quantizable=False)
         if self.shared_size:
             if self.gated:
                 yield Tensor(role="ffn_gate_shexp", columns=d, rows=self.shared_size, layers=layers)

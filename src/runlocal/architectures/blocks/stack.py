@@ -23,6 +23,7 @@ def decoder(
     output_bias: bool = False,
     next_norm: str = "nextn.shared_head_norm",
     next_dense: bool = False,
+    correction: str = "exp_probs_b.bias",
 ) -> Layout:
     """A decoder of `model.text` layers.
 
@@ -33,6 +34,7 @@ def decoder(
     output_bias: the output matrix has a bias
     next_norm: name of the norm behind a multi-token-prediction layer
     next_dense: such a layer has a dense MLP, whatever the others have
+    correction: name of the router's correction bias
     """
     text = model.text
     extra = text.next_tokens.layers if text.next_tokens and text.next_tokens.in_gguf else 0
@@ -41,7 +43,8 @@ def decoder(
     placed = [Placed(block, layers) for block, layers in attention_blocks(text, stored, fused=fused_qkv, sinks=sinks)]
     if norms and text.norm != "none":
         placed.append(Placed(Norms(hidden_size=text.hidden_size, roles=norms, bias=biased), stored))
-    placed += [Placed(block, layers) for block, layers in mlp_blocks(text, stored, fused=fused_gate_up, bias=expert_bias, behind=extra if next_dense else 0)]
+    mlps = mlp_blocks(text, stored, fused=fused_gate_up, bias=expert_bias, correction=correction, behind=extra if next_dense else 0)
+    placed += [Placed(block, layers) for block, layers in mlps]
     if extra and text.next_tokens:
         head = NextTokenHead(
             hidden_size=text.hidden_size,
@@ -121,7 +124,7 @@ def attention_blocks(text: Text, layers: tuple[int, ...], *, fused: bool, sinks:
         yield everywhere, seeing_all
 
 
-def mlp_blocks(text: Text, layers: tuple[int, ...], *, fused: bool, bias: bool, behind: int = 0) -> Iterator[tuple[Block, tuple[int, ...]]]:
+def mlp_blocks(text: Text, layers: tuple[int, ...], *, fused: bool, bias: bool, correction: str, behind: int) -> Iterator[tuple[Block, tuple[int, ...]]]:
     """The MLP of every layer: dense, experts, or both; dense in the last `behind`."""
     dense = DenseMlp(hidden_size=text.hidden_size, intermediate_size=text.intermediate_size, gated=text.gated_mlp, fused=fused, bias=text.mlp_bias)
     experts = text.experts
@@ -144,6 +147,7 @@ def mlp_blocks(text: Text, layers: tuple[int, ...], *, fused: bool, bias: bool, 
             gated=text.gated_mlp,
             router_bias=experts.router_bias and not bias,
             bias=bias,
+            correction=correction,
         ),
         with_experts,
     )

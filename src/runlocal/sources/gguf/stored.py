@@ -50,17 +50,18 @@ def quantization(header: Header) -> str | None:
     return max(values, key=values.__getitem__) if values else None
 
 
-def stored(header: Header, types: Types, running_layers: int | None = None) -> tuple[Stored, ...]:
+def stored(header: Header, types: Types, running_layers: int | None = None, loaded_ahead: tuple[str, ...] = ()) -> tuple[Stored, ...]:
     """Every tensor of the file with its type, equal tensors of several layers as one group.
 
     types: storage types by name
     running_layers: layers that run; tensors of layers behind them are marked as skipped
+    loaded_ahead: beginnings of the names of those that are loaded all the same
     Raises Problem: not_computed for a type whose size is not known, bad_file where a row is no whole number of blocks.
     """
     layers: dict[tuple[str, tuple[int, ...], int, bool], list[int]] = {}
     for tensor in header.tensors:
         role, layer = role_and_layer(tensor.name)
-        skipped = layer is not None and running_layers is not None and layer >= running_layers
+        skipped = layer is not None and running_layers is not None and layer >= running_layers and not role.startswith(loaded_ahead)
         group = layers.setdefault((role, tensor.dimensions, tensor.type, skipped), [])
         if layer is not None:
             group.append(layer)

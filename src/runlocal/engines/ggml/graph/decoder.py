@@ -99,7 +99,7 @@ def _layer(c: Context, blocks: Layer, x: Node, layer: int, *, last: bool) -> Nod
         out = attend_latent(c, blocks.attention, into_attention, layer)
     else:
         out = attend(c, blocks.attention, into_attention, layer)
-    if last and not family.outputs_last:
+    if last and not family.outputs_last and not family.outputs_normed:
         out, x = get_rows(out, c.output_rows), get_rows(x, c.output_rows)
         if family.beside:
             normed = get_rows(normed, c.output_rows)
@@ -144,6 +144,9 @@ def _logits(c: Context, x: Node, *, biased: bool) -> None:
         x = get_rows(x, c.output_rows)
     x = c.norm(x, "output_norm", None, bias=biased)
     x.is_output = True
+    if family.outputs_normed:
+        x = get_rows(x, c.output_rows)
+        x.is_output = True
     out = mul_mat(c.weight("output", None, layout.hidden_size, layout.vocabulary_size), x)
     if "output.bias" in roles:
         out = like("ADD", out, c.weight("output.bias", None, layout.vocabulary_size))

@@ -62,6 +62,7 @@ class Family(NamedTuple):
     router: of experts
     plain_router: of experts without a correction bias, where that differs
     outputs_last: rows for the logits are picked behind the last layer, not in it
+    outputs_normed: they are picked behind the final norm, whose result is kept for next-token layers
     logits_scaled: `once`: the logits are multiplied by a constant; `capped`: scale, tanh, scale
     positions: position ids per token
     deepstack: the first layers add that many slices of a wider embedding
@@ -82,6 +83,7 @@ class Family(NamedTuple):
     router: Router = Router()
     plain_router: Router | None = None
     outputs_last: bool = False
+    outputs_normed: bool = False
     logits_scaled: str | None = None
     positions: int = 1
     deepstack: int = 0
@@ -142,6 +144,8 @@ FAMILIES = {
     # As measured: those files name neither the groups nor the scale that config.json has (n_group, routed_scaling_factor).
     "bailingmoe2": Family(router=_SCORED._replace(scaled=False)),
     "glm4moe": Family(router=_SCORED._replace(scaled=False)),
+    "hy_v3": Family(router=_SCORED._replace(scaled=False), outputs_normed=True),
+    "minimax-m2": Family(router=_SCORED._replace(scaled=False)),
     "deepseek2": Family(router=_SCORED._replace(groups=((256, (8, 4)),)), plain_router=Router(normalised=False, scaled=True, groups=((160, (8, 3)),))),
     "llama4": Family(rope=Rope.THREE_OF_FOUR, plain_qk_norm=True, temperature="unrotated", router=Router(gate="sigmoid", normalised=False, before=True)),
     "gpt-oss": Family(router=Router(gate="softmax_weight", normalised=False), outputs_last=True),

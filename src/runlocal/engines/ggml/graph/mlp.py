@@ -86,7 +86,7 @@ def _route(c: Context, block: ExpertMlp, x: Node, layer: int) -> tuple[Node, Nod
     scores = logits
     if router.gate != "softmax_weight":
         scores = like("SIGMOID" if router.gate == "sigmoid" else "SOFT_MAX", logits)
-    selection = like("ADD", scores, c.weight("exp_probs_b.bias", layer, count)) if block.router_bias else scores
+    selection = like("ADD", scores, c.weight(block.correction, layer, count)) if block.router_bias else scores
     if router.before:
         selection = logits
     if count in (groups := dict(router.groups)):
