@@ -37,6 +37,7 @@ ARCHITECTURES = {
     "llama4": "mixture",
     "mellum": "mixture",
     "mistral3": "llama",
+    "mistral4": "deepseek",
     "mllama": "mllama",
     "olmo2": "olmo",
     "olmoe": "mixture",

@@ -157,6 +157,7 @@ FAMILIES: Mapping[str, Family] = {
     "LlamaForCausalLM": _LLAMA,
     "MellumForCausalLM": _QWEN3_MOE._replace(architecture="mellum", sliding=Sliding.PATTERN),
     "Ministral3ForCausalLM": _MISTRAL._replace(architecture="mistral3"),
+    "Mistral4ForCausalLM": _DEEPSEEK._replace(architecture="mistral4"),
     "MistralForCausalLM": _MISTRAL,
     "MixtralForCausalLM": _MISTRAL._replace(mixture=Mixture.MIXTRAL),
     "MllamaForCausalLM": _MLLAMA,
@@ -192,6 +193,7 @@ MODEL_TYPES: Mapping[str, str] = {
     "llama4_text": "Llama4ForCausalLM",
     "ministral3": "Ministral3ForCausalLM",
     "mistral": "MistralForCausalLM",
+    "mistral4": "Mistral4ForCausalLM",
     "mllama_text_model": "MllamaForCausalLM",
     "qwen2": "Qwen2ForCausalLM",
     "qwen2_5_vl_text": "Qwen2ForCausalLM",
@@ -209,11 +211,13 @@ class Wrapper(NamedTuple):
     tower: key of the registry of towers, None where vision_config's model_type decides
     text: class of the language model, None where its own config says
     architecture: llama.cpp's name where it is not the language model's own
+    keeps: architectures of language models that keep their name all the same
     """
 
     tower: str | None
     text: str | None = None
     architecture: str | None = None
+    keeps: tuple[str, ...] = ()
 
 
 WRAPPERS: Mapping[str, Wrapper] = {
@@ -229,7 +233,7 @@ WRAPPERS: Mapping[str, Wrapper] = {
     "Llama4ForConditionalGeneration": Wrapper("llama4", "Llama4ForCausalLM"),
     "LlavaForConditionalGeneration": Wrapper(None),
     "LlavaNextForConditionalGeneration": Wrapper("llava-clip"),
-    "Mistral3ForConditionalGeneration": Wrapper("pixtral", architecture="mistral3"),
+    "Mistral3ForConditionalGeneration": Wrapper("pixtral", architecture="mistral3", keeps=("mistral4",)),
     "MllamaForConditionalGeneration": Wrapper("mllama", "MllamaForCausalLM"),
     "Qwen2VLForConditionalGeneration": Wrapper("qwen2vl", "Qwen2ForCausalLM", "qwen2vl"),
     "Qwen2_5_VLForConditionalGeneration": Wrapper("qwen2_5vl", "Qwen2ForCausalLM", "qwen2vl"),
@@ -245,6 +249,7 @@ _USUAL = {
     "llama": "LlamaForCausalLM",
     "llama4": "Llama4ForConditionalGeneration",
     "mistral3": "Mistral3ForConditionalGeneration",
+    "mistral4": "Mistral3ForConditionalGeneration",
     "olmo2": "Olmo2ForCausalLM",
     "qwen2vl": "Qwen2_5_VLForConditionalGeneration",
     "qwen3vl": "Qwen3VLForConditionalGeneration",

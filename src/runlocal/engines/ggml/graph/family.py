@@ -65,6 +65,7 @@ class Family(NamedTuple):
     logits_scaled: `once`: the logits are multiplied by a constant; `capped`: scale, tanh, scale
     positions: position ids per token
     deepstack: the first layers add that many slices of a wider embedding
+    down_on_host: experts' last matrix is multiplied in a precision that CUDA has no kernel for, so the host does it, with a copy of the matrix
     """
 
     embedding_scaled: bool = False
@@ -85,6 +86,7 @@ class Family(NamedTuple):
     logits_scaled: str | None = None
     positions: int = 1
     deepstack: int = 0
+    down_on_host: bool = False
 
     def kind_of(self, layer: int) -> tuple[int, bool]:
         """What differs between layers beyond their blocks."""
@@ -138,6 +140,7 @@ FAMILIES = {
     "dots1": Family(router=_SCORED),
     "glm4moe": Family(router=_SCORED._replace(scaled=False)),
     "deepseek2": Family(router=_SCORED._replace(groups=((256, (8, 4)),)), plain_router=Router(normalised=False, scaled=True, groups=((160, (8, 3)),))),
+    "mistral4": Family(router=Router(normalised=False), down_on_host=True),
     "llama4": Family(rope=Rope.THREE_OF_FOUR, plain_qk_norm=True, temperature="unrotated", router=Router(gate="sigmoid", normalised=False, before=True)),
     "gpt-oss": Family(router=Router(gate="softmax_weight", normalised=False), outputs_last=True),
 }
