@@ -11,6 +11,7 @@ from runlocal.core.layout import Layout
 from runlocal.core.model import ModelSpec
 
 ARCHITECTURES = {
+    "afmoe": "afmoe",
     "arcee": "llama",
     "chatglm": "glm",
     "cohere2": "cohere",

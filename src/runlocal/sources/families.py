@@ -119,6 +119,22 @@ _ERNIE = Family("ernie4_5", qkv_bias="use_bias", output_bias="use_bias", mlp_bia
 _MLLAMA = Family("mllama", qkv_bias=False)
 
 FAMILIES: Mapping[str, Family] = {
+    "AfmoeForCausalLM": Family(
+        "afmoe",
+        norms_per_layer=4,
+        qk_norm="head",
+        mixture=Mixture.DEEPSEEK,
+        router_bias=True,
+        sliding=Sliding.PATTERN,
+        pattern=4,
+        defaults={"head_dim": 128},
+        names={
+            "n_routed_experts": "num_experts",
+            "n_shared_experts": "num_shared_experts",
+            "first_k_dense_replace": "num_dense_layers",
+            "sliding_window_pattern": "global_attn_every_n_layers",
+        },
+    ),
     "ArceeForCausalLM": _LLAMA._replace(architecture="arcee", gated_mlp=False),
     "Cohere2ForCausalLM": _COHERE._replace(architecture="cohere2", qk_norm=None, sliding=Sliding.PATTERN, pattern=4),
     "CohereForCausalLM": _COHERE,

@@ -21,6 +21,7 @@ def decoder(
     sinks: bool = False,
     expert_bias: bool = False,
     output_bias: bool = False,
+    attention_gate: bool = False,
 ) -> Layout:
     """A decoder of `model.text` layers.
 
@@ -29,12 +30,13 @@ def decoder(
     sinks: attention sinks
     expert_bias: router and experts have plain biases
     output_bias: the output matrix has a bias
+    attention_gate: a learned gate multiplies what attention yields
     """
     text = model.text
     extra = text.next_tokens.layers if text.next_tokens and text.next_tokens.in_gguf else 0
     stored = tuple(range(text.layers + extra))
     biased = text.norm == "layernorm"
-    placed = [Placed(block, layers) for block, layers in attention_blocks(text, stored, fused=fused_qkv, sinks=sinks)]
+    placed = [Placed(block, layers) for block, layers in attention_blocks(text, stored, fused=fused_qkv, sinks=sinks, gate=attention_gate)]
     if norms and text.norm != "none":
         placed.append(Placed(Norms(hidden_size=text.hidden_size, roles=norms, bias=biased), stored))
     placed += [Placed(block, layers) for block, layers in mlp_blocks(text, stored, fused=fused_gate_up, bias=expert_bias)]
@@ -73,7 +75,7 @@ def outer_tensors(text: Text, *, biased: bool, output_bias: bool) -> Iterator[Te
         yield Tensor(role=role, columns=pairs, quantizable=False)
 
 
-def attention_blocks(text: Text, layers: tuple[int, ...], *, fused: bool, sinks: bool) -> Iterator[tuple[Block, tuple[int, ...]]]:
+def attention_blocks(text: Text, layers: tuple[int, ...], *, fused: bool, sinks: bool, gate: bool = False) -> Iterator[tuple[Block, tuple[int, ...]]]:
     """The attention of every layer: latent, or grouped with the layers that have a window apart."""
     if latent := text.latent:
         yield (
@@ -100,6 +102,7 @@ def attention_blocks(text: Text, layers: tuple[int, ...], *, fused: bool, sinks:
         output_bias=text.output_bias,
         qk_norm=text.qk_norm,
         sinks=sinks,
+        gate=gate,
     )
     window = text.window
     if window is None:

@@ -62,6 +62,7 @@ class Family(NamedTuple):
     router: of experts
     plain_router: of experts without a correction bias, where that differs
     outputs_last: rows for the logits are picked behind the last layer, not in it
+    outputs_normed: they are picked behind the norm of what attention yields, not before it
     logits_scaled: `once`: the logits are multiplied by a constant; `capped`: scale, tanh, scale
     positions: position ids per token
     deepstack: the first layers add that many slices of a wider embedding
@@ -83,6 +84,7 @@ class Family(NamedTuple):
     router: Router = Router()
     plain_router: Router | None = None
     outputs_last: bool = False
+    outputs_normed: bool = False
     logits_scaled: str | None = None
     positions: int = 1
     deepstack: int = 0
@@ -140,6 +142,7 @@ FAMILIES = {
     "dots1": Family(router=_SCORED),
     "glm4moe": Family(router=_SCORED._replace(scaled=False)),
     "deepseek2": Family(router=_SCORED._replace(groups=((256, (8, 4)),)), plain_router=Router(normalised=False, scaled=True, groups=((160, (8, 3)),))),
+    "afmoe": Family(embedding_scaled=True, rope=Rope.THREE_OF_FOUR, outputs_normed=True, router=_SCORED),
     "mistral4": Family(router=Router(normalised=False), down_on_host=True),
     "llama4": Family(rope=Rope.THREE_OF_FOUR, plain_qk_norm=True, temperature="unrotated", router=Router(gate="sigmoid", normalised=False, before=True)),
     "gpt-oss": Family(router=Router(gate="softmax_weight", normalised=False), outputs_last=True),
