@@ -200,6 +200,7 @@ FAMILIES: Mapping[str, Family] = {
 
 # The class that a nested text_config means by its model_type, where it names no class itself.
 MODEL_TYPES: Mapping[str, str] = {
+    "afmoe": "AfmoeForCausalLM",
     "deepseek_v3": "DeepseekV3ForCausalLM",
     "gemma3_text": "Gemma3ForCausalLM",
     "glm4v_moe_text": "Glm4MoeForCausalLM",
