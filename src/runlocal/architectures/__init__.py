@@ -11,6 +11,7 @@ from runlocal.core.layout import Layout
 from runlocal.core.model import ModelSpec
 
 ARCHITECTURES = {
+    "afmoe": "afmoe",
     "apertus": "llama",
     "arcee": "llama",
     "bailingmoe2": "mixture",
@@ -43,6 +44,7 @@ ARCHITECTURES = {
     "minicpm": "llama",
     "minimax-m2": "mixture",
     "mistral3": "llama",
+    "mistral4": "deepseek",
     "mllama": "mllama",
     "olmo2": "olmo",
     "olmoe": "mixture",

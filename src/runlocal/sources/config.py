@@ -72,7 +72,9 @@ def spec(table: Mapping[str, Any], path: str, model_id: str) -> ModelSpec:
         raise top.bad("architectures", "is missing")
     if wrapper := WRAPPERS.get(name):
         text_class, inner = _inner_text(top, wrapper)
-        family = FAMILIES[text_class]._replace(architecture=wrapper.architecture or FAMILIES[text_class].architecture)
+        family = FAMILIES[text_class]
+        if wrapper.architecture and family.architecture not in wrapper.keeps:
+            family = family._replace(architecture=wrapper.architecture)
     elif found := FAMILIES.get(name):
         family, inner = found, top
     else:

@@ -134,6 +134,22 @@ _MLLAMA = Family("mllama", qkv_bias=False)
 
 FAMILIES: Mapping[str, Family] = {
     "ApertusForCausalLM": Family("apertus", qkv_bias="attention_bias", output_bias="attention_bias", gated_mlp=False, qk_norm="head"),
+    "AfmoeForCausalLM": Family(
+        "afmoe",
+        norms_per_layer=4,
+        qk_norm="head",
+        mixture=Mixture.DEEPSEEK,
+        router_bias=True,
+        sliding=Sliding.PATTERN,
+        pattern=4,
+        defaults={"head_dim": 128},
+        names={
+            "n_routed_experts": "num_experts",
+            "n_shared_experts": "num_shared_experts",
+            "first_k_dense_replace": "num_dense_layers",
+            "sliding_window_pattern": "global_attn_every_n_layers",
+        },
+    ),
     "ArceeForCausalLM": _LLAMA._replace(architecture="arcee", gated_mlp=False),
     "BailingMoeV2ForCausalLM": Family(
         "bailingmoe2",
@@ -201,6 +217,7 @@ FAMILIES: Mapping[str, Family] = {
     "MiniCPMForCausalLM": Family("minicpm", qkv_bias="attention_bias", output_bias="attention_bias", tied=True),
     "MiniMaxM2ForCausalLM": Family("minimax-m2", qk_norm="full", mixture=Mixture.MIXTRAL, router_bias=True, rotary=2, defaults={"head_dim": 128}),
     "Ministral3ForCausalLM": _MISTRAL._replace(architecture="mistral3"),
+    "Mistral4ForCausalLM": _DEEPSEEK._replace(architecture="mistral4"),
     "MistralForCausalLM": _MISTRAL,
     "MixtralForCausalLM": _MISTRAL._replace(mixture=Mixture.MIXTRAL),
     "MllamaForCausalLM": _MLLAMA,
@@ -227,6 +244,7 @@ FAMILIES: Mapping[str, Family] = {
 
 # The class that a nested text_config means by its model_type, where it names no class itself.
 MODEL_TYPES: Mapping[str, str] = {
+    "afmoe": "AfmoeForCausalLM",
     "deepseek_v3": "DeepseekV3ForCausalLM",
     "gemma3_text": "Gemma3ForCausalLM",
     "glm4v_moe_text": "Glm4MoeForCausalLM",
@@ -236,6 +254,7 @@ MODEL_TYPES: Mapping[str, str] = {
     "llama4_text": "Llama4ForCausalLM",
     "ministral3": "Ministral3ForCausalLM",
     "mistral": "MistralForCausalLM",
+    "mistral4": "Mistral4ForCausalLM",
     "mllama_text_model": "MllamaForCausalLM",
     "qwen2": "Qwen2ForCausalLM",
     "qwen2_5_vl_text": "Qwen2ForCausalLM",
@@ -253,11 +272,13 @@ class Wrapper(NamedTuple):
     tower: key of the registry of towers, None where vision_config's model_type decides
     text: class of the language model, None where its own config says
     architecture: llama.cpp's name where it is not the language model's own
+    keeps: architectures of language models that keep their name all the same
     """
 
     tower: str | None
     text: str | None = None
     architecture: str | None = None
+    keeps: tuple[str, ...] = ()
 
 
 WRAPPERS: Mapping[str, Wrapper] = {
@@ -273,7 +294,7 @@ WRAPPERS: Mapping[str, Wrapper] = {
     "Llama4ForConditionalGeneration": Wrapper("llama4", "Llama4ForCausalLM"),
     "LlavaForConditionalGeneration": Wrapper(None),
     "LlavaNextForConditionalGeneration": Wrapper("llava-clip"),
-    "Mistral3ForConditionalGeneration": Wrapper("pixtral", architecture="mistral3"),
+    "Mistral3ForConditionalGeneration": Wrapper("pixtral", architecture="mistral3", keeps=("mistral4",)),
     "MllamaForConditionalGeneration": Wrapper("mllama", "MllamaForCausalLM"),
     "Qwen2VLForConditionalGeneration": Wrapper("qwen2vl", "Qwen2ForCausalLM", "qwen2vl"),
     "Qwen2_5_VLForConditionalGeneration": Wrapper("qwen2_5vl", "Qwen2ForCausalLM", "qwen2vl"),
@@ -289,6 +310,7 @@ _USUAL = {
     "llama": "LlamaForCausalLM",
     "llama4": "Llama4ForConditionalGeneration",
     "mistral3": "Mistral3ForConditionalGeneration",
+    "mistral4": "Mistral3ForConditionalGeneration",
     "olmo2": "Olmo2ForCausalLM",
     "qwen2vl": "Qwen2_5_VLForConditionalGeneration",
     "qwen3vl": "Qwen3VLForConditionalGeneration",

@@ -20,6 +20,7 @@ class Attention(NamedTuple):
     sinks: a learned sink per head
     window_tokens: length of a sliding window, None where the layer sees everything
     chunked: that window is a fixed chunk
+    gate: a matrix of its own makes a gate for every value of the result
     """
 
     hidden_size: int
@@ -34,6 +35,7 @@ class Attention(NamedTuple):
     sinks: bool = False
     window_tokens: int | None = None
     chunked: bool = False
+    gate: bool = False
 
     @property
     def query_width(self) -> int:
@@ -67,6 +69,8 @@ class Attention(NamedTuple):
                 columns = width if self.qk_norm == "full" else self.head_dim
                 rows = width // self.head_dim if self.qk_norm == "per_head" else 1
                 yield Tensor(role=role, columns=columns, rows=rows, layers=layers, quantizable=False)
+        if self.gate:
+            yield Tensor(role="attn_gate", columns=self.hidden_size, rows=self.output_width, layers=layers)
         if self.sinks:
             yield Tensor(role="attn_sinks", columns=self.heads, layers=layers, quantizable=False)
 

@@ -24,6 +24,7 @@ def decoder(
     next_norm: str = "nextn.shared_head_norm",
     next_dense: bool = False,
     correction: str = "exp_probs_b.bias",
+    attention_gate: bool = False,
 ) -> Layout:
     """A decoder of `model.text` layers.
 
@@ -35,12 +36,13 @@ def decoder(
     next_norm: name of the norm behind a multi-token-prediction layer
     next_dense: such a layer has a dense MLP, whatever the others have
     correction: name of the router's correction bias
+    attention_gate: a learned gate multiplies what attention yields
     """
     text = model.text
     extra = text.next_tokens.layers if text.next_tokens and text.next_tokens.in_gguf else 0
     stored = tuple(range(text.layers + extra))
     biased = text.norm == "layernorm"
-    placed = [Placed(block, layers) for block, layers in attention_blocks(text, stored, fused=fused_qkv, sinks=sinks)]
+    placed = [Placed(block, layers) for block, layers in attention_blocks(text, stored, fused=fused_qkv, sinks=sinks, gate=attention_gate)]
     if norms and text.norm != "none":
         placed.append(Placed(Norms(hidden_size=text.hidden_size, roles=norms, bias=biased), stored))
     mlps = mlp_blocks(text, stored, fused=fused_gate_up, bias=expert_bias, correction=correction, behind=extra if next_dense else 0)
@@ -85,7 +87,7 @@ def outer_tensors(text: Text, *, biased: bool, output_bias: bool) -> Iterator[Te
         yield Tensor(role=role, columns=pairs, quantizable=False)
 
 
-def attention_blocks(text: Text, layers: tuple[int, ...], *, fused: bool, sinks: bool) -> Iterator[tuple[Block, tuple[int, ...]]]:
+def attention_blocks(text: Text, layers: tuple[int, ...], *, fused: bool, sinks: bool, gate: bool = False) -> Iterator[tuple[Block, tuple[int, ...]]]:
     """The attention of every layer: latent, or grouped with the layers that have a window apart."""
     if latent := text.latent:
         yield (
@@ -112,6 +114,7 @@ def attention_blocks(text: Text, layers: tuple[int, ...], *, fused: bool, sinks:
         output_bias=text.output_bias,
         qk_norm=text.qk_norm,
         sinks=sinks,
+        gate=gate,
     )
     window = text.window
     if window is None:

@@ -174,7 +174,9 @@ class Session:
         spread = not placement.all_on_gpus or placement.experts_on_host
         if spread and rough:
             return self._rough_buffers(recipe, workload, placement)
-        key = (self.settings(workload), placement, recipe if spread else None)
+        from runlocal.engines.ggml.graph import copies_weights
+
+        key = (self.settings(workload), placement, recipe if copies_weights(self.layout.architecture, placement) else None)
         if key not in self._buffers:
             self._buffers[key] = self._buffer_parts(recipe, workload, placement)
         return self._buffers[key]
@@ -229,12 +231,13 @@ class Session:
     def _buffer_parts(self, recipe: Recipe, workload: Workload, placement: Placement) -> tuple[Part, ...]:
         """The graph's buffers, laid out by the rules of ggml's allocator."""
         from runlocal.engines.ggml.buffers import BufferLines  # Ollama's own engine has no use for llama.cpp's graphs
-        from runlocal.engines.ggml.graph import NotModelled, copy_bytes
+        from runlocal.engines.ggml.graph import NotModelled, copies_weights, copy_bytes
 
         self._lines = self._lines or BufferLines(self.layout)
         settings = self.settings(workload)
         source = self.facts.ggml["sources"]["allocator"]["url"]
-        copied = None if placement.all_on_gpus and not placement.experts_on_host else copy_bytes(self.stored(recipe), tied=self.layout.tied)
+        copies = copies_weights(self.layout.architecture, placement)
+        copied = copy_bytes(self.stored(recipe), tied=self.layout.tied, architecture=self.layout.architecture) if copies else None
         try:
             buffers = self._lines.of(settings, placement, copied)
         except NotModelled as error:

@@ -40,6 +40,7 @@ class _Windows(NamedTuple):
 
 # Architectures that are not named here keep every token, whatever the file says of a window.
 _WINDOWS = {
+    "afmoe": _Windows(pattern=4),
     "cohere2": _Windows(pattern=4),
     "exaone-moe": _Windows(pattern=4),
     "exaone4": _Windows(pattern=4, tokens=4096, layers=64),

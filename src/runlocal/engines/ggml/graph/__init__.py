@@ -10,17 +10,17 @@ from runlocal.core.layout import Layout
 from runlocal.core.noun import NamedTuple
 from runlocal.core.part import HOST
 from runlocal.engines.ggml.allocator import Repeat, reserve
-from runlocal.engines.ggml.graph.context import Context, Devices
+from runlocal.engines.ggml.graph.context import DOWN, Context, Devices
 from runlocal.engines.ggml.graph.decoder import NotModelled, build, layers_of
 from runlocal.engines.ggml.graph.family import FAMILIES
 from runlocal.engines.ggml.graph.schedule import schedule
 from runlocal.engines.ggml.graph.tensors import F32
 from runlocal.engines.ggml.placement import Placement
 from runlocal.engines.ggml.settings import Settings
-from runlocal.engines.ggml.weights import cuda_bytes
+from runlocal.engines.ggml.weights import cuda_bytes, host_bytes
 from runlocal.quants.gguf import Stored
 
-__all__ = ["ComputeBuffers", "NotModelled", "compute_buffers", "copy_bytes"]
+__all__ = ["ComputeBuffers", "NotModelled", "compute_buffers", "copies_weights", "copy_bytes"]
 
 GPU_ALIGNMENT = 128  # ggml_backend_cuda_buffer_type_get_alignment
 HOST_ALIGNMENT = 32  # TENSOR_ALIGNMENT of ggml's CPU buffers
@@ -52,7 +52,7 @@ def compute_buffers(
 ) -> ComputeBuffers:
     """The compute buffers of a step of `settings.ubatch_tokens` tokens with a full cache (llama_context::graph_reserve).
 
-    weight_bytes: bytes that a weight on the host takes in a GPU's buffer, by role and layer; needed where weights stay on the host
+    weight_bytes: bytes that a weight takes where it is copied to, by role and layer; needed where `copies_weights`
     all_layers: build every layer; else those that repeat are built a few times and laid out as often as they stand, which gives the same figure
     fuses_routing: CUDA keeps what the choice of experts is computed from alive, to fuse it
     as_estimated: as llama.cpp's own estimate has it (llama_get_memory_breakdown of a model without memory, which `--fit` goes by): there
@@ -75,11 +75,12 @@ def compute_buffers(
         host=len(names) - 1,
         keeps_pins=not as_estimated,
     )
-    copied = weight_bytes if weight_bytes and (placement.experts_on_host or not placement.all_on_gpus) else {}
+    copied = weight_bytes if weight_bytes and copies_weights(layout.architecture, placement) else {}
     context = Context(layout, family, settings, devices, copied)
     sizes_of = _sizes_by_layer(copied)
     kinds = [(layer, devices.layers[index], family.kind_of(index), sizes_of.get(index)) for index, layer in enumerate(layers)]
-    runs = [] if all_layers else list(_runs(kinds))
+    # Copies for several steps are kept apart, so those of every layer count.
+    runs = [] if all_layers or (family.down_on_host and placement.pipelined) else list(_runs(kinds))
     left_out = {index for run in runs for index in range(run.built_end, run.end)}
     entries = build(context, layers, [index for index in range(len(layers)) if index not in left_out])
     order = schedule(context.graph, devices.host, PIPELINE_COPIES if placement.pipelined else 1, fuses_routing=fuses_routing)
@@ -90,9 +91,21 @@ def compute_buffers(
     return ComputeBuffers(gpus=sizes[:-1], host=sizes[-1])
 
 
-def copy_bytes(weights: Iterable[Stored], *, tied: bool) -> dict[tuple[str, int | None], int]:
-    """What a copy of each weight takes in a GPU's buffer, by role and layer."""
-    sizes = {(stored.tensor.role, layer): cuda_bytes(stored) for stored in weights for layer in stored.tensor.layers or (None,)}
+def copies_weights(architecture: str, placement: Placement) -> bool:
+    """Whether a step copies weights from where they lie to where they are computed with."""
+    family = FAMILIES.get(architecture)
+    return placement.experts_on_host or not placement.all_on_gpus or (family is not None and family.down_on_host)
+
+
+def copy_bytes(weights: Iterable[Stored], *, tied: bool, architecture: str | None = None) -> dict[tuple[str, int | None], int]:
+    """What a copy of each weight takes, by role and layer: in a GPU's buffer, or on the host where only that computes with it."""
+    family = FAMILIES.get(architecture or "")
+    host_roles = (DOWN,) if family and family.down_on_host else ()
+    sizes = {
+        (stored.tensor.role, layer): (host_bytes if stored.tensor.role in host_roles else cuda_bytes)(stored)
+        for stored in weights
+        for layer in stored.tensor.layers or (None,)
+    }
     if tied:
         sizes["output", None] = sizes["token_embd", None]
     return sizes

@@ -39,7 +39,10 @@ def attend(c: Context, block: Attention, x: Node, layer: int) -> Node:
         q, k = like("RMS_NORM", q), like("RMS_NORM", k)
     if family.query_scaled:
         q = like("SCALE", q)
-    out = mul_mat(c.weight("attn_output", layer, block.output_width, block.hidden_size), _through_cache(c, block, q, k, v, layer))
+    out = _through_cache(c, block, q, k, v, layer)
+    if block.gate:
+        out = like("MUL", out, like("SIGMOID", mul_mat(c.weight("attn_gate", layer, block.hidden_size, block.output_width), x)))
+    out = mul_mat(c.weight("attn_output", layer, block.output_width, block.hidden_size), out)
     return like("ADD", out, c.weight("attn_output.bias", layer, block.hidden_size)) if block.output_bias else out
 
 

@@ -13,6 +13,7 @@ from runlocal.engines.ggml.graph.family import Family
 from runlocal.engines.ggml.graph.tensors import F16, F32, I32, I64, four, given, like, new
 from runlocal.engines.ggml.settings import Settings
 
+DOWN = "ffn_down_exps"
 _SMALLEST_ROTATION = 64  # llama_kv_cache::build_input_k_rot; also the only size for V
 
 
@@ -60,7 +61,7 @@ class CacheInputs(NamedTuple):
 class Context:
     """A graph being built.
 
-    weight_bytes: bytes of a copy of a weight in a GPU's buffer, by role and layer; only weights on the host are asked for
+    weight_bytes: bytes of a copy of a weight, by role and layer; only weights that are computed with elsewhere are asked for
     tokens: tokens of the graph, a multiple of the sequences
     """
 
@@ -87,7 +88,7 @@ class Context:
         devices = self.devices
         on_host = devices.experts_on_host and "_exps" in role
         device = devices.output if layer is None else devices.host if on_host else devices.layers[layer]
-        is_copied = device == devices.host and devices.host > 0
+        is_copied = devices.host > 0 and (device == devices.host or (role == DOWN and self.family.down_on_host))
         return _weight_on(device, four(*shape), self._weight_bytes[role, layer] if is_copied else 0)
 
     def cache(self, type: StorageType, layer: int, *shape: int) -> Node:

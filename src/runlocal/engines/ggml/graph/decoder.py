@@ -99,13 +99,15 @@ def _layer(c: Context, blocks: Layer, x: Node, layer: int, *, last: bool) -> Nod
         out = attend_latent(c, blocks.attention, into_attention, layer)
     else:
         out = attend(c, blocks.attention, into_attention, layer)
+    if sandwich and family.attention_normed:
+        out = c.norm(out, "post_attention_norm", layer)
     if last and not family.outputs_last and not family.outputs_normed:
         out, x = get_rows(out, c.output_rows), get_rows(x, c.output_rows)
         if family.beside:
             normed = get_rows(normed, c.output_rows)
     if family.beside:
         return _parallel(family.beside, x, out, _mlp(c, blocks, normed, layer))
-    if sandwich:
+    if sandwich and not family.attention_normed:
         out = c.norm(out, "post_attention_norm", layer)
     if family.residual_scaled:
         out = like("SCALE", out)

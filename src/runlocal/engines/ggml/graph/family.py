@@ -63,9 +63,11 @@ class Family(NamedTuple):
     plain_router: of experts without a correction bias, where that differs
     outputs_last: rows for the logits are picked behind the last layer, not in it
     outputs_normed: they are picked behind the final norm, whose result is kept for next-token layers
+    attention_normed: they are picked behind the norm of what attention yields, not before it
     logits_scaled: `once`: the logits are multiplied by a constant; `capped`: scale, tanh, scale
     positions: position ids per token
     deepstack: the first layers add that many slices of a wider embedding
+    down_on_host: experts' last matrix is multiplied in a precision that CUDA has no kernel for, so the host does it, with a copy of the matrix
     """
 
     embedding_scaled: bool = False
@@ -84,9 +86,11 @@ class Family(NamedTuple):
     plain_router: Router | None = None
     outputs_last: bool = False
     outputs_normed: bool = False
+    attention_normed: bool = False
     logits_scaled: str | None = None
     positions: int = 1
     deepstack: int = 0
+    down_on_host: bool = False
 
     def kind_of(self, layer: int) -> tuple[int, bool]:
         """What differs between layers beyond their blocks."""
@@ -147,6 +151,8 @@ FAMILIES = {
     "hy_v3": Family(router=_SCORED._replace(scaled=False), outputs_normed=True),
     "minimax-m2": Family(router=_SCORED._replace(scaled=False)),
     "deepseek2": Family(router=_SCORED._replace(groups=((256, (8, 4)),)), plain_router=Router(normalised=False, scaled=True, groups=((160, (8, 3)),))),
+    "afmoe": Family(embedding_scaled=True, rope=Rope.THREE_OF_FOUR, attention_normed=True, router=_SCORED),
+    "mistral4": Family(router=Router(normalised=False), down_on_host=True),
     "llama4": Family(rope=Rope.THREE_OF_FOUR, plain_qk_norm=True, temperature="unrotated", router=Router(gate="sigmoid", normalised=False, before=True)),
     "gpt-oss": Family(router=Router(gate="softmax_weight", normalised=False), outputs_last=True),
 }

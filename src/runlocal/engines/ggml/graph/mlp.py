@@ -2,7 +2,7 @@
 
 from runlocal.architectures.blocks.mlp import DenseMlp, ExpertMlp
 from runlocal.engines.ggml.allocator import Node
-from runlocal.engines.ggml.graph.context import Context
+from runlocal.engines.ggml.graph.context import DOWN, Context
 from runlocal.engines.ggml.graph.tensors import argsort_top_k, cont, get_rows, glu, like, mul_mat, mul_mat_id, new, reshape, set_rows, sum_rows, view
 
 _BEST_OF_GROUP = 2
@@ -63,7 +63,9 @@ def _routed(c: Context, block: ExpertMlp, x: Node, layer: int) -> Node:
         hidden = up
         for op in c.family.activation:
             hidden = like(op, hidden)
-    out = project("ffn_down_exps", width, d, hidden)
+    out = project(DOWN, width, d, hidden)
+    if c.family.down_on_host:
+        out.device = c.devices.host
     if not c.family.router.before:
         out = like("MUL", out, weights)
     c.graph.expand(out)
