@@ -99,3 +99,10 @@ def test_where_a_cell_fits_the_longest_context_is_no_shorter(model: str, quant: 
     for tokens in (8192, 32768):
         found = ask(model, quant=quant, context_tokens=tokens, **machine)
         assert (found["fits_context_tokens"] >= tokens) == (found["answer"] == "fits")
+
+
+def test_the_longest_context_shares_the_layers_out_as_the_cells_do() -> None:
+    """Ollama's own split overfills the first of three small cards, which holds the tower; another does not."""
+    found = ask("llama-3.2-11b-vision", quant="Q8_0", context_tokens=4096, vram_bytes=8 << 30, gpus=3)
+    assert found["answer"] == "fits"
+    assert found["fits_context_tokens"] >= 4096

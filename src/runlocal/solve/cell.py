@@ -8,7 +8,7 @@ from runlocal.core.verdict import Answer, headroom, judge
 from runlocal.core.workload import Workload
 from runlocal.quants.gguf import Recipe
 from runlocal.runtimes import Runtime
-from runlocal.solve.layers import Laid, best_split, lay, most_layers, with_experts_on_host, with_layers
+from runlocal.solve.layers import Laid, lay_best, most_layers, with_experts_on_host, with_layers
 from runlocal.solve.load import not_looked_at
 from runlocal.solve.longest import longest_context
 
@@ -25,13 +25,10 @@ def judge_cell(runtime: Runtime, recipe: Recipe, workload: Workload, machine: Ma
     if reason := refusal or runtime.refuses(recipe, workload, machine):
         return _refused(runtime, recipe, workload, machine, reason, priced=refusal is not None)
     left_free = reserves(runtime, workload, machine, reserve_bytes)
-    laid = lay(runtime, recipe, workload, machine)
+    laid = lay_best(runtime, recipe, workload, machine, left_free)
     if machine.origin is Origin.UNLIMITED:
         return _made(runtime, recipe, workload, machine, laid, None, "", left_free, None)
     answer = judge(laid.parts, machine, left_free)
-    if answer is Answer.DOES_NOT_FIT and len(machine.gpus) > 1:
-        laid = best_split(runtime, recipe, workload, machine, laid)
-        answer = judge(laid.parts, machine, left_free)
     reason, on_gpus = "", laid.placement.gpu_layers
     if answer is not Answer.DOES_NOT_FIT and machine.gpus and not laid.placement.nothing_on_host:
         answer, reason = Answer.SPILLS, _spilled(laid)

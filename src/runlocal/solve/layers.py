@@ -1,9 +1,11 @@
 """How many layers go on the GPUs, and how they are shared out."""
 
+from collections.abc import Sequence
+
 from runlocal.core.machine import Machine
 from runlocal.core.noun import NamedTuple
 from runlocal.core.part import Kind, Part, gpu, margin
-from runlocal.core.verdict import headroom
+from runlocal.core.verdict import headroom, slack
 from runlocal.core.workload import Workload
 from runlocal.engines.ggml.placement import Placement
 from runlocal.quants.gguf import Recipe
@@ -25,6 +27,14 @@ def lay(runtime: Runtime, recipe: Recipe, workload: Workload, machine: Machine, 
     """The workload as the runtime places it."""
     placement = runtime.placement(workload, machine)
     return Laid(workload, placement, runtime.parts(recipe, workload, placement, machine, rough=rough))
+
+
+def lay_best(runtime: Runtime, recipe: Recipe, workload: Workload, machine: Machine, left_free: Sequence[int]) -> Laid:
+    """As the runtime places it; where that leaves a GPU less than its reserve, shared out so that the fullest has most left."""
+    laid = lay(runtime, recipe, workload, machine)
+    if len(machine.gpus) > 1 and slack(laid.parts, machine, left_free) < 0:
+        return _best_split(runtime, recipe, workload, machine, laid)
+    return laid
 
 
 def most_layers(runtime: Runtime, recipe: Recipe, workload: Workload, machine: Machine, full: Laid) -> int | None:
@@ -62,7 +72,7 @@ def _least_left(laid: Laid, machine: Machine) -> int:
     return min(free - margin(laid.parts, gpu(device.index)) for free, device in zip(headroom(laid.parts, machine), machine.gpus, strict=True))
 
 
-def best_split(runtime: Runtime, recipe: Recipe, workload: Workload, machine: Machine, laid: Laid) -> Laid:
+def _best_split(runtime: Runtime, recipe: Recipe, workload: Workload, machine: Machine, laid: Laid) -> Laid:
     """Another share-out of the layers where the runtime's own overfills a GPU: each GPU gets layers by what its buffers leave of it."""
     best = laid
     shares = [float(device.usable_bytes) for device in machine.gpus]

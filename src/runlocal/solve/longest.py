@@ -7,6 +7,7 @@ from runlocal.core.verdict import slack
 from runlocal.core.workload import Workload
 from runlocal.quants.gguf import Recipe
 from runlocal.runtimes import Runtime
+from runlocal.solve.layers import lay_best
 from runlocal.solve.search import last_that_fits
 
 _STEP_TOKENS = 256  # llama.cpp pads contexts to this
@@ -21,12 +22,11 @@ def longest_context(runtime: Runtime, recipe: Recipe, workload: Workload, machin
     most = runtime.longest_context() // _STEP_TOKENS
     if most < 1 or runtime.refuses(recipe, _at(workload, 1), machine):
         return 0
-    placement = runtime.placement(workload, machine)
-    if machine.gpus and not placement.nothing_on_host:
+    if machine.gpus and not runtime.placement(workload, machine).nothing_on_host:
         return 0
 
     def left(steps: int) -> int:
-        return slack(runtime.parts(recipe, _at(workload, steps), placement, machine), machine, left_free)
+        return slack(lay_best(runtime, recipe, _at(workload, steps), machine, left_free).parts, machine, left_free)
 
     if (at_most := left(most)) >= 0:
         return most * _STEP_TOKENS
