@@ -44,6 +44,9 @@ class OwnEngineSession(Session):
             parts.append(Part(Kind.CACHE, CACHE_LABELS[cache.kind], device, count * one, Basis.EXACT, because, self._source("cross_cache")))
         return parts
 
+    def _copies_weights(self, placement: Placement) -> bool:
+        return False
+
     def _buffer_parts(self, recipe: Recipe, workload: Workload, placement: Placement) -> tuple[Part, ...]:
         """The text graph, as the loader sizes it for every device that holds layers: attention scores in f32, without flash attention."""
         settings, text = self.settings(workload), self.model.text

@@ -170,16 +170,19 @@ class Session:
         return part
 
     def _buffers_of(self, recipe: Recipe, workload: Workload, placement: Placement, *, rough: bool) -> tuple[Part, ...]:
-        """Buffers follow the weights only where matrices are copied from the host."""
+        """Buffers follow the weights only where a step copies some."""
         spread = not placement.all_on_gpus or placement.experts_on_host
         if spread and rough:
             return self._rough_buffers(recipe, workload, placement)
-        from runlocal.engines.ggml.graph import copies_weights
-
-        key = (self.settings(workload), placement, recipe if copies_weights(self.layout.architecture, placement) else None)
+        key = (self.settings(workload), placement, recipe if self._copies_weights(placement) else None)
         if key not in self._buffers:
             self._buffers[key] = self._buffer_parts(recipe, workload, placement)
         return self._buffers[key]
+
+    def _copies_weights(self, placement: Placement) -> bool:
+        from runlocal.engines.ggml.graph import copies_weights  # Ollama's own engine has no use for llama.cpp's graphs
+
+        return copies_weights(self.layout.architecture, placement)
 
     def _rough_buffers(self, recipe: Recipe, workload: Workload, placement: Placement) -> tuple[Part, ...]:
         """What a GPU that holds everything takes, and on the first the largest matrix that is copied there from the host."""
@@ -230,14 +233,15 @@ class Session:
 
     def _buffer_parts(self, recipe: Recipe, workload: Workload, placement: Placement) -> tuple[Part, ...]:
         """The graph's buffers, laid out by the rules of ggml's allocator."""
-        from runlocal.engines.ggml.buffers import BufferLines  # Ollama's own engine has no use for llama.cpp's graphs
-        from runlocal.engines.ggml.graph import NotModelled, copies_weights, copy_bytes
+        from runlocal.engines.ggml.buffers import BufferLines
+        from runlocal.engines.ggml.graph import NotModelled, copy_bytes
 
         self._lines = self._lines or BufferLines(self.layout)
         settings = self.settings(workload)
         source = self.facts.ggml["sources"]["allocator"]["url"]
-        copies = copies_weights(self.layout.architecture, placement)
-        copied = copy_bytes(self.stored(recipe), tied=self.layout.tied, architecture=self.layout.architecture) if copies else None
+        copied = None
+        if self._copies_weights(placement):
+            copied = copy_bytes(self.stored(recipe), tied=self.layout.tied, architecture=self.layout.architecture)
         try:
             buffers = self._lines.of(settings, placement, copied)
         except NotModelled as error:
