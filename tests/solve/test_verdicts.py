@@ -95,3 +95,11 @@ def test_the_90b_does_not_load_today_and_is_priced_all_the_same(runtime: str) ->
 )
 def test_a_version_that_nobody_looked_at_is_said(runtime: str, said: list[str]) -> None:
     assert ask("llama-3.1-8b", runtime=runtime)["warnings"] == said
+
+
+def test_a_graph_that_published_files_may_differ_from_is_an_estimate_with_a_margin() -> None:
+    def graph(model: str) -> list[tuple[str, bool]]:
+        return [(part["basis"], "up to 2 % more" in part["because"]) for part in ask(model, quant="Q4_K_M")["parts"] if part["label"] == "compute buffer"]
+
+    assert graph("ling-mini-2.0-16b-a1.4b") == [("estimated", True)]
+    assert graph("qwen3-30b-a3b") == [("exact", False)]

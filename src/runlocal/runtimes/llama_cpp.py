@@ -1,12 +1,10 @@
 """llama.cpp: `llama-server` on a GGUF file."""
 
-from collections.abc import Sequence
-
 from runlocal.core.facts import Facts
 from runlocal.core.machine import Machine
 from runlocal.core.model import ModelSpec
 from runlocal.core.workload import Workload
-from runlocal.engines.ggml.placement import Placement, place
+from runlocal.engines.ggml.placement import Placement
 from runlocal.engines.ggml.refusals import refuses_cache
 from runlocal.engines.ggml.session import Session
 from runlocal.quants.gguf import Recipe
@@ -37,27 +35,13 @@ class LlamaCpp(Session):
         if reason := refuses_cache(self.caches, workload, self.settings(workload).flash_attention, self.facts.types):
             return f"llama.cpp refuses: {reason}"
         if workload.pool_tokens is None and workload.context_tokens > self.longest_context():
-            return f"llama-server caps a sequence at the {self.model.context.native_tokens:,} tokens that the model was trained for"
+            return _beyond(self.model.context.native_tokens, self.model.context.extended_tokens)
         if workload.tensor_parallel > 1 or workload.pipeline_parallel > 1:
             return "llama.cpp splits by layers (-sm layer); --tp and --pp are for other runtimes"
         return None
 
-    def placement(self, workload: Workload, machine: Machine, shares: Sequence[float] | None = None) -> Placement:
-        free = tuple(float(device.usable_bytes) for device in machine.gpus) if shares is None else tuple(shares)
-        return place(
-            self.layout.stored_layers,
-            workload.gpu_layers,
-            free,
-            experts_on_host=workload.cpu_moe and self.layout.experts > 0,
-            cache_on_host=not workload.kv_offload,
-        )
-
     def reserves(self, workload: Workload, machine: Machine) -> tuple[int, ...]:
         return (self.facts.runtime["fit_target_bytes"],) * (len(machine.gpus) or 1)
-
-    def step(self, workload: Workload) -> tuple[int, bool]:
-        settings = self.settings(workload)
-        return settings.ubatch_tokens, settings.flash_attention
 
     def command(self, recipe: Recipe, workload: Workload, placement: Placement) -> str:
         file = self._own.path if self._own is not None and recipe.name == self._own.quant else f"{self.model.id}-{recipe.name}.gguf"
@@ -103,3 +87,10 @@ def _quoted(path: str) -> str:
     from shlex import quote  # only for a file with an odd name
 
     return quote(path)
+
+
+def _beyond(native_tokens: int, extended_tokens: int | None) -> str:
+    trained = f"the {native_tokens:,} tokens that the model was trained for"
+    if extended_tokens is None:
+        return f"llama-server caps a sequence at {trained}"
+    return f"rotary scaling takes a sequence from {trained} to {extended_tokens:,}, and no further"

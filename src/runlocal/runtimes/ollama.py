@@ -1,6 +1,5 @@
 """Ollama: since 0.30.0 llama-server with its own batch sizes and reserves; to 0.24.0 an engine of its own, priced for Llama 3.2 Vision."""
 
-from collections.abc import Sequence
 from typing import Any
 
 from runlocal.core.errors import Code, Problem
@@ -8,7 +7,7 @@ from runlocal.core.facts import Facts
 from runlocal.core.machine import Machine
 from runlocal.core.model import ModelSpec
 from runlocal.core.workload import Workload
-from runlocal.engines.ggml.placement import Placement, place
+from runlocal.engines.ggml.placement import Placement
 from runlocal.engines.ggml.refusals import refuses_cache
 from runlocal.engines.ggml.session import Session
 from runlocal.engines.ggml.settings import Settings
@@ -62,25 +61,11 @@ class _Ollama(Session):
             return "Ollama has no switch that keeps experts on the host"
         return None
 
-    def placement(self, workload: Workload, machine: Machine, shares: Sequence[float] | None = None) -> Placement:
-        free = tuple(float(device.usable_bytes) for device in machine.gpus) if shares is None else tuple(shares)
-        return place(
-            self.layout.stored_layers,
-            workload.gpu_layers,
-            free,
-            experts_on_host=workload.cpu_moe and self.layout.experts > 0,
-            cache_on_host=not workload.kv_offload,
-        )
-
     def reserves(self, workload: Workload, machine: Machine) -> tuple[int, ...]:
         """Free memory per GPU; the projector's own on the first."""
         least = self.facts.runtime["least_free_bytes"]
         projector = self.facts.runtime.get("projector_headroom_bytes", 0) if self.model.vision is not None and workload.vision else 0
         return tuple(least + (projector if index == 0 else 0) for index in range(len(machine.gpus) or 1))
-
-    def step(self, workload: Workload) -> tuple[int, bool]:
-        settings = self.settings(workload)
-        return settings.ubatch_tokens, settings.flash_attention
 
     def command(self, recipe: Recipe, workload: Workload, placement: Placement) -> str:
         tag = next((alias.name for alias in self.model.aliases if alias.kind == "ollama" and alias.variant == self.model.variant), None)

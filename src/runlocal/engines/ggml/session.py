@@ -1,5 +1,6 @@
 """One model in ggml: its parts for any quantization, workload and placement. What was laid out once is kept, so a grid costs little more than a cell."""
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from runlocal.architectures import layout
@@ -138,6 +139,22 @@ class Session:
             self._weights[key] = tuple(lay(self._sized[recipe], placement, tied=self.layout.tied))
         return self._weights[key]
 
+    def placement(self, workload: Workload, machine: Machine, shares: Sequence[float] | None = None) -> Placement:
+        """Layers in proportion to what each GPU can use (llama.cpp's default `--tensor-split`); `shares` replace that."""
+        free = tuple(float(device.usable_bytes) for device in machine.gpus) if shares is None else tuple(shares)
+        return place(
+            self.layout.stored_layers,
+            workload.gpu_layers,
+            free,
+            experts_on_host=workload.cpu_moe and self.layout.experts > 0,
+            cache_on_host=not workload.kv_offload,
+        )
+
+    def step(self, workload: Workload) -> tuple[int, bool]:
+        """(tokens per step, whether flash attention is on)."""
+        settings = self.settings(workload)
+        return settings.ubatch_tokens, settings.flash_attention
+
     def parts(self, recipe: Recipe, workload: Workload, placement: Placement, machine: Machine, *, rough: bool = False) -> tuple[Part, ...]:
         """Everything that takes memory, on every device. rough: compute buffers near enough for a search over placements."""
         lines = (recipe, placement)
@@ -249,11 +266,15 @@ class Session:
                 return ()
             raise Problem(Code.NOT_COMPUTED, f"{error} is not computed in this version") from error
         because = f"ggml's allocator over the graph of {settings.ubatch_tokens} tokens, {settings.cells} cells, {_rows(settings.output_rows)} of logits"
+        basis, percent = Basis.EXACT, 0
+        if doubt := self.facts.ggml["graph_doubts"].get(self.layout.architecture):
+            basis, percent = Basis.ESTIMATED, doubt["margin_percent"]
+            because += f"; {doubt['because']}: up to {percent} % more"
         parts = [
-            Part(Kind.COMPUTE_BUFFER, "compute buffer", device, size, Basis.EXACT, because, source)
+            Part(Kind.COMPUTE_BUFFER, "compute buffer", device, size, basis, because, source, size * percent // 100)
             for device, size in zip(placement.devices(), buffers.gpus, strict=True)
         ]
-        parts.append(Part(Kind.COMPUTE_BUFFER, "compute buffer, host", HOST, buffers.host, Basis.EXACT, because, source))
+        parts.append(Part(Kind.COMPUTE_BUFFER, "compute buffer, host", HOST, buffers.host, basis, because, source, buffers.host * percent // 100))
         rows = max(workload.sequences, settings.output_rows)
         because = f"4 B × {self.layout.vocabulary_size} values × {_rows(rows)}"
         parts.append(Part(Kind.COMPUTE_BUFFER, "logits", HOST, _F32_BYTES * self.layout.vocabulary_size * rows, Basis.EXACT, because, source))
