@@ -17,7 +17,8 @@ from runlocal.core.workload import Workload
 from runlocal.engines.ggml import vision as engine
 
 ROOT = Path(__file__).parents[2]
-FACTS = tomllib.loads((ROOT / "data" / "engines" / "ggml-vision.toml").read_text(encoding="utf-8"))
+ENGINES = {name: tomllib.loads((ROOT / "data" / "engines" / f"{name}.toml").read_text(encoding="utf-8")) for name in ("ggml", "ggml-vision")}
+FACTS = {**ENGINES["ggml-vision"], "flash_attention_head_dims": ENGINES["ggml"]["flash_attention_head_dims"]}
 MEASURED = tomllib.loads((ROOT / "tests" / "measured" / "vision.toml").read_text(encoding="utf-8"))["model"]
 TYPES = {
     name: StorageType(name=name, block_elements=elements, block_bytes=size)

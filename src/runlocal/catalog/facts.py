@@ -16,7 +16,8 @@ def facts(runtime_id: str, version: str | None) -> Facts:
         types=storage_types(),
         quants=quants(),
         ggml=engines["ggml"],
-        vision=engines["ggml-vision"],
+        # Kernels take a width of heads whatever they are used for.
+        vision={**engines["ggml-vision"], "flash_attention_head_dims": engines["ggml"]["flash_attention_head_dims"]},
         runtime={name: constant.value for name, constant in constants(runtime_id, version).items()},
     )
 

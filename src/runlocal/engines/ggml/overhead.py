@@ -38,8 +38,6 @@ def _context(device: Gpu, facts: Mapping[str, Any]) -> Part:
         device=gpu(device.index),
         bytes=size,
         basis=Basis.MEASURED if device.context_measured else Basis.ESTIMATED,
-        because=f"measured on this kind of card: {mib(size)}"
-        if device.context_measured
-        else f"the rule for cards of its class, {mib(size)}; 107 to 612 MiB were seen on all",
+        because=f"measured on this kind of card: {mib(size)}" if device.context_measured else f"the rule for cards of its class, {mib(size)}",
         source=facts["sources"]["context_overhead"]["url"],
     )

@@ -29,7 +29,6 @@ ALIGNMENT = 128
 
 MLLAMA_TILE_PADDING = 8
 MLLAMA_TILE_EMBEDDINGS = 9
-OLLAMA_GRAPH_SOURCE = "https://github.com/ollama/ollama/blob/v0.12.0/fs/ggml/ggml.go"
 
 
 class ImageBuffer(NamedTuple):
@@ -102,7 +101,7 @@ def vision_parts(model: ModelSpec, workload: Workload, device: str, types: Mappi
         parts.append(Part(kind=Kind.VISION, label=label, device=device, bytes=size, basis=Basis.EXACT, because=because, source=facts["source_weights"]))
     if workload.images:
         buffer = mllama_image_graph(vision) if mllama else image_buffer(vision, d, workload.flash_attention, workload.images, facts)
-        source = OLLAMA_GRAPH_SOURCE if mllama else facts["source"]
+        source = facts["source_mllama" if mllama else "source"]
         parts.append(
             Part(kind=Kind.VISION_BUFFER, label="image graph", device=device, bytes=buffer.bytes, basis=buffer.basis, because=buffer.because, source=source)
         )
@@ -148,7 +147,8 @@ def flash_available(vision: Vision, facts: Facts) -> bool:
     """Whether CUDA's flash attention takes the width of the tower's heads (a tower without heads needs none)."""
     if not vision.heads:
         return True
-    return (vision.head_dim or vision.hidden_size // vision.heads) in facts["flash_head_dims"]
+    width = vision.head_dim or vision.hidden_size // vision.heads
+    return [width, width] in facts["flash_attention_head_dims"]
 
 
 def image_tokens(vision: Vision, images: int, facts: Facts) -> ImageTokens:
