@@ -45,18 +45,21 @@ def test_computed_parameters_are_those_published(model_id: str) -> None:
         assert abs(computed - published) < 1e-4 * published
 
 
+# The last matrix of what mixes a layer's tokens, and of what works on each of them.
+MIXING = ("attn_output", "cross_attn_o_proj", "ssm_out")
+WORKING = ("ffn_down", "ffn_down_exps")
+
+
 @pytest.mark.parametrize("model_id", IDS)
-def test_every_running_layer_has_one_attention_and_one_mlp(model_id: str) -> None:
-    found, model = laid(model_id), bundled(model_id)
-    everywhere = tuple(range(model.text.layers))
-    attention = sorted(
-        layer for tensor in found.tensors() if tensor.role in ("attn_output", "cross_attn_o_proj") and found.runs(tensor) for layer in tensor.layers
-    )
-    down = {layer for tensor in found.tensors() if tensor.role in ("ffn_down", "ffn_down_exps") and found.runs(tensor) for layer in tensor.layers}
-    assert tuple(attention) == everywhere
-    assert tuple(sorted(down)) == everywhere
-    cached = sorted(layer for cache in found.caches() for layer in cache.layers)
-    assert tuple(cached) == everywhere
+def test_every_running_layer_has_the_blocks_that_the_spec_names(model_id: str) -> None:
+    found, text = laid(model_id), bundled(model_id).text
+    everywhere = set(range(text.layers))
+    mixing, working = ({layer for t in found.tensors() if t.role in roles and found.runs(t) for layer in t.layers} for roles in (MIXING, WORKING))
+    with_state = set(range(text.layers) if text.mamba and text.mamba.layers is None else text.mamba.layers or ()) if text.mamba else set()
+    assert mixing == (everywhere if text.attention_layers is None else with_state | set(text.attention_layers))
+    assert working == (set() if not text.intermediate_size and not text.experts else everywhere if text.mlp_layers is None else set(text.mlp_layers))
+    assert mixing | working == everywhere
+    assert {layer for cache in found.caches() for layer in cache.layers} == mixing
 
 
 def test_every_architecture_is_used_or_made_for_a_file_of_the_users() -> None:

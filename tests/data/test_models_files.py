@@ -173,7 +173,7 @@ def test_context_lengths_are_ordered(model_id: str) -> None:
 @pytest.mark.parametrize("model_id", IDS)
 def test_shapes_hang_together(model_id: str) -> None:
     text, vision = spec(model_id).text, spec(model_id).vision
-    assert text.heads % text.kv_heads == 0
+    assert text.heads % text.kv_heads == 0 if text.kv_heads else text.heads == text.head_dim == 0
     assert text.rope_dimensions is None or (text.rope_dimensions < text.head_dim and text.rope_dimensions % 2 == 0)
     for layers in (text.window.full_layers if text.window else (), text.cross.layers if text.cross else (), (text.experts and text.experts.layers) or ()):
         assert list(layers) == sorted(set(layers))
@@ -185,8 +185,10 @@ def test_shapes_hang_together(model_id: str) -> None:
         assert 0 < text.experts.used <= text.experts.count
         assert text.experts.leading_dense_layers < text.layers
         assert not (text.experts.layers and text.experts.leading_dense_layers)
+    layers = [text.mamba.layers if text.mamba else None, text.attention_layers, text.mlp_layers]
+    assert all(list(named) == sorted(set(named)) and set(named) <= set(range(text.layers)) for named in layers if named is not None)
     everywhere = text.experts and not text.experts.leading_dense_layers and not text.experts.layers and not text.experts.parallel_dense
-    assert (text.intermediate_size == 0) == bool(everywhere)
+    assert (text.intermediate_size == 0) == bool(everywhere or not text.heads)
     if vision:
         assert vision.tower_parameters > 0 and vision.projector_parameters > 0
         assert vision.hidden_size * vision.layers * vision.heads * vision.patch_size > 0

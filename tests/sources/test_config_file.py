@@ -16,7 +16,7 @@ from runlocal.core.errors import Code, Problem
 from runlocal.core.model import ModelSpec
 from runlocal.sources import read
 from runlocal.sources.config import LIMIT_BYTES, spec
-from runlocal.sources.families import FAMILIES, MODEL_TYPES, WRAPPERS, hugging_face_name
+from runlocal.sources.families import BY_NAME_ONLY, FAMILIES, MODEL_TYPES, WRAPPERS, hugging_face_name
 from runlocal.sources.keys import LARGEST
 
 from . import configs, configs_vision
@@ -212,7 +212,8 @@ def test_the_tables_name_what_exists() -> None:
     assert set(MODEL_TYPES.values()) <= FAMILIES.keys()
     assert {wrapper.tower for wrapper in WRAPPERS.values()} - {None} <= TOWERS.keys()
     assert {wrapper.text for wrapper in WRAPPERS.values()} - {None} <= FAMILIES.keys()
-    assert all(hugging_face_name(architecture) for architecture in ARCHITECTURES if architecture != "mllama")
+    assert all(hugging_face_name(architecture) for architecture in ARCHITECTURES.keys() - BY_NAME_ONLY)
+    assert ARCHITECTURES.keys() >= BY_NAME_ONLY
 
 
 ANYTHING = st.recursive(

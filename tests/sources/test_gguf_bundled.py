@@ -13,12 +13,13 @@ from runlocal.core.layout import Layout
 from runlocal.core.model import ModelSpec
 from runlocal.quants.gguf import Recipe, store
 from runlocal.sources import gguf, read
+from runlocal.sources.families import BY_NAME_ONLY
 
 from .ggufwriter import file_of, write
 
 DATA = Path(__file__).parents[2] / "data/models"
 SPECS = [spec_from_table(path.stem, tomllib.loads(path.read_text())) for path in sorted(DATA.glob("*/*.toml"))]
-LAID_OUT = [model for model in SPECS if model.architecture in ARCHITECTURES and model.architecture != "mllama"]
+LAID_OUT = [model for model in SPECS if model.architecture in ARCHITECTURES.keys() - BY_NAME_ONLY]
 
 # config.json has a window there, llama.cpp keeps every token: what the file becomes is what llama.cpp does.
 UNWINDOWED = ("llama", "mistral3", "phi3", "phimoe", "starcoder2")

@@ -40,6 +40,8 @@ ARCHITECTURES = {
     "internlm2": "llama",
     "llama": "llama",
     "llama4": "mixture",
+    "mamba": "mamba",
+    "mamba2": "mamba",
     "mellum": "mixture",
     "minicpm": "llama",
     "minimax-m2": "mixture",

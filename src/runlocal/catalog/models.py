@@ -4,7 +4,7 @@ from typing import Any
 
 from runlocal.catalog import bundle
 from runlocal.catalog.names import resolve
-from runlocal.core.model import Alias, Context, Cross, Experts, Latent, License, ModelSpec, NextTokens, Parameters, Source, Text, Vision, Window
+from runlocal.core.model import Alias, Context, Cross, Experts, Latent, License, Mamba, ModelSpec, NextTokens, Parameters, Source, Text, Vision, Window
 
 Table = dict[str, Any]
 
@@ -23,11 +23,11 @@ def spec_from_table(model_id: str, table: Table) -> ModelSpec:
     return ModelSpec(id=model_id, **fields)
 
 
-_PARTS = {"experts": Experts, "latent": Latent, "window": Window, "cross": Cross, "next_tokens": NextTokens}
+_PARTS = {"experts": Experts, "latent": Latent, "window": Window, "cross": Cross, "mamba": Mamba, "next_tokens": NextTokens}
 
 
 def _text(table: Table) -> Text:
-    return Text(**{key: _PARTS[key](**_tuples(value)) if key in _PARTS else value for key, value in table.items()})
+    return Text(**{key: _PARTS[key](**_tuples(value)) if key in _PARTS else value for key, value in _tuples(table).items()})
 
 
 def _tuples(table: Table) -> Table:

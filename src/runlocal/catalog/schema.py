@@ -22,6 +22,7 @@ _LARGEST_FILE_BYTES = 1 << 20
 _LARGEST_COUNT = (1 << 53) - 1  # what every reader of JSON holds exactly
 _LONGEST_SHOWN = 60
 _SIGNED = frozenset({"feature_layer"})  # counted from the end where negative
+_OF_ATTENTION = ("heads", "kv_heads", "head_dim")  # 0 where no layer has attention, and only there
 _FROM_PATH = frozenset({"id"})  # not a key of the file: its name says it
 _KINDS = {int: "a whole number", bool: "true or false", str: "a text", list: "a list"}
 _SCHEMA_DIALECT = "https://json-schema.org/draft/2020-12/schema"
@@ -39,7 +40,17 @@ def validate_model(source: Path | Mapping[str, Any], model_id: str = "") -> Mode
         checked = _model(ModelSpec).model_validate(table)
     except ValidationError as error:
         raise _problem(name, table, error.errors(include_url=False, include_context=False)) from None
-    return ModelSpec(**_values(ModelSpec, checked), id=model_id or Path(name).stem)
+    model = ModelSpec(**_values(ModelSpec, checked), id=model_id or Path(name).stem)
+    if without_any := [key for key in _OF_ATTENTION if not getattr(model.text, key) and _attends(model)]:
+        errors = [{"type": "greater_than_equal", "loc": ("text", key), "input": 0} for key in without_any]
+        raise _problem(name, table, errors)
+    return model
+
+
+def _attends(model: ModelSpec) -> bool:
+    """Whether any layer has attention."""
+    everywhere = model.text.mamba is None or model.text.mamba.layers is not None
+    return bool(model.text.attention_layers) if model.text.attention_layers is not None else everywhere
 
 
 def json_schema() -> dict[str, Any]:
@@ -61,7 +72,7 @@ def _model(kind: type) -> "type[BaseModel]":
         wanted = _annotation(annotation)
         limits: dict[str, Any] = {}
         if wanted is int:
-            limits = {"le": _LARGEST_COUNT} if name in _SIGNED else {"ge": int(name not in defaults), "le": _LARGEST_COUNT}
+            limits = {"le": _LARGEST_COUNT} if name in _SIGNED else {"ge": int(name not in defaults and name not in _OF_ATTENTION), "le": _LARGEST_COUNT}
         if name in defaults and defaults[name] is None:
             limits["json_schema_extra"] = _without_null
         default = defaults.get(name, ...)

@@ -73,6 +73,29 @@ class Cross(NamedTuple):
     layers: tuple[int, ...]
 
 
+class Mamba(NamedTuple):
+    """State-space layers (Mamba), which keep a state of fixed size in place of keys and values.
+
+    version: 1 or 2
+    inner_size: width inside the layer
+    state_size: values of state per inner value
+    conv_size: length of the causal convolution
+    time_step_rank: rank of the time step's projection (version 1)
+    heads: heads that share a time step (version 2)
+    groups: groups of heads that share B and C (version 2)
+    layers: the layers with it, absent if all have it
+    """
+
+    version: int
+    inner_size: int
+    state_size: int
+    conv_size: int
+    time_step_rank: int = 0
+    heads: int = 0
+    groups: int = 1
+    layers: tuple[int, ...] | None = None
+
+
 class NextTokens(NamedTuple):
     """Multi-token-prediction layers behind the last layer.
 
@@ -111,6 +134,9 @@ class Text(NamedTuple):
     latent: multi-head latent attention, absent elsewhere
     window: sliding or chunked attention, absent elsewhere
     cross: cross-attention layers, absent elsewhere
+    mamba: state-space layers, absent elsewhere
+    attention_layers: the layers with attention where that is neither all nor all without a state
+    mlp_layers: the layers with an MLP or experts where not all have one
     next_tokens: multi-token-prediction layers, absent elsewhere
     """
 
@@ -136,6 +162,9 @@ class Text(NamedTuple):
     latent: Latent | None = None
     window: Window | None = None
     cross: Cross | None = None
+    mamba: Mamba | None = None
+    attention_layers: tuple[int, ...] | None = None
+    mlp_layers: tuple[int, ...] | None = None
     next_tokens: NextTokens | None = None
 
 

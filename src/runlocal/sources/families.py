@@ -317,6 +317,9 @@ _USUAL = {
     "qwen3vlmoe": "Qwen3VLMoeForConditionalGeneration",
 }
 
+# Architectures of bundled models whose files are not read: a stranger's file or config.json of these is refused, their bundled models are asked for by name.
+BY_NAME_ONLY = frozenset(("mamba", "mamba2", "mllama"))
+
 
 def hugging_face_name(architecture: str) -> str | None:
     """The class that a file of that architecture was converted from, None where it is not known."""

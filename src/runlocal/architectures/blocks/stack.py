@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 
 from runlocal.architectures.blocks.attention import Attention, LatentAttention
+from runlocal.architectures.blocks.mamba import Mamba1, Mamba2
 from runlocal.architectures.blocks.mlp import DenseMlp, ExpertMlp, NextTokenHead, Norms
 from runlocal.core.layout import Block, Layout, Placed
 from runlocal.core.model import ModelSpec, Text
@@ -42,10 +43,17 @@ def decoder(
     extra = text.next_tokens.layers if text.next_tokens and text.next_tokens.in_gguf else 0
     stored = tuple(range(text.layers + extra))
     biased = text.norm == "layernorm"
-    placed = [Placed(block, layers) for block, layers in attention_blocks(text, stored, fused=fused_qkv, sinks=sinks, gate=attention_gate)]
+    with_state = list(state_blocks(text, stored))
+    attending = text.attention_layers
+    if attending is None:
+        attending = tuple(layer for layer in stored if all(layer not in layers for _, layers in with_state))
+    placed = [Placed(block, layers) for block, layers in with_state]
+    if attending:
+        placed += [Placed(block, layers) for block, layers in attention_blocks(text, attending, fused=fused_qkv, sinks=sinks, gate=attention_gate)]
     if norms and text.norm != "none":
         placed.append(Placed(Norms(hidden_size=text.hidden_size, roles=norms, bias=biased), stored))
-    mlps = mlp_blocks(text, stored, fused=fused_gate_up, bias=expert_bias, correction=correction, behind=extra if next_dense else 0)
+    with_mlp = stored if text.mlp_layers is None else text.mlp_layers
+    mlps = mlp_blocks(text, with_mlp, fused=fused_gate_up, bias=expert_bias, correction=correction, behind=extra if next_dense else 0)
     placed += [Placed(block, layers) for block, layers in mlps]
     if extra and text.next_tokens:
         head = NextTokenHead(
@@ -64,7 +72,7 @@ def decoder(
         outer=tuple(outer_tensors(text, biased=biased, output_bias=output_bias)),
         placed=tuple(placed),
         tied=text.tied_embeddings,
-        kv_group=text.heads // text.kv_heads if text.kv_heads else 0,
+        kv_group=text.heads // text.kv_heads if text.kv_heads and 0 in attending else 0,
         experts=text.experts.count if text.experts else 0,
     )
 
@@ -85,6 +93,17 @@ def outer_tensors(text: Text, *, biased: bool, output_bias: bool) -> Iterator[Te
     tables = {"llama3": ("rope_freqs",), "longrope": ("rope_factors_long", "rope_factors_short")}
     for role in tables[text.rope_scaling] if text.rope_scaling else ():
         yield Tensor(role=role, columns=pairs, quantizable=False)
+
+
+def state_blocks(text: Text, layers: tuple[int, ...]) -> Iterator[tuple[Block, tuple[int, ...]]]:
+    """The layers that keep a state of fixed size."""
+    if mamba := text.mamba:
+        where = layers if mamba.layers is None else mamba.layers
+        shape = (text.hidden_size, mamba.inner_size, mamba.state_size, mamba.conv_size)
+        if mamba.version == 1:
+            yield Mamba1(*shape, time_step_rank=mamba.time_step_rank), where
+        else:
+            yield Mamba2(*shape, heads=mamba.heads, groups=mamba.groups), where
 
 
 def attention_blocks(text: Text, layers: tuple[int, ...], *, fused: bool, sinks: bool, gate: bool = False) -> Iterator[tuple[Block, tuple[int, ...]]]:
@@ -128,11 +147,12 @@ def attention_blocks(text: Text, layers: tuple[int, ...], *, fused: bool, sinks:
 
 
 def mlp_blocks(text: Text, layers: tuple[int, ...], *, fused: bool, bias: bool, correction: str, behind: int) -> Iterator[tuple[Block, tuple[int, ...]]]:
-    """The MLP of every layer: dense, experts, or both; dense in the last `behind`."""
+    """The MLP of every layer: dense, experts, or both; dense in the last `behind`. A dense MLP without width is none."""
     dense = DenseMlp(hidden_size=text.hidden_size, intermediate_size=text.intermediate_size, gated=text.gated_mlp, fused=fused, bias=text.mlp_bias)
     experts = text.experts
     if experts is None:
-        yield dense, layers
+        if layers and text.intermediate_size:
+            yield dense, layers
         return
     chosen = range(experts.leading_dense_layers, len(layers) - behind) if experts.layers is None else experts.layers
     with_experts = tuple(layer for layer in layers if layer in chosen)

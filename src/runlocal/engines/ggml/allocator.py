@@ -112,28 +112,28 @@ class Blocks:
         return offset
 
     def give_back(self, offset: int, size_bytes: int) -> None:
-        """Frees a region and joins it to its free neighbours."""
+        """Frees a region and joins it to a free neighbour. Nothing at all is given back as a block too, and can keep its neighbours apart."""
         size = -(-size_bytes // self.alignment) * self.alignment
-        if not size:
-            return
         offsets, sizes = self._offsets, self._sizes
-        index = 0
-        while offsets[index] < offset:
-            index += 1
-        if index and offsets[index - 1] + sizes[index - 1] == offset:
-            index -= 1
-            sizes[index] += size
-        elif offset + size == offsets[index]:
-            offsets[index] = offset
-            sizes[index] += size
-            return
-        else:
-            offsets.insert(index, offset)
-            sizes.insert(index, size)
-            return
-        if offsets[index] + sizes[index] == offsets[index + 1]:
-            sizes[index] += sizes[index + 1]
-            del offsets[index + 1], sizes[index + 1]
+        place = 0
+        for place, start in enumerate(offsets):
+            if start + sizes[place] == offset:
+                sizes[place] += size
+                if place + 1 < len(offsets) and offsets[place + 1] == offset + size:
+                    sizes[place] += sizes[place + 1]
+                    del offsets[place + 1], sizes[place + 1]
+                return
+            if start == offset + size:
+                offsets[place] = offset
+                sizes[place] += size
+                if place and offsets[place - 1] + sizes[place - 1] == offset:
+                    sizes[place - 1] += sizes[place]
+                    del offsets[place], sizes[place]
+                return
+            if start > offset:
+                break
+        offsets.insert(place, offset)
+        sizes.insert(place, size)
 
 
 class Repeat(NamedTuple):

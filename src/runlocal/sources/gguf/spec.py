@@ -6,7 +6,7 @@ from runlocal.architectures import ARCHITECTURES, layout
 from runlocal.core.errors import Code, Problem
 from runlocal.core.model import Experts, Latent, ModelSpec, NextTokens, Text, Window
 from runlocal.core.noun import NamedTuple
-from runlocal.sources.families import hugging_face_name
+from runlocal.sources.families import BY_NAME_ONLY, hugging_face_name
 from runlocal.sources.files import bad_file, identifier, label
 from runlocal.sources.gguf.header import Header, stem
 from runlocal.sources.gguf.metadata import BROKEN, LARGEST_LAYERS, Metadata
@@ -76,7 +76,7 @@ def spec(header: Header, path: str) -> ModelSpec:
         raise Problem(Code.NOT_COMPUTED, f"{label(path)} is {what}", hint="give the model's own .gguf file")
     if not isinstance(architecture, str):
         raise bad_file(path, "the field general.architecture is missing", hint="convert the model again with today's llama.cpp")
-    if architecture not in ARCHITECTURES or architecture == "mllama":
+    if architecture not in ARCHITECTURES or architecture in BY_NAME_ONLY:
         raise Problem(
             Code.NOT_COMPUTED,
             f"{label(path)} is of the architecture {architecture!r}, which this version does not read from a file",

@@ -10,7 +10,7 @@ from runlocal.core.units import pad
 from runlocal.engines.ggml.allocator import NONE, Four, Node
 from runlocal.engines.ggml.graph.expand import Graph
 from runlocal.engines.ggml.graph.family import Family
-from runlocal.engines.ggml.graph.tensors import F16, F32, I32, I64, four, given, like, new
+from runlocal.engines.ggml.graph.tensors import F16, F32, I32, I64, four, given, like, new, view
 from runlocal.engines.ggml.settings import Settings
 
 DOWN = "ffn_down_exps"
@@ -74,6 +74,7 @@ class Context:
         self.tokens = pad(settings.ubatch_tokens, settings.sequences)
         self.positions = given(I32, self.tokens * family.positions)
         self.output_rows = given(I32, settings.output_rows)
+        self.state_rows = _rows_of_states(settings.sequences)
         self.temperature = given(F32, 1, 1, self.tokens)
         # A second cache for layers with a window (llama_kv_cache_iswa).
         self.has_windows = any(self.sees_window(block) for block, _ in layout.placed)
@@ -92,7 +93,7 @@ class Context:
         return _weight_on(device, four(*shape), self._weight_bytes[role, layer] if is_copied else 0)
 
     def cache(self, type: StorageType, layer: int, *shape: int) -> Node:
-        """Keys or values of a layer's cache."""
+        """Keys, values or states of a layer's cache."""
         a, b, c = shape
         node = new(NONE, type, (a, b, c, 1))
         node.device = self.devices.host if self.devices.cache_on_host else self.devices.layers[layer]
@@ -145,6 +146,12 @@ class Context:
             k_rotation=k_rotation,
             v_rotation=v_rotation,
         )
+
+
+def _rows_of_states(sequences: int) -> tuple[Node, Node]:
+    """Which states a step reads, and which only move (build_rs_inp): when memory is reserved, all and none."""
+    rows = given(I32, sequences)
+    return view(rows, (sequences,)), view(rows, (0,), (), sequences * I32.block_bytes)
 
 
 def _weight_on(device: int, shape: Four, size_bytes: int) -> Node:

@@ -1,18 +1,29 @@
 """A decoder's whole graph: embedding, layers, logits (the `graph` constructors of src/models/*.cpp)."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from typing import Any
 
 from runlocal.architectures.blocks.attention import Attention, LatentAttention
+from runlocal.architectures.blocks.mamba import Mamba1, Mamba2
 from runlocal.architectures.blocks.mlp import DenseMlp, ExpertMlp, Norms
-from runlocal.core.layout import Layout
+from runlocal.core.layout import Block, Layout
 from runlocal.core.noun import NamedTuple
 from runlocal.engines.ggml.allocator import NONE, Node
 from runlocal.engines.ggml.graph.attention import attend
 from runlocal.engines.ggml.graph.context import Context
 from runlocal.engines.ggml.graph.family import Beside
 from runlocal.engines.ggml.graph.latent import attend_latent
+from runlocal.engines.ggml.graph.mamba import scan_1, scan_2
 from runlocal.engines.ggml.graph.mlp import dense, experts
 from runlocal.engines.ggml.graph.tensors import F32, I32, get_rows, given, like, mul_mat, new, view
+
+# What a layer mixes its tokens with: builders of that part of the graph, by block.
+MIXERS: dict[type, Callable[[Context, Any, Node, int], Node]] = {
+    Attention: attend,
+    LatentAttention: attend_latent,
+    Mamba1: scan_1,
+    Mamba2: scan_2,
+}
 
 
 class NotModelled(ValueError):
@@ -20,33 +31,31 @@ class NotModelled(ValueError):
 
 
 class Layer(NamedTuple):
-    """The blocks of one layer."""
+    """The blocks of one layer: what mixes tokens, then what works on each; one of them may be missing."""
 
-    attention: Attention | LatentAttention
-    mlp: DenseMlp | ExpertMlp
+    mixer: Block | None
+    mlp: DenseMlp | ExpertMlp | None
     norms: Norms | None
 
 
 def layers_of(layout: Layout) -> list[Layer]:
-    """The blocks of every layer that runs. Raises NotModelled where a layer has others than one attention, one MLP and its norms."""
-    attentions: dict[int, Attention | LatentAttention] = {}
+    """The blocks of every layer that runs. Raises NotModelled where a layer has others than one mixer, one MLP and its norms."""
+    mixers: dict[int, Block] = {}
     mlps: dict[int, DenseMlp | ExpertMlp] = {}
     norms: dict[int, Norms] = {}
     for block, where in layout.placed:
         for layer in where:
             if layer >= layout.layers:
                 continue
-            if isinstance(block, Attention | LatentAttention) and layer not in attentions:
-                attentions[layer] = block
+            if type(block) in MIXERS and layer not in mixers:
+                mixers[layer] = block
             elif isinstance(block, DenseMlp | ExpertMlp) and layer not in mlps:
                 mlps[layer] = block
             elif isinstance(block, Norms) and layer not in norms:
                 norms[layer] = block
             else:
                 raise NotModelled(f"a layer of {layout.architecture} with {type(block).__name__}")
-    if len(attentions) < layout.layers or len(mlps) < layout.layers:
-        raise NotModelled(f"a layer of {layout.architecture} without attention or MLP")
-    return [Layer(attention=attentions[layer], mlp=mlps[layer], norms=norms.get(layer)) for layer in range(layout.layers)]
+    return [Layer(mixer=mixers.get(layer), mlp=mlps.get(layer), norms=norms.get(layer)) for layer in range(layout.layers)]
 
 
 def build(c: Context, layers: Sequence[Layer], chosen: Sequence[int]) -> dict[int, Node]:
@@ -90,15 +99,14 @@ def _embed(c: Context) -> tuple[Node, Node]:
 def _layer(c: Context, blocks: Layer, x: Node, layer: int, *, last: bool) -> Node:
     """One layer: norm, attention, residual, norm, MLP, residual."""
     family, norms = c.family, blocks.norms
+    if blocks.mixer is None or blocks.mlp is None:
+        return _half(c, blocks, x, layer, last=last)
     roles = norms.roles if norms else ()
     biased = bool(norms and norms.bias)
     sandwich = "post_ffw_norm" in roles
     normed = c.norm(x, "attn_norm", layer, bias=biased) if "attn_norm" in roles else x
     into_attention = c.norm(x, "attn_norm_2", layer, bias=biased) if "attn_norm_2" in roles else normed
-    if isinstance(blocks.attention, LatentAttention):
-        out = attend_latent(c, blocks.attention, into_attention, layer)
-    else:
-        out = attend(c, blocks.attention, into_attention, layer)
+    out = MIXERS[type(blocks.mixer)](c, blocks.mixer, into_attention, layer)
     if sandwich and family.attention_normed:
         out = c.norm(out, "post_attention_norm", layer)
     if last and not family.outputs_last and not family.outputs_normed:
@@ -106,19 +114,28 @@ def _layer(c: Context, blocks: Layer, x: Node, layer: int, *, last: bool) -> Nod
         if family.beside:
             normed = get_rows(normed, c.output_rows)
     if family.beside:
-        return _parallel(family.beside, x, out, _mlp(c, blocks, normed, layer))
+        return _parallel(family.beside, x, out, _mlp(c, blocks.mlp, normed, layer))
     if sandwich and not family.attention_normed:
         out = c.norm(out, "post_attention_norm", layer)
     if family.residual_scaled:
         out = like("SCALE", out)
     x = like("ADD", out, x)
     second = "ffn_norm" if "ffn_norm" in roles else None if sandwich else "post_attention_norm"
-    out = _mlp(c, blocks, c.norm(x, second, layer, bias=biased) if second else x, layer)
+    out = _mlp(c, blocks.mlp, c.norm(x, second, layer, bias=biased) if second else x, layer)
     if sandwich:
         out = c.norm(out, "post_ffw_norm", layer)
     if family.residual_scaled:
         out = like("SCALE", out)
     return like("ADD", x, out) if family.residual_first else like("ADD", out, x)
+
+
+def _half(c: Context, blocks: Layer, x: Node, layer: int, *, last: bool) -> Node:
+    """A layer with one block: norm, block, residual."""
+    out = c.norm(x, "attn_norm", layer)
+    out = _mlp(c, blocks.mlp, out, layer) if blocks.mlp else MIXERS[type(blocks.mixer)](c, blocks.mixer, out, layer)
+    if last:
+        out, x = get_rows(out, c.output_rows), get_rows(x, c.output_rows)
+    return like("ADD", out, x)
 
 
 def _parallel(beside: Beside, x: Node, attended: Node, mlp: Node) -> Node:
@@ -131,10 +148,8 @@ def _parallel(beside: Beside, x: Node, attended: Node, mlp: Node) -> Node:
             return like("ADD", like("ADD", mlp, attended), x)
 
 
-def _mlp(c: Context, blocks: Layer, x: Node, layer: int) -> Node:
-    if isinstance(blocks.mlp, ExpertMlp):
-        return experts(c, blocks.mlp, x, layer)
-    return dense(c, blocks.mlp, x, layer)
+def _mlp(c: Context, block: DenseMlp | ExpertMlp, x: Node, layer: int) -> Node:
+    return experts(c, block, x, layer) if isinstance(block, ExpertMlp) else dense(c, block, x, layer)
 
 
 def _logits(c: Context, x: Node, *, biased: bool) -> None:

@@ -114,6 +114,13 @@ def set_rows(a: Node, values: Node, rows: Node) -> Node:
     return node
 
 
+def copy(a: Node, into: Node) -> Node:
+    """ggml_cpy: the result is a view of where it goes."""
+    node = look("CPY", into, into.shape, into.strides)
+    node.sources = [a, into]
+    return node
+
+
 def concat(a: Node, b: Node) -> Node:
     """ggml_concat along the first dimension."""
     return new("CONCAT", a.type, (a.shape[0] + b.shape[0], *a.shape[1:]), a, b)
