@@ -1,5 +1,6 @@
 """Build hook: puts the compiled bundle into the wheel."""
 
+import shutil
 import sys
 import tempfile
 from pathlib import Path
@@ -18,6 +19,9 @@ class BundleHook(BuildHookInterface):  # type: ignore[misc,type-arg]  # hatchlin
         sys.path.insert(0, str(root / "src"))
         from runlocal.catalog.compile import write
 
-        folder = tempfile.mkdtemp(prefix="runlocal-bundle-")
-        write(root / "data", Path(folder))
-        build_data["force_include"][folder] = "runlocal/bundle"
+        self._folder = tempfile.mkdtemp(prefix="runlocal-bundle-")
+        write(root / "data", Path(self._folder))
+        build_data["force_include"][self._folder] = "runlocal/bundle"
+
+    def finalize(self, version: str, build_data: dict[str, Any], artifact_path: str) -> None:
+        shutil.rmtree(getattr(self, "_folder", ""), ignore_errors=True)
