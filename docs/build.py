@@ -21,12 +21,13 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parent.parent
 WITH_SESSIONS = ("README.md", "docs/how-it-is-computed.md", "docs/interface.md")
 REFERENCE = "docs/reference.md"
+ACCURACY = "docs/accuracy.md"
 PICTURES = {
     "docs/pictures/fits.svg": ("check", "llama-3.2-90b-vision", "--gpu", "H100 80GB", "--format", "svg"),
     "docs/pictures/does-not-fit.svg": ("check", "llama-3.2-90b-vision", "--gpu", "2x3090", "--format", "svg"),
     "docs/pictures/grid.svg": ("check", "qwen3-32b", "--gpu", "5090", "--format", "svg"),
 }
-FILES = (*WITH_SESSIONS, REFERENCE, *PICTURES)
+FILES = (*WITH_SESSIONS, REFERENCE, ACCURACY, *PICTURES)
 WIDTH = 100
 
 _SESSION = re.compile(r"(?<=<!-- session -->\n```console\n).*?(?=```\n<!-- /session -->)", re.DOTALL)
@@ -86,6 +87,11 @@ def made(file: str, shell: Shell) -> str:
         return re.sub(r"terminal-\d+", "terminal", shell.answer(*PICTURES[file])).rstrip("\n") + "\n"
     if file == REFERENCE:
         return _reference(shell)
+    if file == ACCURACY:
+        sys.path.insert(0, str(ROOT / "docs"))
+        from accuracy import page
+
+        return page()
     text = (ROOT / file).read_text(encoding="utf-8")
     return _SESSION.sub(lambda found: _session(found[0], shell), text)
 

@@ -12,7 +12,7 @@ Row = dict[str, Any]
 
 FOLDER = Path(__file__).parent
 MIB, GIB, TIB = 1 << 20, 1 << 30, 1 << 40
-ANSWERED = ("group", "devices", "host", "source_url", "date", "with_state", "cache_mib", "file_gib", "compute_mib")
+ANSWERED = ("group", "devices", "host", "source_url", "date", "with_state", "cache_mib", "file_gib", "compute_mib", "exception")
 
 
 def read(name: str) -> list[Row]:

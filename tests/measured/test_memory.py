@@ -2,18 +2,19 @@
 
 import pytest
 
-from .rows import TIB, Row, ask, label, read, request, summed
+from .held import KINDS as NAMED_KINDS
+from .held import memory_question
+from .rows import Row, ask, label, read, summed
 
 ROWS = read("memory.ndjson")
 IDS = [f"{row['group']}-{label(row)}" for row in ROWS]
 ON_GPUS = [row for row in ROWS if row["gpus"]]
-KINDS = ({"weights"}, {"cache", "state"}, {"compute_buffer"})
+KINDS = tuple(NAMED_KINDS.values())
 HOST_ALIGNMENT, MOST_TENSORS = 32, 1000
 
 
 def answer(row: Row) -> Row:
-    machine = {"vram_bytes": 2 * TIB} if row["gpus"] else {}
-    return ask(request(row, runtime="llama.cpp", vision=False, ram_bytes=4 * TIB, **machine))
+    return ask(memory_question(row))
 
 
 @pytest.mark.parametrize("row", ON_GPUS, ids=[name for name, row in zip(IDS, ROWS, strict=True) if row["gpus"]])
