@@ -270,6 +270,48 @@ class Alias(NamedTuple):
     variant: str
 
 
+class Score(NamedTuple):
+    """What the model reached in a benchmark.
+
+    benchmark: its name with the setting: `MMMU (val, 0-shot CoT)`
+    value: the result
+    unit: `%`, or what else it is counted in
+    measured_by: who ran it
+    date: when it was published, YYYY-MM-DD
+    url: where it stands
+    """
+
+    benchmark: str
+    value: float
+    measured_by: str
+    date: str
+    url: str
+    unit: str = "%"
+
+
+class Loss(NamedTuple):
+    """What a quantization lost, as somebody measured it; never computed from bits.
+
+    quant: the quantization
+    measure: `KL divergence` or `perplexity`
+    value: the figure for that quantization
+    unquantized: the same for the checkpoint, absent where the measure is a distance to it
+    imatrix: the file was made with an importance matrix
+    measured_by: who ran it
+    date: when it was published, YYYY-MM-DD
+    url: where it stands
+    """
+
+    quant: str
+    measure: str
+    value: float
+    measured_by: str
+    date: str
+    url: str
+    unquantized: float | None = None
+    imatrix: bool = False
+
+
 class Source(NamedTuple):
     """Where a fact was read.
 
@@ -323,6 +365,8 @@ class ModelSpec(NamedTuple):
     aliases: other names
     sources: where the shapes were read
     note: what a user should know, one sentence
+    scores: results in benchmarks
+    losses: what quantizations lost, where somebody measured it
     """
 
     id: str
@@ -345,3 +389,5 @@ class ModelSpec(NamedTuple):
     vision: Vision | None = None
     text_twin: str | None = None
     note: str | None = None
+    scores: tuple[Score, ...] = ()
+    losses: tuple[Loss, ...] = ()
