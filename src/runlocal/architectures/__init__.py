@@ -38,11 +38,13 @@ ARCHITECTURES = {
     "hunyuan-moe": "mixture",
     "hy_v3": "hy_v3",
     "internlm2": "llama",
+    "laguna": "laguna",
     "llama": "llama",
     "llama4": "mixture",
     "mamba": "mamba",
     "mamba2": "mamba",
     "mellum": "mixture",
+    "mimo2": "mimo2",
     "minicpm": "llama",
     "minimax-m2": "mixture",
     "mistral3": "llama",
@@ -64,6 +66,7 @@ ARCHITECTURES = {
     "smollm3": "llama",
     "stablelm": "llama",
     "starcoder2": "llama",
+    "step35": "step35",
 }
 
 
