@@ -483,6 +483,26 @@ LAGUNA_XS: dict[str, Any] = {
     "vocab_size": 100352,
 }
 
+MIMO_7B: dict[str, Any] = {
+    "architectures": ["MiMoForCausalLM"],
+    "attention_bias": True,
+    "head_dim": 128,
+    "hidden_size": 4096,
+    "intermediate_size": 11008,
+    "max_position_embeddings": 32768,
+    "max_window_layers": 32,
+    "model_type": "mimo",
+    "num_attention_heads": 32,
+    "num_hidden_layers": 36,
+    "num_key_value_heads": 8,
+    "num_nextn_predict_layers": 1,
+    "sliding_window": 32768,
+    "tie_word_embeddings": False,
+    "torch_dtype": "bfloat16",
+    "use_sliding_window": False,
+    "vocab_size": 151680,
+}
+
 MIMO_V2_FLASH: dict[str, Any] = {
     "add_full_attention_sink_bias": False,
     "add_swa_attention_sink_bias": True,
@@ -558,6 +578,7 @@ BUNDLED: dict[str, dict[str, Any]] = {
     "llama-3.2-11b-vision": LLAMA_32_11B_VISION,
     "llama-4-scout-17b-16e": LLAMA_4_SCOUT,
     "llava-1.5-7b": LLAVA_15_7B,
+    "mimo-7b": MIMO_7B,
     "mimo-v2-flash-309b-a15b": MIMO_V2_FLASH,
     "minicpm4-0.5b": MINICPM4_05B,
     "minimax-m2-230b-a10b": MINIMAX_M2,

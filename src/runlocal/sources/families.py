@@ -333,6 +333,7 @@ _USUAL = {
     "mistral3": "Mistral3ForConditionalGeneration",
     "mistral4": "Mistral3ForConditionalGeneration",
     "olmo2": "Olmo2ForCausalLM",
+    "qwen2": "Qwen2ForCausalLM",
     "qwen2vl": "Qwen2_5_VLForConditionalGeneration",
     "qwen3vl": "Qwen3VLForConditionalGeneration",
     "qwen3vlmoe": "Qwen3VLMoeForConditionalGeneration",
