@@ -562,6 +562,35 @@ STEP_35_FLASH: dict[str, Any] = {
     "vocab_size": 128896,
 }
 
+NORTH_MINI_CODE: dict[str, Any] = {
+    "architectures": ["Cohere2MoeForCausalLM"],
+    "expert_selection_fn": "sigmoid",
+    "first_k_dense_replace": 1,
+    "head_dim": 128,
+    "hidden_size": 2048,
+    "intermediate_size": 768,
+    "layer_norm_eps": 1e-05,
+    "layer_types": ["full_attention" if layer % 4 == 0 else "sliding_attention" for layer in range(49)],
+    "max_position_embeddings": 500000,
+    "model_type": "cohere2_moe",
+    "norm_topk_prob": False,
+    "num_attention_heads": 32,
+    "num_experts": 128,
+    "num_experts_per_tok": 8,
+    "num_hidden_layers": 49,
+    "num_key_value_heads": 4,
+    "num_shared_experts": 0,
+    "prefix_dense_intermediate_size": 3072,
+    "prefix_dense_sliding_window_pattern": 1,
+    "rms_norm_eps": 1e-06,
+    "sliding_window": 4096,
+    "tie_word_embeddings": None,
+    "torch_dtype": "bfloat16",
+    "use_parallel_block": True,
+    "use_qk_norm": False,
+    "vocab_size": 262144,
+}
+
 BUNDLED: dict[str, dict[str, Any]] = {
     "apertus-8b": APERTUS_8B,
     "deepseek-v2-lite-16b": DEEPSEEK_V2_LITE,
@@ -583,6 +612,7 @@ BUNDLED: dict[str, dict[str, Any]] = {
     "minicpm4-0.5b": MINICPM4_05B,
     "minimax-m2-230b-a10b": MINIMAX_M2,
     "mistral-7b-v0.1": MISTRAL_7B_V01,
+    "north-mini-code-30b-a3b": NORTH_MINI_CODE,
     "phi-4-mini": PHI_4_MINI,
     "qwen2.5-vl-7b": QWEN25_VL_7B,
     "qwen3-30b-a3b": QWEN3_30B_A3B,

@@ -67,6 +67,8 @@ def test_a_second_set_of_heads() -> None:
         (configs.LAGUNA_XS, {"shared_expert_intermediate_size": 640}, "not as wide as the others"),
         (configs.MIMO_V2_FLASH, {"swa_head_dim": 128}, "swa_head_dim is not head_dim"),
         (configs.MIMO_V2_FLASH, {"add_full_attention_sink_bias": True}, "not in the layers with a window alone"),
+        (configs.NORTH_MINI_CODE, {"rms_norm_eps": None}, "another layer than North Mini Code"),
+        (configs.NORTH_MINI_CODE, {"num_shared_experts": 4}, "has shared experts"),
         (configs.STEP_35_FLASH, {"use_head_wise_attn_gate": False}, "no gate per head"),
         (configs.STEP_35_FLASH, {"moe_layers_enum": "3,5"}, "not every layer behind the dense ones"),
     ],

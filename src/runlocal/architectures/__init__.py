@@ -17,6 +17,7 @@ ARCHITECTURES = {
     "bailingmoe2": "mixture",
     "chatglm": "glm",
     "cohere2": "cohere",
+    "cohere2moe": "cohere",
     "command-r": "cohere",
     "deepseek2": "deepseek",
     "dots1": "mixture",

@@ -8,11 +8,11 @@ from typing import Any
 from runlocal.core.errors import Code, Problem
 from runlocal.core.model import Cross, Latent, ModelSpec, NextTokens, Text, Window
 from runlocal.sources import vision as towers
-from runlocal.sources.by_window import RENAMED
 from runlocal.sources.families import FAMILIES, MODEL_TYPES, WRAPPERS, Family, Sliding, Wrapper
 from runlocal.sources.files import bad_file, clean, identifier, label, read_all
 from runlocal.sources.keys import LARGEST_LAYERS, Keys
 from runlocal.sources.mixtures import experts
+from runlocal.sources.renamed import RENAMED
 from runlocal.sources.stranger import UNKNOWN, stranger
 
 LIMIT_BYTES = 4 << 20

@@ -46,6 +46,7 @@ class _Windows(NamedTuple):
 _WINDOWS = {
     "afmoe": _Windows(pattern=4),
     "cohere2": _Windows(pattern=4),
+    "cohere2moe": _Windows(pattern=4, first=True),
     "exaone-moe": _Windows(pattern=4),
     "exaone4": _Windows(pattern=4, tokens=4096, layers=64),
     "gemma2": _Windows(pattern=2, tokens=4096),
@@ -191,6 +192,8 @@ def _text(fields: Metadata, shapes: _Shapes) -> Text:
         own, own_kv = fields.positive("attention.head_count", among=local), fields.positive("attention.head_count_kv", heads, among=local)
         _divides(fields, own, own_kv)
         window = window._replace(heads=own if own != heads else None, kv_heads=own_kv if own_kv != kv_heads else None)
+    if fields.architecture == "cohere2moe" and (shapes.has("ffn_down_shexp") or _norm(fields, shapes) != "rmsnorm"):
+        raise fields.not_computed("it has another layer than North Mini Code")
     if fields.architecture == "laguna" and _rows(fields, shapes, "attn_gate") not in (heads, window.heads if window else heads):
         raise fields.not_computed("its attention has a gate for every value")
     rotated = fields.optional("rope.dimension_count")
@@ -246,7 +249,8 @@ def _norm(fields: Metadata, shapes: _Shapes) -> str:
         return "none"
     if shapes.has("attn_norm.bias"):
         return "layernorm"
-    return "layernorm_no_bias" if f"{fields.architecture}.attention.layer_norm_epsilon" in fields.header.fields else "rmsnorm"
+    named = {kind for kind in ("", "rms_") if f"{fields.architecture}.attention.layer_norm_{kind}epsilon" in fields.header.fields}
+    return "layernorm_no_bias" if named == {""} else "rmsnorm"
 
 
 def _latent(fields: Metadata) -> Latent | None:

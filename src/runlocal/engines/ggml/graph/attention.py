@@ -25,6 +25,7 @@ def attend(c: Context, block: Attention, x: Node, layer: int) -> Node:
     family = c.family
     q, k, v = _projections(c, block, x, layer)
     rotates = family.rotates(layer, windowed=c.sees_window(block), has_windows=c.has_windows)
+    rotates = rotates or (family.dense_rotates and layer in c.dense_layers)
     if block.qk_norm == "full":
         q, k = c.norm(q, "attn_q_norm", layer), c.norm(k, "attn_k_norm", layer)
         q, k, v = _split_heads(c, block, q, k, v)

@@ -50,6 +50,7 @@ class Family(NamedTuple):
     embedding_scaled: the embedding is multiplied by a constant
     layer_norm: LayerNorm where others have RMSNorm
     rope: which layers rotate
+    dense_rotates: layers with a dense MLP rotate whatever `rope` says
     norm_after_rope: queries and keys are normed behind the rotation
     plain_qk_norm: queries and keys are normed without weights in rotating layers (Llama 4)
     scores_capped: attention scores go through scale, tanh, scale where there is no flash attention
@@ -75,6 +76,7 @@ class Family(NamedTuple):
     embedding_scaled: bool = False
     layer_norm: bool = False
     rope: Rope = Rope.ALL
+    dense_rotates: bool = False
     norm_after_rope: bool = False
     plain_qk_norm: bool = False
     scores_capped: bool = False
@@ -144,6 +146,7 @@ FAMILIES = {
     "falcon": Family(layer_norm=True, beside=Beside.FALCON),
     "command-r": Family(layer_norm=True, beside=Beside.COHERE, logits_scaled="once"),
     "cohere2": Family(layer_norm=True, beside=Beside.COHERE, logits_scaled="once", rope=Rope.WINDOWED),
+    "cohere2moe": Family(rope=Rope.WINDOWED, dense_rotates=True, beside=Beside.COHERE, router=_PLAIN_SIGMOID, outputs_normed=True, logits_scaled="once"),
     "qwen2vl": Family(positions=4),
     "qwen3vl": Family(positions=4, deepstack=3),
     "qwen3vlmoe": Family(positions=4, deepstack=3),

@@ -1,7 +1,4 @@
-"""Classes whose layers with a window have heads of their own: their keys under the names that `config` reads.
-
-Those names are MiMo's: `swa_num_attention_heads`, `swa_num_key_value_heads`, `v_head_dim`.
-"""
+"""Classes with keys of their own: under the names that `config` reads, which are DeepSeek's for experts and MiMo's for heads of layers with a window."""
 
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -88,4 +85,21 @@ def _step35(keys: Keys) -> Keys:
     return keys._replace(table={**keys.table, **table})
 
 
-RENAMED: Mapping[str, Callable[[Keys], Keys]] = {"laguna": _laguna, "mimo2": _mimo2, "step35": _step35}
+def _cohere2moe(keys: Keys) -> Keys:
+    """Cohere's mixture: `intermediate_size` is an expert's width; with `rms_norm_eps` its norms are RMSNorm, else LayerNorm."""
+    if keys.get("rms_norm_eps") is None or keys.flag("use_qk_norm") or keys.flag("attention_bias") or not keys.flag("use_parallel_block", True):
+        raise keys.not_computed("it has another layer than North Mini Code")
+    if keys.maybe("num_shared_experts") != 0:
+        raise keys.not_computed("it has shared experts")
+    width = keys.number("intermediate_size")
+    kinds = keys.items("mlp_layer_types")
+    table = {
+        "n_routed_experts": keys.number("num_experts"),
+        "moe_intermediate_size": width,
+        "intermediate_size": keys.maybe("prefix_dense_intermediate_size") or width,
+        "first_k_dense_replace": keys.maybe("first_k_dense_replace") if kinds is None else _leading_dense(keys, kinds, "dense"),
+    }
+    return keys._replace(table={**keys.table, **table})
+
+
+RENAMED: Mapping[str, Callable[[Keys], Keys]] = {"cohere2moe": _cohere2moe, "laguna": _laguna, "mimo2": _mimo2, "step35": _step35}
