@@ -58,6 +58,22 @@ def test_a_second_set_of_heads() -> None:
     assert found.context.native_tokens == 262144
 
 
+def test_a_tower_whose_mlp_is_a_ratio() -> None:
+    table = {
+        "architectures": ["Step3p7ForConditionalGeneration"],
+        "projector_bias": False,
+        "text_config": {**configs.STEP_35_FLASH, "torch_dtype": "bfloat16"},
+        "understand_projector_stride": 2,
+        "vision_config": {"heads": 16, "image_size": 728, "layers": 47, "model_type": "perception_encoder", "patch_size": 14, "width": 1536},
+    }
+    found, expected = spec(table, "config.json", "x"), bundled("step-3.7-flash-198b-a11b")
+    assert (found.vision, found.architecture, found.checkpoint_type) == (expected.vision, expected.architecture, expected.checkpoint_type)
+    with pytest.raises(Problem, match="not built as Step 3's"):
+        spec({**table, "vision_config": {**table["vision_config"], "use_cls_token": True}}, "config.json", "x")
+    with pytest.raises(Problem, match="mlp_ratio is no sensible ratio"):
+        spec({**table, "vision_config": {**table["vision_config"], "mlp_ratio": -1}}, "config.json", "x")
+
+
 @pytest.mark.parametrize(
     ("table", "changes", "words"),
     [

@@ -323,6 +323,7 @@ WRAPPERS: Mapping[str, Wrapper] = {
     "Qwen3VLForConditionalGeneration": Wrapper("qwen3vl", "Qwen3ForCausalLM", "qwen3vl"),
     "Qwen3VLMoeForConditionalGeneration": Wrapper("qwen3vl", "Qwen3MoeForCausalLM", "qwen3vlmoe"),
     "SmolVLMForConditionalGeneration": Wrapper("idefics3"),
+    "Step3p7ForConditionalGeneration": Wrapper("step3vl", "Step3p5ForCausalLM"),
 }
 
 # Where several classes become one architecture, the one that its files usually come from.
