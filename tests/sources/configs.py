@@ -562,6 +562,33 @@ STEP_35_FLASH: dict[str, Any] = {
     "vocab_size": 128896,
 }
 
+MELLUM2: dict[str, Any] = {
+    "architectures": ["MellumForCausalLM"],
+    "attention_bias": False,
+    "dtype": "bfloat16",
+    "head_dim": 128,
+    "hidden_size": 2304,
+    "intermediate_size": 7168,
+    "layer_types": ["full_attention" if layer % 4 == 3 else "sliding_attention" for layer in range(28)],
+    "max_position_embeddings": 131072,
+    "max_window_layers": 0,
+    "model_type": "mellum",
+    "moe_intermediate_size": 896,
+    "num_attention_heads": 32,
+    "num_experts": 64,
+    "num_experts_per_tok": 8,
+    "num_hidden_layers": 28,
+    "num_key_value_heads": 4,
+    "rope_parameters": {
+        "full_attention": {"factor": 16.0, "rope_theta": 500000.0, "rope_type": "yarn"},
+        "sliding_attention": {"rope_theta": 500000.0, "rope_type": "default"},
+    },
+    "sliding_window": 1024,
+    "tie_word_embeddings": False,
+    "use_sliding_window": True,
+    "vocab_size": 98304,
+}
+
 NORTH_MINI_CODE: dict[str, Any] = {
     "architectures": ["Cohere2MoeForCausalLM"],
     "expert_selection_fn": "sigmoid",
@@ -607,6 +634,7 @@ BUNDLED: dict[str, dict[str, Any]] = {
     "llama-3.2-11b-vision": LLAMA_32_11B_VISION,
     "llama-4-scout-17b-16e": LLAMA_4_SCOUT,
     "llava-1.5-7b": LLAVA_15_7B,
+    "mellum2-12b-a2.5b": MELLUM2,
     "mimo-7b": MIMO_7B,
     "mimo-v2-flash-309b-a15b": MIMO_V2_FLASH,
     "minicpm4-0.5b": MINICPM4_05B,
