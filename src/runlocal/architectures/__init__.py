@@ -17,6 +17,7 @@ ARCHITECTURES = {
     "bailingmoe2": "mixture",
     "chatglm": "glm",
     "cohere2": "cohere",
+    "cohere2moe": "cohere",
     "command-r": "cohere",
     "deepseek2": "deepseek",
     "dots1": "mixture",
@@ -38,11 +39,13 @@ ARCHITECTURES = {
     "hunyuan-moe": "mixture",
     "hy_v3": "hy_v3",
     "internlm2": "llama",
+    "laguna": "laguna",
     "llama": "llama",
     "llama4": "mixture",
     "mamba": "mamba",
     "mamba2": "mamba",
     "mellum": "mixture",
+    "mimo2": "mimo2",
     "minicpm": "llama",
     "minimax-m2": "mixture",
     "mistral3": "llama",
@@ -64,6 +67,7 @@ ARCHITECTURES = {
     "smollm3": "llama",
     "stablelm": "llama",
     "starcoder2": "llama",
+    "step35": "step35",
 }
 
 

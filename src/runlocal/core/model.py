@@ -57,11 +57,17 @@ class Window(NamedTuple):
     tokens: length of the window
     full_layers: the layers that see everything
     chunked: the window is a fixed chunk (Llama 4), not a sliding one
+    heads: query heads of the layers with a window where they differ from the others'
+    kv_heads: key and value heads of the layers with a window where they differ from the others'
+    head_dim: width of one head of the layers with a window where it differs from the others'
     """
 
     tokens: int
     full_layers: tuple[int, ...]
     chunked: bool = False
+    heads: int | None = None
+    kv_heads: int | None = None
+    head_dim: int | None = None
 
 
 class Cross(NamedTuple):
@@ -118,6 +124,7 @@ class Text(NamedTuple):
     heads: query heads
     kv_heads: key and value heads
     head_dim: width of one head
+    value_dim: width of a value where it is not head_dim
     vocabulary_size: rows of the output matrix
     tied_embeddings: the output matrix is the embedding
     qkv_bias: query, key and value projections have a bias
@@ -166,6 +173,7 @@ class Text(NamedTuple):
     attention_layers: tuple[int, ...] | None = None
     mlp_layers: tuple[int, ...] | None = None
     next_tokens: NextTokens | None = None
+    value_dim: int | None = None
 
 
 class Vision(NamedTuple):
