@@ -453,8 +453,23 @@ MINIMAX_M2: dict[str, Any] = {
     "vocab_size": 200064,
 }
 
+DBRX: dict[str, Any] = {
+    "architectures": ["DbrxForCausalLM"],
+    "attn_config": {"clip_qkv": 8, "kv_n_heads": 8, "model_type": "", "rope_theta": 500000},
+    "d_model": 6144,
+    "ffn_config": {"ffn_hidden_size": 10752, "model_type": "", "moe_jitter_eps": 0, "moe_num_experts": 16, "moe_top_k": 4},
+    "max_seq_len": 32768,
+    "model_type": "dbrx",
+    "n_heads": 48,
+    "n_layers": 40,
+    "tie_word_embeddings": False,
+    "torch_dtype": "bfloat16",
+    "vocab_size": 100352,
+}
+
 BUNDLED: dict[str, dict[str, Any]] = {
     "apertus-8b": APERTUS_8B,
+    "dbrx-132b": DBRX,
     "deepseek-v2-lite-16b": DEEPSEEK_V2_LITE,
     "deepseek-v3-671b": DEEPSEEK_V3,
     "falcon-7b": FALCON_7B,

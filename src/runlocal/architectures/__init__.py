@@ -18,6 +18,7 @@ ARCHITECTURES = {
     "chatglm": "glm",
     "cohere2": "cohere",
     "command-r": "cohere",
+    "dbrx": "mixture",
     "deepseek2": "deepseek",
     "dots1": "mixture",
     "ernie4_5": "llama",

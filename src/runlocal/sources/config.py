@@ -86,6 +86,8 @@ def spec(table: Mapping[str, Any], path: str, model_id: str) -> ModelSpec:
     keys = inner._replace(defaults={**inner.defaults, **family.defaults}, names=family.names)
     if family.architecture == "falcon":
         keys = _falcon(keys)
+    if family.architecture == "dbrx":
+        keys = _dbrx(keys)
     text = _text(keys, top, family)
     seen = towers.read(top, wrapper.tower, text.hidden_size) if wrapper else None
     if text.cross and seen is None:
@@ -275,5 +277,25 @@ def _falcon(keys: Keys) -> Keys:
             "intermediate_size": keys.maybe("ffn_hidden_size") or 4 * keys.number("hidden_size"),
             "max_position_embeddings": keys.maybe("max_position_embeddings") or 2048,
             "norms_per_layer": (keys.maybe("num_ln_in_parallel_attn") or 2) if grouped else 1,
+        }
+    )
+
+
+def _dbrx(keys: Keys) -> Keys:
+    """DBRX's keys, two objects of them, under the names that the others have (DbrxConfig)."""
+    attention, mlp = keys.inner("attn_config"), keys.inner("ffn_config")
+    if attention is None or mlp is None:
+        raise keys.bad("attn_config" if attention is None else "ffn_config", "is missing")
+    return keys._replace(
+        table={
+            **keys.table,
+            "hidden_size": keys.number("d_model"),
+            "num_attention_heads": keys.number("n_heads"),
+            "num_hidden_layers": keys.number("n_layers"),
+            "max_position_embeddings": keys.number("max_seq_len"),
+            "num_key_value_heads": attention.number("kv_n_heads"),
+            "intermediate_size": mlp.number("ffn_hidden_size"),
+            "num_local_experts": mlp.number("moe_num_experts"),
+            "num_experts_per_tok": mlp.number("moe_top_k"),
         }
     )

@@ -165,6 +165,7 @@ FAMILIES: Mapping[str, Family] = {
     ),
     "Cohere2ForCausalLM": _COHERE._replace(architecture="cohere2", qk_norm=None, sliding=Sliding.PATTERN, pattern=4),
     "CohereForCausalLM": _COHERE,
+    "DbrxForCausalLM": Family("dbrx", norm="layernorm_no_bias", mixture=Mixture.MIXTRAL),
     "DeepseekV2ForCausalLM": _DEEPSEEK,
     "DeepseekV3ForCausalLM": _DEEPSEEK_V3,
     "Dots1ForCausalLM": Family("dots1", qkv_bias="attention_bias", output_bias="attention_bias", qk_norm="head", mixture=Mixture.DEEPSEEK, router_bias=True),

@@ -145,6 +145,8 @@ FAMILIES = {
     "qwen2moe": Family(router=Router(normalised=False)),
     "olmoe": Family(router=Router(normalised=False)),
     "dots1": Family(router=_SCORED),
+    # It clamps queries, keys and values in place, which takes no memory.
+    "dbrx": Family(layer_norm=True),
     # As measured: those files name neither the groups nor the scale that config.json has (n_group, routed_scaling_factor).
     "bailingmoe2": Family(router=_SCORED._replace(scaled=False)),
     "glm4moe": Family(router=_SCORED._replace(scaled=False)),
