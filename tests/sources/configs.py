@@ -467,6 +467,23 @@ DBRX: dict[str, Any] = {
     "vocab_size": 100352,
 }
 
+MINICPM3_4B: dict[str, Any] = {
+    "architectures": ["MiniCPM3ForCausalLM"],
+    "hidden_size": 2560,
+    "intermediate_size": 6400,
+    "kv_lora_rank": 256,
+    "max_position_embeddings": 32768,
+    "num_attention_heads": 40,
+    "num_hidden_layers": 62,
+    "num_key_value_heads": 40,
+    "q_lora_rank": 768,
+    "qk_nope_head_dim": 64,
+    "qk_rope_head_dim": 32,
+    "rope_scaling": {"type": "longrope", "original_max_position_embeddings": 32768},
+    "torch_dtype": "bfloat16",
+    "vocab_size": 73448,
+}
+
 BUNDLED: dict[str, dict[str, Any]] = {
     "apertus-8b": APERTUS_8B,
     "dbrx-132b": DBRX,
@@ -483,6 +500,7 @@ BUNDLED: dict[str, dict[str, Any]] = {
     "llama-3.2-11b-vision": LLAMA_32_11B_VISION,
     "llama-4-scout-17b-16e": LLAMA_4_SCOUT,
     "llava-1.5-7b": LLAVA_15_7B,
+    "minicpm3-4b": MINICPM3_4B,
     "minicpm4-0.5b": MINICPM4_05B,
     "minimax-m2-230b-a10b": MINIMAX_M2,
     "mistral-7b-v0.1": MISTRAL_7B_V01,

@@ -45,6 +45,7 @@ ARCHITECTURES = {
     "mamba2": "mamba",
     "mellum": "mixture",
     "minicpm": "llama",
+    "minicpm3": "deepseek",
     "minimax-m2": "mixture",
     "mistral3": "llama",
     "mistral4": "deepseek",

@@ -88,6 +88,10 @@ def spec(table: Mapping[str, Any], path: str, model_id: str) -> ModelSpec:
         keys = _falcon(keys)
     if family.architecture == "dbrx":
         keys = _dbrx(keys)
+    if family.architecture == "minicpm3":
+        # MiniCPM3Attention takes that width where config.json does not say.
+        value_dim = keys.number("hidden_size") // keys.number("num_attention_heads")
+        keys = keys._replace(defaults={**keys.defaults, "v_head_dim": value_dim})
     text = _text(keys, top, family)
     seen = towers.read(top, wrapper.tower, text.hidden_size) if wrapper else None
     if text.cross and seen is None:

@@ -215,6 +215,7 @@ FAMILIES: Mapping[str, Family] = {
     "Llama4ForCausalLM": Family("llama4", qkv_bias="attention_bias", output_bias="attention_bias", mixture=Mixture.LLAMA4, sliding=Sliding.CHUNKED, pattern=4),
     "LlamaForCausalLM": _LLAMA,
     "MellumForCausalLM": _QWEN3_MOE._replace(architecture="mellum", sliding=Sliding.PATTERN),
+    "MiniCPM3ForCausalLM": Family("minicpm3", latent=True, tied=True),
     "MiniCPMForCausalLM": Family("minicpm", qkv_bias="attention_bias", output_bias="attention_bias", tied=True),
     "MiniMaxM2ForCausalLM": Family("minimax-m2", qk_norm="full", mixture=Mixture.MIXTRAL, router_bias=True, rotary=2, defaults={"head_dim": 128}),
     "Ministral3ForCausalLM": _MISTRAL._replace(architecture="mistral3"),

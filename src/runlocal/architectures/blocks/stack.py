@@ -26,6 +26,7 @@ def decoder(
     next_dense: bool = False,
     correction: str = "exp_probs_b.bias",
     attention_gate: bool = False,
+    expanded_latent: bool = False,
 ) -> Layout:
     """A decoder of `model.text` layers.
 
@@ -38,6 +39,7 @@ def decoder(
     next_dense: such a layer has a dense MLP, whatever the others have
     correction: name of the router's correction bias
     attention_gate: a learned gate multiplies what attention yields
+    expanded_latent: the cache keeps what latents are expanded to
     """
     text = model.text
     extra = text.next_tokens.layers if text.next_tokens and text.next_tokens.in_gguf else 0
@@ -49,7 +51,8 @@ def decoder(
         attending = tuple(layer for layer in stored if all(layer not in layers for _, layers in with_state))
     placed = [Placed(block, layers) for block, layers in with_state]
     if attending:
-        placed += [Placed(block, layers) for block, layers in attention_blocks(text, attending, fused=fused_qkv, sinks=sinks, gate=attention_gate)]
+        attentions = attention_blocks(text, attending, fused=fused_qkv, sinks=sinks, gate=attention_gate, expanded=expanded_latent)
+        placed += [Placed(block, layers) for block, layers in attentions]
     if norms and text.norm != "none":
         placed.append(Placed(Norms(hidden_size=text.hidden_size, roles=norms, bias=biased), stored))
     with_mlp = stored if text.mlp_layers is None else text.mlp_layers
@@ -89,7 +92,7 @@ def outer_tensors(text: Text, *, biased: bool, output_bias: bool) -> Iterator[Te
         yield Tensor(role="output", columns=d, rows=text.vocabulary_size)
     if output_bias:
         yield Tensor(role="output.bias", columns=text.vocabulary_size, quantizable=False)
-    pairs = (text.rope_dimensions or text.head_dim) // 2
+    pairs = (text.latent.qk_rope_head_dim if text.latent else text.rope_dimensions or text.head_dim) // 2
     tables = {"llama3": ("rope_freqs",), "longrope": ("rope_factors_long", "rope_factors_short")}
     for role in tables[text.rope_scaling] if text.rope_scaling else ():
         yield Tensor(role=role, columns=pairs, quantizable=False)
@@ -106,7 +109,9 @@ def state_blocks(text: Text, layers: tuple[int, ...]) -> Iterator[tuple[Block, t
             yield Mamba2(*shape, heads=mamba.heads, groups=mamba.groups), where
 
 
-def attention_blocks(text: Text, layers: tuple[int, ...], *, fused: bool, sinks: bool, gate: bool = False) -> Iterator[tuple[Block, tuple[int, ...]]]:
+def attention_blocks(
+    text: Text, layers: tuple[int, ...], *, fused: bool, sinks: bool, gate: bool = False, expanded: bool = False
+) -> Iterator[tuple[Block, tuple[int, ...]]]:
     """The attention of every layer: latent, or grouped with the layers that have a window apart."""
     if latent := text.latent:
         yield (
@@ -118,6 +123,7 @@ def attention_blocks(text: Text, layers: tuple[int, ...], *, fused: bool, sinks:
                 nope_dim=latent.qk_nope_head_dim,
                 rope_dim=latent.qk_rope_head_dim,
                 value_dim=latent.v_head_dim,
+                expanded=expanded,
             ),
             layers,
         )

@@ -25,6 +25,8 @@ class Settings(NamedTuple):
     type_k, type_v: storage types of the cache
     swa_full: windows keep the whole context
     windows: whether this architecture's loader applies windows at all
+    flash_on_host: the host runs flash attention, because the GPU's kernels do not take heads of these widths
+    v_in_rows: V is kept as with flash attention though there is none: what turns it off finds out only once the cache stands
     """
 
     cells: int
@@ -37,6 +39,8 @@ class Settings(NamedTuple):
     type_v: StorageType
     swa_full: bool
     windows: bool
+    flash_on_host: bool = False
+    v_in_rows: bool = False
 
     def cells_of(self, cache: Cache) -> int:
         """Cells that one layer of `cache` holds per stream."""
@@ -47,6 +51,11 @@ class Settings(NamedTuple):
         # One stream serves all sequences, so each needs its own window in it.
         window = (cache.window_tokens or 0) * (self.sequences if self.streams == 1 else 1)
         return pad(min(self.cells, window + self.ubatch_tokens), CELL_PADDING)
+
+    @property
+    def v_transposed(self) -> bool:
+        """Whether every value of V is a row of its own."""
+        return not self.flash_attention and not self.v_in_rows
 
     @property
     def kv_is_quantized(self) -> bool:
@@ -66,18 +75,25 @@ def settle(
     context = pad(pool, CELL_PADDING)
     cells = context if workload.unified_kv else pad(context // sequences, CELL_PADDING)
     ubatch = min(pool, max(batch_tokens, ubatch_tokens), ubatch_tokens)  # before the context is padded
+    type_v = types[workload.cache_type_v.upper()]
+    available = flash_is_available(layout, facts)
     flash = workload.flash_attention
+    if flash is None:
+        # A quantized V needs it, so that turns it on whatever the GPU can do (llama_init_from_model).
+        flash = available or type_v.block_elements > 1
     return Settings(
         cells=cells,
         streams=1 if workload.unified_kv else sequences,
         sequences=sequences,
         ubatch_tokens=ubatch,
         output_rows=min(ubatch, workload.output_tokens or sequences),
-        flash_attention=flash_is_available(layout, facts) if flash is None else flash,
+        flash_attention=flash,
         type_k=types[workload.cache_type_k.upper()],
-        type_v=types[workload.cache_type_v.upper()],
+        type_v=type_v,
         swa_full=workload.swa_full,
         windows=layout.architecture in facts["window_architectures"],
+        flash_on_host=flash and not available,
+        v_in_rows=not flash and workload.flash_attention is None,
     )
 
 

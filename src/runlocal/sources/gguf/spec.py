@@ -226,6 +226,10 @@ def _latent(fields: Metadata) -> Latent | None:
     if not rank:
         return None
     key, value = fields.optional("attention.key_length_mla"), fields.optional("attention.value_length_mla")
+    if fields.architecture == "minicpm3":
+        # It caches whole keys and values, so its widths are those of a head.
+        width = fields.positive("embedding_length") // fields.positive("attention.head_count")
+        key, value = fields.positive("attention.key_length", width), fields.positive("attention.value_length", width)
     if not key or not value:
         raise fields.not_computed("it was converted before llama.cpp kept latents in the cache", hint="convert the model again with today's llama.cpp")
     rotated = fields.positive("rope.dimension_count")

@@ -164,10 +164,12 @@ def _logits(c: Context, x: Node, *, biased: bool) -> None:
     if family.outputs_normed:
         x = get_rows(x, c.output_rows)
         x.is_output = True
+    if family.logits_scaled == "before":
+        x = like("SCALE", x)
     out = mul_mat(c.weight("output", None, layout.hidden_size, layout.vocabulary_size), x)
     if "output.bias" in roles:
         out = like("ADD", out, c.weight("output.bias", None, layout.vocabulary_size))
-    for op in {None: (), "once": ("SCALE",), "capped": ("SCALE", "TANH", "SCALE")}[family.logits_scaled]:
+    for op in {None: (), "before": (), "once": ("SCALE",), "capped": ("SCALE", "TANH", "SCALE")}[family.logits_scaled]:
         out = like(op, out)
     out.is_output = True
     c.graph.expand(out)

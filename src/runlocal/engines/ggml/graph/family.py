@@ -64,7 +64,7 @@ class Family(NamedTuple):
     outputs_last: rows for the logits are picked behind the last layer, not in it
     outputs_normed: they are picked behind the final norm, whose result is kept for next-token layers
     attention_normed: they are picked behind the norm of what attention yields, not before it
-    logits_scaled: `once`: the logits are multiplied by a constant; `capped`: scale, tanh, scale
+    logits_scaled: `once`: the logits are multiplied by a constant; `before`: what they are computed from is; `capped`: scale, tanh, scale
     positions: position ids per token
     deepstack: the first layers add that many slices of a wider embedding
     down_on_host: experts' last matrix is multiplied in a precision that CUDA has no kernel for, so the host does it, with a copy of the matrix
@@ -130,6 +130,7 @@ FAMILIES = {
     "granite": _GRANITE,
     "granitemoe": _GRANITE,
     "minicpm": _GRANITE,
+    "minicpm3": _GRANITE._replace(logits_scaled="before"),
     "gemma": Family(embedding_scaled=True, query_scaled=True),
     "gemma2": Family(embedding_scaled=True, query_scaled=True, scores_capped=True, logits_scaled="capped"),
     "gemma3": Family(embedding_scaled=True, query_scaled=True),
