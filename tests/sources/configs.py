@@ -484,6 +484,23 @@ MINICPM3_4B: dict[str, Any] = {
     "vocab_size": 73448,
 }
 
+SPARK_X25_4B: dict[str, Any] = {
+    "architectures": ["Spark2_5ForCausalLM"],
+    "head_dim": 256,
+    "headwise_attn_output_gate": True,
+    "hidden_size": 2560,
+    "intermediate_size": 10240,
+    "layer_types": [*["sliding_attention"] * 3, "full_attention"] * 9,
+    "max_position_embeddings": 1048576,
+    "model_type": "spark2_5",
+    "num_attention_heads": 16,
+    "num_hidden_layers": 36,
+    "num_key_value_heads": 4,
+    "sliding_window": 512,
+    "torch_dtype": "bfloat16",
+    "vocab_size": 131072,
+}
+
 BUNDLED: dict[str, dict[str, Any]] = {
     "apertus-8b": APERTUS_8B,
     "dbrx-132b": DBRX,
@@ -507,4 +524,5 @@ BUNDLED: dict[str, dict[str, Any]] = {
     "phi-4-mini": PHI_4_MINI,
     "qwen2.5-vl-7b": QWEN25_VL_7B,
     "qwen3-30b-a3b": QWEN3_30B_A3B,
+    "spark-x2.5-4b": SPARK_X25_4B,
 }

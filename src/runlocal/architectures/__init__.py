@@ -64,6 +64,7 @@ ARCHITECTURES = {
     "qwen3vlmoe": "mixture",
     "seed_oss": "llama",
     "smollm3": "llama",
+    "spark2_5": "llama",
     "stablelm": "llama",
     "starcoder2": "llama",
 }

@@ -168,6 +168,8 @@ def _text(keys: Keys, top: Keys, family: Family) -> Text:
     rotated = int(head_dim * (keys.share("partial_rotary_factor") or _rope(keys).share("partial_rotary_factor") or family.rotary / 4))
     if family.architecture == "stablelm" and keys.flag("qk_layernorm"):
         raise keys.not_computed("its queries and keys have a norm per head")
+    if family.architecture == "spark2_5" and not keys.flag("headwise_attn_output_gate", True):
+        raise keys.not_computed("its heads have no gates")
     if family.architecture == "minicpm" and keys.maybe("num_experts"):
         raise keys.not_computed("it has experts, which llama.cpp's converter does not read")
     cross = keys.indices("cross_attention_layers", layers) if family.architecture == "mllama" else None

@@ -238,6 +238,7 @@ FAMILIES: Mapping[str, Family] = {
     "SeedOssForCausalLM": Family("seed_oss", qkv_bias="attention_bias", output_bias="attention_out_bias", mlp_bias="mlp_bias", defaults={"head_dim": 128}),
     "SmolLM3ForCausalLM": _LLAMA._replace(architecture="smollm3", tied=True),
     "SolarOpenForCausalLM": _GLM4_MOE._replace(qkv_bias=False, rotary=4),
+    "Spark2_5ForCausalLM": Family("spark2_5", tied=True, sliding=Sliding.PATTERN, pattern=4, defaults={"head_dim": 256}),
     "StableLmForCausalLM": Family("stablelm", qkv_bias="use_qkv_bias", norm="layernorm", rotary=1),
     "Starcoder2ForCausalLM": Family(
         "starcoder2", qkv_bias="use_bias", output_bias="use_bias", mlp_bias="use_bias", gated_mlp=False, norm="layernorm", tied=True, sliding=Sliding.EVERY

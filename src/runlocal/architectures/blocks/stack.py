@@ -26,6 +26,7 @@ def decoder(
     next_dense: bool = False,
     correction: str = "exp_probs_b.bias",
     attention_gate: bool = False,
+    head_gate: bool = False,
     expanded_latent: bool = False,
 ) -> Layout:
     """A decoder of `model.text` layers.
@@ -39,6 +40,7 @@ def decoder(
     next_dense: such a layer has a dense MLP, whatever the others have
     correction: name of the router's correction bias
     attention_gate: a learned gate multiplies what attention yields
+    head_gate: one per head does
     expanded_latent: the cache keeps what latents are expanded to
     """
     text = model.text
@@ -51,7 +53,7 @@ def decoder(
         attending = tuple(layer for layer in stored if all(layer not in layers for _, layers in with_state))
     placed = [Placed(block, layers) for block, layers in with_state]
     if attending:
-        attentions = attention_blocks(text, attending, fused=fused_qkv, sinks=sinks, gate=attention_gate, expanded=expanded_latent)
+        attentions = attention_blocks(text, attending, fused=fused_qkv, sinks=sinks, gate=attention_gate, head_gate=head_gate, expanded=expanded_latent)
         placed += [Placed(block, layers) for block, layers in attentions]
     if norms and text.norm != "none":
         placed.append(Placed(Norms(hidden_size=text.hidden_size, roles=norms, bias=biased), stored))
@@ -110,7 +112,7 @@ def state_blocks(text: Text, layers: tuple[int, ...]) -> Iterator[tuple[Block, t
 
 
 def attention_blocks(
-    text: Text, layers: tuple[int, ...], *, fused: bool, sinks: bool, gate: bool = False, expanded: bool = False
+    text: Text, layers: tuple[int, ...], *, fused: bool, sinks: bool, gate: bool = False, head_gate: bool = False, expanded: bool = False
 ) -> Iterator[tuple[Block, tuple[int, ...]]]:
     """The attention of every layer: latent, or grouped with the layers that have a window apart."""
     if latent := text.latent:
@@ -140,6 +142,7 @@ def attention_blocks(
         qk_norm=text.qk_norm,
         sinks=sinks,
         gate=gate,
+        head_gate=head_gate,
     )
     window = text.window
     if window is None:

@@ -50,6 +50,7 @@ _WINDOWS = {
     "llama4": _Windows(pattern=4, tokens=8192, chunked=True),
     "mellum": _Windows(pattern=4),
     "olmo2": _Windows(pattern=4),
+    "spark2_5": _Windows(pattern=4),
 }
 
 

@@ -42,6 +42,11 @@ def attend(c: Context, block: Attention, x: Node, layer: int) -> Node:
     out = through_cache(c, block, q, k, v, layer)
     if block.gate:
         out = like("MUL", out, like("SIGMOID", mul_mat(c.weight("attn_gate", layer, block.hidden_size, block.output_width), x)))
+    if block.head_gate:
+        gates = like("SIGMOID", mul_mat(c.weight("attn_gate", layer, block.hidden_size, block.heads), x))
+        tokens = out.shape[1]
+        gated = like("MUL", reshape(out, block.value_dim, block.heads, tokens), reshape(gates, 1, block.heads, tokens))
+        out = reshape(gated, block.output_width, tokens)
     out = mul_mat(c.weight("attn_output", layer, block.output_width, block.hidden_size), out)
     return like("ADD", out, c.weight("attn_output.bias", layer, block.hidden_size)) if block.output_bias else out
 

@@ -116,7 +116,7 @@ _SCORED = Router(gate="sigmoid", scaled=True)
 
 FAMILIES = {
     **dict.fromkeys(("llama", "internlm2", "qwen2", "qwen3", "seed_oss", "exaone", "ernie4_5", "chatglm", "glm4", "qwen3moe", "mellum"), Family()),
-    **dict.fromkeys(("ernie4_5-moe", "olmo2", "mamba", "mamba2"), Family()),
+    **dict.fromkeys(("ernie4_5-moe", "olmo2", "mamba", "mamba2", "spark2_5"), Family()),
     "mistral3": Family(temperature="all"),
     "apertus": Family(activation=("XIELU",)),
     "arcee": Family(activation=("RELU", "SQR")),
