@@ -151,6 +151,7 @@ FAMILIES: Mapping[str, Family] = {
         },
     ),
     "ArceeForCausalLM": _LLAMA._replace(architecture="arcee", gated_mlp=False),
+    "BailingMoeForCausalLM": Family("bailingmoe", qkv_bias="use_qkv_bias", output_bias="use_bias", mixture=Mixture.DEEPSEEK, names=_NUMBERED_EXPERTS),
     "BailingMoeV2ForCausalLM": Family(
         "bailingmoe2",
         qkv_bias="use_qkv_bias",
@@ -166,6 +167,7 @@ FAMILIES: Mapping[str, Family] = {
     "Cohere2ForCausalLM": _COHERE._replace(architecture="cohere2", qk_norm=None, sliding=Sliding.PATTERN, pattern=4),
     "CohereForCausalLM": _COHERE,
     "DbrxForCausalLM": Family("dbrx", norm="layernorm_no_bias", mixture=Mixture.MIXTRAL),
+    "DeepseekForCausalLM": Family("deepseek", qkv_bias="attention_bias", output_bias="attention_bias", mixture=Mixture.DEEPSEEK),
     "DeepseekV2ForCausalLM": _DEEPSEEK,
     "DeepseekV3ForCausalLM": _DEEPSEEK_V3,
     "Dots1ForCausalLM": Family("dots1", qkv_bias="attention_bias", output_bias="attention_bias", qk_norm="head", mixture=Mixture.DEEPSEEK, router_bias=True),
@@ -195,6 +197,8 @@ FAMILIES: Mapping[str, Family] = {
     ),
     "GraniteForCausalLM": _GRANITE,
     "GraniteMoeForCausalLM": _GRANITE._replace(architecture="granitemoe", mlp_bias=False, mixture=Mixture.MIXTRAL),
+    "Grok1ModelForCausalLM": Family("grok", norms_per_layer=4, tied=True, mixture=Mixture.MIXTRAL, names={"num_local_experts": "num_experts"}),
+    "GrokForCausalLM": Family("grok", norms_per_layer=4, tied=True, mixture=Mixture.MIXTRAL),
     "HYV3ForCausalLM": Family(
         "hy_v3",
         qkv_bias="attention_bias",

@@ -67,7 +67,7 @@ def settle(
 ) -> Settings:
     """The settings that llama.cpp arrives at.
 
-    facts: `window_architectures`, `flash_attention_head_dims`
+    facts: `window_architectures`, `flash_attention_head_dims`, `without_flash_attention`
     batch_tokens, ubatch_tokens: what the runtime asks for (`-b`, `-ub`)
     """
     sequences = workload.sequences
@@ -81,6 +81,8 @@ def settle(
     if flash is None:
         # A quantized V needs it, so that turns it on whatever the GPU can do (llama_init_from_model).
         flash = available or type_v.block_elements > 1
+    without = layout.architecture in facts["without_flash_attention"]
+    flash = flash and not without
     return Settings(
         cells=cells,
         streams=1 if workload.unified_kv else sequences,
@@ -93,7 +95,7 @@ def settle(
         swa_full=workload.swa_full,
         windows=layout.architecture in facts["window_architectures"],
         flash_on_host=flash and not available,
-        v_in_rows=not flash and workload.flash_attention is None,
+        v_in_rows=not flash and not without and workload.flash_attention is None,
     )
 
 

@@ -20,7 +20,7 @@ _BEGINNINGS = {
 }
 _VARIANTS = {"instruct": "instruct", "it": "instruct", "chat": "instruct", "base": "base", "pt": "base"}
 _TOWER = ("v.", "mm.")
-_NORMS = ("attn_norm", "attn_norm_2", "attn_output_norm", "ffn_norm", "post_attention_norm", "post_ffw_norm")
+_NORMS = ("attn_norm", "attn_norm_2", "attn_output_norm", "layer_output_norm", "ffn_norm", "post_attention_norm", "post_ffw_norm")
 
 
 class _Windows(NamedTuple):

@@ -146,6 +146,9 @@ FAMILIES = {
     "qwen2moe": Family(router=Router(normalised=False)),
     "olmoe": Family(router=Router(normalised=False)),
     "dots1": Family(router=_SCORED),
+    "bailingmoe": Family(),
+    "deepseek": Family(router=Router(normalised=False)),
+    "grok": Family(embedding_scaled=True, scores_capped=True, logits_scaled="once"),
     # It clamps queries, keys and values in place, which takes no memory.
     "dbrx": Family(layer_norm=True),
     # As measured: those files name neither the groups nor the scale that config.json has (n_group, routed_scaling_factor).
