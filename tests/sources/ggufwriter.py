@@ -91,6 +91,10 @@ def keys(model: ModelSpec, layout: Layout) -> Mapping[str, Any]:
             "attention.value_length_mla": latent.v_head_dim,
             "rope.dimension_count": latent.qk_rope_head_dim,
         }
+        if prefix == "minicpm3":
+            key_dim = latent.qk_nope_head_dim + latent.qk_rope_head_dim
+            fields |= {"attention.head_count_kv": text.kv_heads, "attention.key_length": key_dim, "attention.value_length": latent.v_head_dim}
+            del fields["attention.key_length_mla"], fields["attention.value_length_mla"]
         if latent.q_lora_rank:
             fields["attention.q_lora_rank"] = latent.q_lora_rank
     else:

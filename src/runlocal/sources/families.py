@@ -151,6 +151,7 @@ FAMILIES: Mapping[str, Family] = {
         },
     ),
     "ArceeForCausalLM": _LLAMA._replace(architecture="arcee", gated_mlp=False),
+    "BailingMoeForCausalLM": Family("bailingmoe", qkv_bias="use_qkv_bias", output_bias="use_bias", mixture=Mixture.DEEPSEEK, names=_NUMBERED_EXPERTS),
     "BailingMoeV2ForCausalLM": Family(
         "bailingmoe2",
         qkv_bias="use_qkv_bias",
@@ -166,6 +167,8 @@ FAMILIES: Mapping[str, Family] = {
     "Cohere2ForCausalLM": _COHERE._replace(architecture="cohere2", qk_norm=None, sliding=Sliding.PATTERN, pattern=4),
     "Cohere2MoeForCausalLM": Family("cohere2moe", norms_per_layer=1, tied=True, mixture=Mixture.DEEPSEEK, sliding=Sliding.PATTERN),
     "CohereForCausalLM": _COHERE,
+    "DbrxForCausalLM": Family("dbrx", norm="layernorm_no_bias", mixture=Mixture.MIXTRAL),
+    "DeepseekForCausalLM": Family("deepseek", qkv_bias="attention_bias", output_bias="attention_bias", mixture=Mixture.DEEPSEEK),
     "DeepseekV2ForCausalLM": _DEEPSEEK,
     "DeepseekV3ForCausalLM": _DEEPSEEK_V3,
     "Dots1ForCausalLM": Family("dots1", qkv_bias="attention_bias", output_bias="attention_bias", qk_norm="head", mixture=Mixture.DEEPSEEK, router_bias=True),
@@ -195,6 +198,8 @@ FAMILIES: Mapping[str, Family] = {
     ),
     "GraniteForCausalLM": _GRANITE,
     "GraniteMoeForCausalLM": _GRANITE._replace(architecture="granitemoe", mlp_bias=False, mixture=Mixture.MIXTRAL),
+    "Grok1ModelForCausalLM": Family("grok", norms_per_layer=4, tied=True, mixture=Mixture.MIXTRAL, names={"num_local_experts": "num_experts"}),
+    "GrokForCausalLM": Family("grok", norms_per_layer=4, tied=True, mixture=Mixture.MIXTRAL),
     "HYV3ForCausalLM": Family(
         "hy_v3",
         qkv_bias="attention_bias",
@@ -235,6 +240,7 @@ FAMILIES: Mapping[str, Family] = {
         shared_embeddings=True,
         defaults={"num_nextn_predict_layers": 3},
     ),
+    "MiniCPM3ForCausalLM": Family("minicpm3", latent=True, tied=True),
     "MiniCPMForCausalLM": Family("minicpm", qkv_bias="attention_bias", output_bias="attention_bias", tied=True),
     "MiniMaxM2ForCausalLM": Family("minimax-m2", qk_norm="full", mixture=Mixture.MIXTRAL, router_bias=True, rotary=2, defaults={"head_dim": 128}),
     "Ministral3ForCausalLM": _MISTRAL._replace(architecture="mistral3"),
@@ -257,6 +263,7 @@ FAMILIES: Mapping[str, Family] = {
     "SeedOssForCausalLM": Family("seed_oss", qkv_bias="attention_bias", output_bias="attention_out_bias", mlp_bias="mlp_bias", defaults={"head_dim": 128}),
     "SmolLM3ForCausalLM": _LLAMA._replace(architecture="smollm3", tied=True),
     "SolarOpenForCausalLM": _GLM4_MOE._replace(qkv_bias=False, rotary=4),
+    "Spark2_5ForCausalLM": Family("spark2_5", tied=True, sliding=Sliding.PATTERN, pattern=4, defaults={"head_dim": 256}),
     "StableLmForCausalLM": Family("stablelm", qkv_bias="use_qkv_bias", norm="layernorm", rotary=1),
     "Starcoder2ForCausalLM": Family(
         "starcoder2", qkv_bias="use_bias", output_bias="use_bias", mlp_bias="use_bias", gated_mlp=False, norm="layernorm", tied=True, sliding=Sliding.EVERY

@@ -89,6 +89,7 @@ class LatentAttention(NamedTuple):
     kv_lora_rank: width of the latent
     nope_dim, rope_dim: parts of a key without and with rotation
     value_dim: width of a value
+    expanded: the cache keeps whole keys and values all the same (MiniCPM3)
     """
 
     hidden_size: int
@@ -98,10 +99,17 @@ class LatentAttention(NamedTuple):
     nope_dim: int
     rope_dim: int
     value_dim: int
+    expanded: bool = False
 
     @property
     def latent_width(self) -> int:
         return self.kv_lora_rank + self.rope_dim
+
+    @property
+    def whole(self) -> Attention:
+        """What the latent is expanded to."""
+        key_dim = self.nope_dim + self.rope_dim
+        return Attention(hidden_size=self.hidden_size, heads=self.heads, kv_heads=self.heads, head_dim=key_dim, value_dim=self.value_dim)
 
     def tensors(self, layers: tuple[int, ...]) -> Iterator[Tensor]:
         queries = self.heads * (self.nope_dim + self.rope_dim)
@@ -113,12 +121,19 @@ class LatentAttention(NamedTuple):
             yield Tensor(role="attn_q", columns=self.hidden_size, rows=queries, layers=layers)
         yield Tensor(role="attn_kv_a_norm", columns=self.kv_lora_rank, layers=layers, quantizable=False)
         yield Tensor(role="attn_kv_a_mqa", columns=self.hidden_size, rows=self.latent_width, layers=layers)
+        if self.expanded:
+            yield Tensor(role="attn_kv_b", columns=self.kv_lora_rank, rows=self.heads * (self.nope_dim + self.value_dim), layers=layers)
+            yield Tensor(role="attn_output", columns=self.heads * self.value_dim, rows=self.hidden_size, layers=layers)
+            return
         # The converter splits attn_kv_b so that both halves can be absorbed into the matrices beside them.
         yield Tensor(role="attn_k_b", columns=self.nope_dim, rows=self.kv_lora_rank, copies=self.heads, layers=layers)
         yield Tensor(role="attn_v_b", columns=self.kv_lora_rank, rows=self.value_dim, copies=self.heads, layers=layers)
         yield Tensor(role="attn_output", columns=self.heads * self.value_dim, rows=self.hidden_size, layers=layers)
 
     def caches(self, layers: tuple[int, ...]) -> Iterator[Cache]:
+        if self.expanded:
+            yield from self.whole.caches(layers)
+            return
         yield Cache(kind=CacheKind.LATENT, layers=layers, k_values=self.latent_width, v_values=0)
 
 

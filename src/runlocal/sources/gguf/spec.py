@@ -20,7 +20,7 @@ _BEGINNINGS = {
 }
 _VARIANTS = {"instruct": "instruct", "it": "instruct", "chat": "instruct", "base": "base", "pt": "base"}
 _TOWER = ("v.", "mm.")
-_NORMS = ("attn_norm", "attn_norm_2", "ffn_norm", "post_attention_norm", "post_ffw_norm")
+_NORMS = ("attn_norm", "attn_norm_2", "attn_output_norm", "layer_output_norm", "ffn_norm", "post_attention_norm", "post_ffw_norm")
 
 
 class _Windows(NamedTuple):
@@ -57,6 +57,7 @@ _WINDOWS = {
     "mellum": _Windows(pattern=4),
     "mimo2": _Windows(pattern=0, own_heads=True),
     "olmo2": _Windows(pattern=4),
+    "spark2_5": _Windows(pattern=4),
     "step35": _Windows(pattern=0, own_heads=True),
 }
 # What may differ between layers with and without a window.
@@ -258,6 +259,10 @@ def _latent(fields: Metadata) -> Latent | None:
     if not rank:
         return None
     key, value = fields.optional("attention.key_length_mla"), fields.optional("attention.value_length_mla")
+    if fields.architecture == "minicpm3":
+        # It caches whole keys and values, so its widths are those of a head.
+        width = fields.positive("embedding_length") // fields.positive("attention.head_count")
+        key, value = fields.positive("attention.key_length", width), fields.positive("attention.value_length", width)
     if not key or not value:
         raise fields.not_computed("it was converted before llama.cpp kept latents in the cache", hint="convert the model again with today's llama.cpp")
     rotated = fields.positive("rope.dimension_count")

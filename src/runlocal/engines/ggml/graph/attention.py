@@ -41,7 +41,7 @@ def attend(c: Context, block: Attention, x: Node, layer: int) -> Node:
         q, k = like("RMS_NORM", q), like("RMS_NORM", k)
     if family.query_scaled:
         q = like("SCALE", q)
-    out = _through_cache(c, block, q, k, v, layer)
+    out = through_cache(c, block, q, k, v, layer)
     if block.gate:
         out = like("MUL", out, like("SIGMOID", mul_mat(c.weight("attn_gate", layer, block.hidden_size, block.output_width), x)))
     if block.head_gate:
@@ -86,7 +86,7 @@ def _split_heads(c: Context, block: Attention, q: Node, k: Node, v: Node) -> Hea
     )
 
 
-def _through_cache(c: Context, block: Attention, q: Node, k: Node, v: Node, layer: int) -> Node:
+def through_cache(c: Context, block: Attention, q: Node, k: Node, v: Node, layer: int) -> Node:
     """build_attn: new keys and values go to the cache, and attention reads them there."""
     settings, inputs, graph = c.settings, c.cache_inputs(block), c.graph
     if inputs.k_rotation:
@@ -100,7 +100,7 @@ def _through_cache(c: Context, block: Attention, q: Node, k: Node, v: Node, laye
     v_width = max(block.value_width, settings.padded_v_values)
     v_cache = c.cache(settings.type_v, layer, v_width, cells, streams)
     graph.expand(store_keys(c, k_cache, k, inputs.k_rows))
-    if settings.flash_attention:
+    if not settings.v_transposed:
         graph.expand(store_keys(c, v_cache, v, inputs.v_rows))
     else:
         # Without flash attention V is kept transposed, and every value is a row of its own.
@@ -110,7 +110,7 @@ def _through_cache(c: Context, block: Attention, q: Node, k: Node, v: Node, laye
         rows = reshape(flat, 1, v_width * c.tokens)
         graph.expand(set_rows(reshape(v_cache, 1, v_width * cells * streams), rows, inputs.v_rows))
     keys = view(k_cache, (block.head_dim, block.kv_heads, cells, streams), _cell_strides(k_cache, block.head_dim))
-    if settings.flash_attention:
+    if not settings.v_transposed:
         values = view(v_cache, (block.value_dim, block.kv_heads, cells, streams), _cell_strides(v_cache, block.value_dim))
     else:
         size = v_cache.type.block_bytes
@@ -151,6 +151,8 @@ def attention(c: Context, q: Node, k: Node, v: Node, mask: Node, sinks: Node | N
     q, k, v = permute(q), permute(k), permute(v)
     if c.settings.flash_attention:
         out = flash_attention(q, k, v, mask, sinks)
+        if c.settings.flash_on_host:
+            out.device = c.devices.host
         if decompress:
             out = cont(permute(mul_mat(decompress, permute(out))))
         out = reshape(out, out.shape[0] * out.shape[1], out.shape[2] * out.shape[3])

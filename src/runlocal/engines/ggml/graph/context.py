@@ -144,7 +144,7 @@ class Context:
             cells=cells,
             mask=given(F16 if settings.flash_attention else F32, cells, tokens // streams, 1, streams),
             k_rows=given(I64, tokens),
-            v_rows=given(I64, tokens if settings.flash_attention else tokens * self._value_width),
+            v_rows=given(I64, tokens * self._value_width if settings.v_transposed else tokens),
             k_rotation=k_rotation,
             v_rotation=v_rotation,
         )

@@ -103,12 +103,14 @@ def _layer(c: Context, blocks: Layer, x: Node, layer: int, *, last: bool) -> Nod
         return _half(c, blocks, x, layer, last=last)
     roles = norms.roles if norms else ()
     biased = bool(norms and norms.bias)
-    sandwich = "post_ffw_norm" in roles
+    behind_attention = "attn_output_norm" if "attn_output_norm" in roles else "post_attention_norm"
+    behind_mlp = "layer_output_norm" if "layer_output_norm" in roles else "post_ffw_norm"
+    sandwich = behind_mlp in roles
     normed = c.norm(x, "attn_norm", layer, bias=biased) if "attn_norm" in roles else x
     into_attention = c.norm(x, "attn_norm_2", layer, bias=biased) if "attn_norm_2" in roles else normed
     out = MIXERS[type(blocks.mixer)](c, blocks.mixer, into_attention, layer)
     if sandwich and family.attention_normed:
-        out = c.norm(out, "post_attention_norm", layer)
+        out = c.norm(out, behind_attention, layer)
     if last and not family.outputs_last and not family.outputs_normed:
         out, x = get_rows(out, c.output_rows), get_rows(x, c.output_rows)
         if family.beside:
@@ -116,14 +118,14 @@ def _layer(c: Context, blocks: Layer, x: Node, layer: int, *, last: bool) -> Nod
     if family.beside:
         return _parallel(family.beside, x, out, _mlp(c, blocks.mlp, normed, layer))
     if sandwich and not family.attention_normed:
-        out = c.norm(out, "post_attention_norm", layer)
+        out = c.norm(out, behind_attention, layer)
     if family.residual_scaled:
         out = like("SCALE", out)
     x = like("ADD", out, x)
-    second = "ffn_norm" if "ffn_norm" in roles else None if sandwich else "post_attention_norm"
+    second = "ffn_norm" if "ffn_norm" in roles else None if sandwich or not roles else roles[-1]
     out = _mlp(c, blocks.mlp, c.norm(x, second, layer, bias=biased) if second else x, layer)
     if sandwich:
-        out = c.norm(out, "post_ffw_norm", layer)
+        out = c.norm(out, behind_mlp, layer)
     if family.residual_scaled:
         out = like("SCALE", out)
     return like("ADD", x, out) if family.residual_first else like("ADD", out, x)
@@ -164,10 +166,12 @@ def _logits(c: Context, x: Node, *, biased: bool) -> None:
     if family.outputs_normed:
         x = get_rows(x, c.output_rows)
         x.is_output = True
+    if family.logits_scaled == "before":
+        x = like("SCALE", x)
     out = mul_mat(c.weight("output", None, layout.hidden_size, layout.vocabulary_size), x)
     if "output.bias" in roles:
         out = like("ADD", out, c.weight("output.bias", None, layout.vocabulary_size))
-    for op in {None: (), "once": ("SCALE",), "capped": ("SCALE", "TANH", "SCALE")}[family.logits_scaled]:
+    for op in {None: (), "before": (), "once": ("SCALE",), "capped": ("SCALE", "TANH", "SCALE")}[family.logits_scaled]:
         out = like(op, out)
     out.is_output = True
     c.graph.expand(out)

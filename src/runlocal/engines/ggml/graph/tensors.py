@@ -28,11 +28,12 @@ def is_contiguous(node: Node) -> bool:
     return all(length == 1 or have == want for length, have, want in zip(node.shape, node.strides, expected, strict=True))
 
 
-def spanned_bytes(node: Node) -> int:
+def spanned_bytes(node: Node, *, padded: bool = True) -> int:
     """Bytes from the first to the last value of a view (ggml_nbytes), with CUDA's padding of quantized rows."""
     (n0, *shape), (b0, *strides) = node.shape, node.strides
-    size = n0 // node.type.block_elements * b0 + sum((length - 1) * stride for length, stride in zip(shape, strides, strict=True))
-    if node.type.block_elements > 1 and n0 % _ROW_PADDING:
+    size = n0 // node.type.block_elements * b0 if node.type.block_elements > 1 else node.type.block_bytes + (n0 - 1) * b0
+    size += sum((length - 1) * stride for length, stride in zip(shape, strides, strict=True))
+    if padded and node.type.block_elements > 1 and n0 % _ROW_PADDING:
         size += node.type.row_bytes(_ROW_PADDING - n0 % _ROW_PADDING)
     return size
 
@@ -52,6 +53,12 @@ def like(op: str, *sources: Node) -> Node:
 def look(op: str, of: Node, shape: Four, strides: Four, offset: int = 0) -> Node:
     """A view: ggml always refers it to the tensor that owns the memory."""
     return Node(op, of.type, shape, strides, [of], 0, of.root or of, of.view_offset + offset)
+
+
+def in_place(a: Node) -> Node:
+    """The result lies where its first operand does, and has its strides (the `_inplace` variants)."""
+    first = a.sources[0]
+    return Node(a.op, a.type, a.shape, first.strides, a.sources, 0, first.root or first, first.view_offset)
 
 
 def given(type: StorageType, *shape: int) -> Node:
