@@ -62,6 +62,25 @@ def clip(hidden: int, inner: int, layers: int, heads: int, image: int, patch: in
 PIXTRAL_TOWER = {"head_dim": 64, "image_size": 1024, "model_type": "pixtral", "patch_size": 16}
 MERGED = {"spatial_merge_size": 2, "temporal_patch_size": 2, "patch_size": 14}
 
+GEMMA_4_LAYERS = ["sliding_attention"] * 5 + ["full_attention"]
+GEMMA_4_TEXT: dict[str, Any] = {
+    "attention_bias": False,
+    "attention_k_eq_v": False,
+    "enable_moe_block": False,
+    "global_head_dim": 512,
+    "head_dim": 256,
+    "hidden_size_per_layer_input": 0,
+    "model_type": "gemma4_text",
+    "num_global_key_value_heads": None,
+    "num_kv_shared_layers": 0,
+    "rope_parameters": {
+        "full_attention": {"partial_rotary_factor": 0.25, "rope_theta": 1000000.0, "rope_type": "proportional"},
+        "sliding_attention": {"rope_theta": 10000.0, "rope_type": "default"},
+    },
+    "tie_word_embeddings": True,
+    "use_double_wide_mlp": False,
+}
+
 BUNDLED: dict[str, dict[str, Any]] = {
     "command-r7b": {
         "architectures": ["Cohere2ForCausalLM"],
@@ -299,6 +318,77 @@ BUNDLED: dict[str, dict[str, Any]] = {
         "tie_word_embeddings": False,
         "torch_dtype": "bfloat16",
         "vision_config": {"hidden_size": 768, "image_size": 512, "model_type": "idefics3", "num_attention_heads": 12, "patch_size": 16},
+    },
+    "gemma-4-12b": {
+        "architectures": ["Gemma4UnifiedForConditionalGeneration"],
+        "audio_config": {"audio_embed_dim": 640, "model_type": "gemma4_unified_audio"},
+        "dtype": "bfloat16",
+        "model_type": "gemma4_unified",
+        "text_config": {
+            **GEMMA_4_TEXT,
+            **sizes(3840, 15360, 48, 16, 8, 262144, 262144),
+            "attention_k_eq_v": True,
+            "layer_types": GEMMA_4_LAYERS * 8,
+            "model_type": "gemma4_unified_text",
+            "num_global_key_value_heads": 1,
+            "sliding_window": 1024,
+        },
+        "vision_config": {
+            "mm_embed_dim": 3840,
+            "mm_posemb_size": 1120,
+            "model_patch_size": 48,
+            "model_type": "gemma4_unified_vision",
+            "num_soft_tokens": 280,
+            "patch_size": 16,
+            "pooling_kernel_size": 3,
+        },
+    },
+    "gemma-4-26b-a4b": {
+        "architectures": ["Gemma4ForConditionalGeneration"],
+        "audio_config": None,
+        "dtype": "bfloat16",
+        "model_type": "gemma4",
+        "text_config": {
+            **GEMMA_4_TEXT,
+            **sizes(2816, 2112, 30, 16, 8, 262144, 262144),
+            "attention_k_eq_v": True,
+            "enable_moe_block": True,
+            "layer_types": GEMMA_4_LAYERS * 5,
+            "moe_intermediate_size": 704,
+            "num_experts": 128,
+            "num_global_key_value_heads": 2,
+            "sliding_window": 1024,
+            "top_k_experts": 8,
+        },
+        "vision_config": {
+            "head_dim": 72,
+            "hidden_size": 1152,
+            "intermediate_size": 4304,
+            "model_type": "gemma4_vision",
+            "num_attention_heads": 16,
+            "num_hidden_layers": 27,
+            "patch_size": 16,
+            "position_embedding_size": 10240,
+            "standardize": True,
+        },
+        "vision_soft_tokens_per_image": 280,
+    },
+    "gemma-4-e2b": {
+        "architectures": ["Gemma4ForConditionalGeneration"],
+        "audio_config": {"hidden_size": 1024, "model_type": "gemma4_audio"},
+        "dtype": "bfloat16",
+        "model_type": "gemma4",
+        "text_config": {
+            **GEMMA_4_TEXT,
+            **sizes(1536, 6144, 35, 8, 1, 262144, 131072),
+            "hidden_size_per_layer_input": 256,
+            "layer_types": (["sliding_attention"] * 4 + ["full_attention"]) * 7,
+            "num_kv_shared_layers": 20,
+            "sliding_window": 512,
+            "use_double_wide_mlp": True,
+        },
+        "vision_config": {"model_type": "gemma4_vision", "standardize": False},
+        "vision_soft_tokens_per_image": 280,
     },
     "stablelm-2-1.6b": {
         "architectures": ["StableLmForCausalLM"],

@@ -7,6 +7,7 @@ from typing import Any
 
 from runlocal.core.errors import Code, Problem
 from runlocal.core.model import Cross, Latent, ModelSpec, NextTokens, Text, Window
+from runlocal.sources import gemma
 from runlocal.sources import vision as towers
 from runlocal.sources.families import FAMILIES, MODEL_TYPES, WRAPPERS, Family, Sliding, Wrapper
 from runlocal.sources.files import bad_file, clean, identifier, label, read_all
@@ -89,10 +90,12 @@ def spec(table: Mapping[str, Any], path: str, model_id: str) -> ModelSpec:
     if rename := RENAMED.get(family.architecture):
         keys = rename(keys)
     text = _text(keys, top, family)
+    if family.architecture == "gemma4":
+        text = gemma.gemma4(keys, text)
     seen = towers.read(top, wrapper.tower, text.hidden_size) if wrapper else None
     if text.cross and seen is None:
         raise top.bad("vision_config", "is missing")
-    return stranger(
+    described = stranger(
         path,
         model_id=model_id,
         architecture=family.architecture,
@@ -103,6 +106,9 @@ def spec(table: Mapping[str, Any], path: str, model_id: str) -> ModelSpec:
         what="config.json",
         vision=seen,
     )
+    if family.architecture in gemma.HEARING and top.get("audio_config"):
+        return described._replace(modalities=(*described.modalities, "audio"), note=gemma.NOTE)
+    return described
 
 
 def _class_name(keys: Keys) -> str | None:

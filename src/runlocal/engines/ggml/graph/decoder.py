@@ -4,6 +4,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from runlocal.architectures.blocks.attention import Attention, LatentAttention
+from runlocal.architectures.blocks.gemma import LayerInput, OutputScale
 from runlocal.architectures.blocks.mamba import Mamba1, Mamba2
 from runlocal.architectures.blocks.mlp import DenseMlp, ExpertMlp, Norms
 from runlocal.core.layout import Block, Layout
@@ -12,6 +13,7 @@ from runlocal.engines.ggml.allocator import NONE, Node
 from runlocal.engines.ggml.graph.attention import attend
 from runlocal.engines.ggml.graph.context import Context
 from runlocal.engines.ggml.graph.family import Beside
+from runlocal.engines.ggml.graph.gemma import gemma4_layer, layer_inputs
 from runlocal.engines.ggml.graph.latent import attend_latent
 from runlocal.engines.ggml.graph.mamba import scan_1, scan_2
 from runlocal.engines.ggml.graph.mlp import dense, experts
@@ -31,11 +33,17 @@ class NotModelled(ValueError):
 
 
 class Layer(NamedTuple):
-    """The blocks of one layer: what mixes tokens, then what works on each; one of them may be missing."""
+    """The blocks of one layer: what mixes tokens, then what works on each; one of them may be missing.
+
+    beside: a dense MLP beside the experts
+    others: blocks that only this architecture has
+    """
 
     mixer: Block | None
     mlp: DenseMlp | ExpertMlp | None
     norms: Norms | None
+    beside: DenseMlp | None = None
+    others: tuple[LayerInput | OutputScale, ...] = ()
 
 
 def layers_of(layout: Layout) -> list[Layer]:
@@ -43,6 +51,8 @@ def layers_of(layout: Layout) -> list[Layer]:
     mixers: dict[int, Block] = {}
     mlps: dict[int, DenseMlp | ExpertMlp] = {}
     norms: dict[int, Norms] = {}
+    beside: dict[int, DenseMlp] = {}
+    others: dict[int, tuple[LayerInput | OutputScale, ...]] = {}
     for block, where in layout.placed:
         for layer in where:
             if layer >= layout.layers:
@@ -53,9 +63,13 @@ def layers_of(layout: Layout) -> list[Layer]:
                 mlps[layer] = block
             elif isinstance(block, Norms) and layer not in norms:
                 norms[layer] = block
+            elif isinstance(block, ExpertMlp) and block.scaled and isinstance(dense_one := mlps[layer], DenseMlp):
+                beside[layer], mlps[layer] = dense_one, block
+            elif isinstance(block, LayerInput | OutputScale):
+                others[layer] = (*others.get(layer, ()), block)
             else:
                 raise NotModelled(f"a layer of {layout.architecture} with {type(block).__name__}")
-    return [Layer(mixer=mixers.get(layer), mlp=mlps.get(layer), norms=norms.get(layer)) for layer in range(layout.layers)]
+    return [Layer(mixers.get(layer), mlps.get(layer), norms.get(layer), beside.get(layer), others.get(layer, ())) for layer in range(layout.layers)]
 
 
 def build(c: Context, layers: Sequence[Layer], chosen: Sequence[int]) -> dict[int, Node]:
@@ -68,6 +82,9 @@ def build(c: Context, layers: Sequence[Layer], chosen: Sequence[int]) -> dict[in
     entries = {}
     for index in chosen:
         entries[index] = x
+        if isinstance(block := layers[index].mixer, Attention) and c.family.own_layer == "gemma4":
+            x = gemma4_layer(c, layers[index], block, x, index)
+            continue
         x = _layer(c, layers[index], x, index, last=index == chosen[-1])
         if index < c.family.deepstack:
             d = c.layout.hidden_size
@@ -92,7 +109,10 @@ def _embed(c: Context) -> tuple[Node, Node]:
     embedded = x
     if c.family.embedding_scaled:
         x = like("SCALE", x)
-    c.graph.expand(x)
+    if size := c.layer_input_size:
+        c.layer_inputs = layer_inputs(c, x, size)
+    else:
+        c.graph.expand(x)
     return x, embedded
 
 

@@ -121,6 +121,11 @@ def copy(a: Node, into: Node) -> Node:
     return node
 
 
+def pad_rows(a: Node, columns: int) -> Node:
+    """ggml_pad along the first dimension."""
+    return new("PAD", a.type, (columns, *a.shape[1:]), a)
+
+
 def concat(a: Node, b: Node) -> Node:
     """ggml_concat along the first dimension."""
     return new("CONCAT", a.type, (a.shape[0] + b.shape[0], *a.shape[1:]), a, b)
