@@ -30,6 +30,7 @@ ARCHITECTURES = {
     "gemma": "gemma",
     "gemma2": "gemma",
     "gemma3": "gemma",
+    "gemma3n": "gemma3n",
     "gemma4": "gemma4",
     "glm4": "glm",
     "glm4moe": "glm",

@@ -2,8 +2,7 @@
 
 from collections.abc import Iterator
 
-from runlocal.architectures.blocks.attention import Attention
-from runlocal.architectures.blocks.gemma import LayerInput, OutputScale, layer_inputs
+from runlocal.architectures.blocks.gemma import LayerInput, OutputScale, attentions, layer_inputs
 from runlocal.architectures.blocks.mlp import DenseMlp, ExpertMlp, Norms
 from runlocal.architectures.blocks.stack import SANDWICH_NORMS, outer_tensors
 from runlocal.core.layout import Block, Layout, Placed
@@ -36,40 +35,6 @@ def layout(model: ModelSpec) -> Layout:
         kv_group=first.heads // first.kv_heads,
         experts=text.experts.count if text.experts else 0,
     )
-
-
-def attentions(text: Text) -> Iterator[tuple[Attention, tuple[int, ...]]]:
-    """Attention with and without a window, with and without a cache of its own."""
-    window = text.window
-    full = set(window.full_layers) if window else set(range(text.layers))
-    owners = text.layers - text.shared_kv_layers
-    everywhere = Attention(
-        hidden_size=text.hidden_size,
-        heads=text.heads,
-        kv_heads=text.kv_heads,
-        head_dim=text.head_dim,
-        value_dim=text.head_dim,
-        qk_norm=text.qk_norm,
-        values=not text.k_eq_v,
-    )
-    kinds = [(everywhere, [layer for layer in range(text.layers) if layer in full])]
-    if window:
-        head_dim = window.head_dim or text.head_dim
-        narrow = everywhere._replace(
-            heads=window.heads or text.heads,
-            kv_heads=window.kv_heads or text.kv_heads,
-            head_dim=head_dim,
-            value_dim=head_dim,
-            window_tokens=window.tokens,
-            values=True,
-        )
-        kinds.insert(0, (narrow, [layer for layer in range(text.layers) if layer not in full]))
-    for block, layers in kinds:
-        own = tuple(layer for layer in layers if layer < owners)
-        if own:
-            yield block, own
-        if sharing := tuple(layer for layer in layers if layer >= owners):
-            yield block._replace(reads=own[-1] if own else 0, idle=text.idle_kv), sharing
 
 
 def _mlps(text: Text) -> Iterator[tuple[Block, tuple[int, ...]]]:

@@ -92,7 +92,10 @@ def spec(table: Mapping[str, Any], path: str, model_id: str) -> ModelSpec:
     text = _text(keys, top, family)
     if family.architecture == "gemma4":
         text = gemma.gemma4(keys, text)
-    seen = towers.read(top, wrapper.tower, text.hidden_size) if wrapper else None
+    elif family.architecture == "gemma3n":
+        text = gemma.gemma3n(keys, text)
+    unpriced = gemma.UNPRICED.get(family.architecture)
+    seen = towers.read(top, wrapper.tower, text.hidden_size) if wrapper and not unpriced else None
     if text.cross and seen is None:
         raise top.bad("vision_config", "is missing")
     described = stranger(
@@ -105,6 +108,7 @@ def spec(table: Mapping[str, Any], path: str, model_id: str) -> ModelSpec:
         text=text,
         what="config.json",
         vision=seen,
+        note=unpriced if wrapper else None,
     )
     if family.architecture in gemma.HEARING and top.get("audio_config"):
         return described._replace(modalities=(*described.modalities, "audio"), note=gemma.NOTE)

@@ -1,10 +1,13 @@
-"""What a config.json of Gemma 4 says beyond what others do."""
+"""What a config.json of Gemma 3n or Gemma 4 says beyond what others do."""
 
-from runlocal.core.model import Experts, Text, Window
+from runlocal.architectures.gemma3n import OWNERS
+from runlocal.core.model import AltUp, Experts, Text, Window
 from runlocal.sources.keys import Keys
 
 HEARING = ("gemma4",)
 NOTE = "What it needs for speech is not priced."
+UNPRICED = {"gemma3n": "Its towers for images and speech are not priced."}
+_STREAMS, _LAUREL_RANK, _PER_LAYER, _SHARED = 4, 64, 256, 15  # Gemma3nTextConfig
 _GLOBAL_HEAD_DIM = 512
 """Width of a head in layers without a window where `global_head_dim` is absent (Gemma4TextConfig)."""
 
@@ -31,6 +34,20 @@ def gemma4(keys: Keys, text: Text) -> Text:
         hidden_size_per_layer_input=keys.maybe("hidden_size_per_layer_input") or 0,
         experts=_experts(keys) if keys.flag("enable_moe_block") else None,
         window=_window(text.window, text, kv_heads, head_dim),
+    )
+
+
+def gemma3n(keys: Keys, text: Text) -> Text:
+    """`text` with its streams and the layers that have no cache of their own."""
+    shared = keys.maybe("num_kv_shared_layers")
+    shared = _SHARED if shared is None else shared
+    if text.layers - shared != OWNERS:
+        raise keys.not_computed(f"{text.layers - shared} of its layers have a cache of their own, where llama.cpp takes {OWNERS} for granted")
+    return text._replace(
+        shared_kv_layers=shared,
+        idle_kv=True,
+        hidden_size_per_layer_input=keys.maybe("hidden_size_per_layer_input") or _PER_LAYER,
+        altup=AltUp(inputs=keys.maybe("altup_num_inputs") or _STREAMS, laurel_rank=keys.maybe("laurel_rank") or _LAUREL_RANK),
     )
 
 

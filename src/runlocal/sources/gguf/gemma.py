@@ -1,6 +1,7 @@
-"""What a GGUF file of Gemma 4 says beyond what others do."""
+"""What GGUF files of Gemma 3n and Gemma 4 say beyond what others do."""
 
-from runlocal.core.model import Text
+from runlocal.architectures.gemma3n import OWNERS
+from runlocal.core.model import AltUp, Text
 from runlocal.sources.files import bad_file
 from runlocal.sources.gguf.metadata import BROKEN, Metadata
 
@@ -30,4 +31,20 @@ def gemma4(fields: Metadata, layers: Layers, text: Text) -> Text:
         k_eq_v=not values.intersection(window.full_layers),
         hidden_size_per_layer_input=fields.number("embedding_length_per_layer_input", 0),
         window=window._replace(head_dim=head_dim if head_dim != text.head_dim else None),
+    )
+
+
+def gemma3n(fields: Metadata, dimensions: dict[str, tuple[int, ...]], text: Text) -> Text:
+    """`text` with its streams and the layers that have no cache of their own.
+
+    dimensions: of the first tensor of a role
+    """
+    streams, low = dimensions.get("altup_proj", ()), dimensions.get("laurel_l", ())
+    if len(streams) != 3 or len(low) != 2 or text.layers <= OWNERS:
+        raise bad_file(fields.path, "its streams and layers contradict each other", hint=BROKEN)
+    return text._replace(
+        shared_kv_layers=text.layers - OWNERS,
+        idle_kv=True,
+        hidden_size_per_layer_input=fields.positive("embedding_length_per_layer_input"),
+        altup=AltUp(inputs=streams[2] + 1, laurel_rank=low[1]),
     )

@@ -56,6 +56,7 @@ _WINDOWS = {
     "exaone4": _Windows(pattern=4, tokens=4096, layers=64),
     "gemma2": _Windows(pattern=2, tokens=4096),
     "gemma3": _Windows(pattern=6),
+    "gemma3n": _Windows(pattern=5),
     "gemma4": _Windows(pattern=6, own_heads=True),
     "gpt-oss": _Windows(pattern=2),
     "laguna": _Windows(pattern=4, first=True, own_heads=True),
@@ -110,6 +111,8 @@ def spec(header: Header, path: str) -> ModelSpec:
     text = _text(fields, shapes)
     if architecture == "gemma4":
         text = gemma.gemma4(fields, shapes.layers, text)
+    elif architecture == "gemma3n":
+        text = gemma.gemma3n(fields, shapes.dimensions, text)
     return stranger(
         path,
         model_id=identifier(stem(path)),

@@ -82,6 +82,8 @@ class Context:
         self.dense_layers = {layer for block, layers in layout.placed if isinstance(block, DenseMlp) for layer in layers}
         self._inputs: dict[bool, CacheInputs] = {}
         self._weight_bytes = weight_bytes
+        # What is used twice is copied to another device once.
+        self._weights: dict[tuple[str, int | None], Node] = {}
         self._rope_table_bytes = max((t.columns * F32.block_bytes for t in layout.outer if t.role.startswith("rope_")), default=0)
         self._rope_tables: dict[int, Node] = {}
         # The embeddings that layers have of their own, all layers in one tensor (build_inp_per_layer).
@@ -98,12 +100,15 @@ class Context:
 
         beside: the layer on whose device a weight lies that stands outside of the layers; None: the output's device
         """
+        if (role, layer) in self._weights:
+            return self._weights[role, layer]
         devices = self.devices
         on_host = devices.experts_on_host and "_exps" in role
         where = beside if layer is None else layer
         device = devices.output if where is None else devices.host if on_host else devices.layers[where]
         is_copied = devices.host > 0 and (device == devices.host or (role == DOWN and self.family.down_on_host))
-        return _weight_on(device, four(*shape), self._weight_bytes[role, layer] if is_copied else 0)
+        self._weights[role, layer] = _weight_on(device, four(*shape), self._weight_bytes[role, layer] if is_copied else 0)
+        return self._weights[role, layer]
 
     def cache(self, type: StorageType, layer: int, *shape: int) -> Node:
         """Keys, values or states of a layer's cache."""

@@ -4,7 +4,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from runlocal.architectures.blocks.attention import Attention, LatentAttention
-from runlocal.architectures.blocks.gemma import LayerInput, OutputScale
+from runlocal.architectures.blocks.gemma import LayerInput, OutputScale, Streams
 from runlocal.architectures.blocks.mamba import Mamba1, Mamba2
 from runlocal.architectures.blocks.mlp import DenseMlp, ExpertMlp, Norms
 from runlocal.core.layout import Block, Layout
@@ -13,7 +13,7 @@ from runlocal.engines.ggml.allocator import NONE, Node
 from runlocal.engines.ggml.graph.attention import attend
 from runlocal.engines.ggml.graph.context import Context
 from runlocal.engines.ggml.graph.family import Beside
-from runlocal.engines.ggml.graph.gemma import gemma4_layer, layer_inputs
+from runlocal.engines.ggml.graph.gemma import gemma3n_layer, gemma4_layer, layer_inputs, stream_mean, streams_of
 from runlocal.engines.ggml.graph.latent import attend_latent
 from runlocal.engines.ggml.graph.mamba import scan_1, scan_2
 from runlocal.engines.ggml.graph.mlp import dense, experts
@@ -26,6 +26,10 @@ MIXERS: dict[type, Callable[[Context, Any, Node, int], Node]] = {
     Mamba1: scan_1,
     Mamba2: scan_2,
 }
+
+
+# Layers that are put together in a way of their own.
+OWN_LAYERS = {"gemma3n": gemma3n_layer, "gemma4": gemma4_layer}
 
 
 class NotModelled(ValueError):
@@ -43,7 +47,7 @@ class Layer(NamedTuple):
     mlp: DenseMlp | ExpertMlp | None
     norms: Norms | None
     beside: DenseMlp | None = None
-    others: tuple[LayerInput | OutputScale, ...] = ()
+    others: tuple[LayerInput | OutputScale | Streams, ...] = ()
 
 
 def layers_of(layout: Layout) -> list[Layer]:
@@ -52,7 +56,7 @@ def layers_of(layout: Layout) -> list[Layer]:
     mlps: dict[int, DenseMlp | ExpertMlp] = {}
     norms: dict[int, Norms] = {}
     beside: dict[int, DenseMlp] = {}
-    others: dict[int, tuple[LayerInput | OutputScale, ...]] = {}
+    others: dict[int, tuple[LayerInput | OutputScale | Streams, ...]] = {}
     for block, where in layout.placed:
         for layer in where:
             if layer >= layout.layers:
@@ -65,7 +69,7 @@ def layers_of(layout: Layout) -> list[Layer]:
                 norms[layer] = block
             elif isinstance(block, ExpertMlp) and block.scaled and isinstance(dense_one := mlps[layer], DenseMlp):
                 beside[layer], mlps[layer] = dense_one, block
-            elif isinstance(block, LayerInput | OutputScale):
+            elif isinstance(block, LayerInput | OutputScale | Streams):
                 others[layer] = (*others.get(layer, ()), block)
             else:
                 raise NotModelled(f"a layer of {layout.architecture} with {type(block).__name__}")
@@ -79,16 +83,21 @@ def build(c: Context, layers: Sequence[Layer], chosen: Sequence[int]) -> dict[in
     Returns what enters each of them.
     """
     x, embedded = _embed(c)
+    streams = next((other.inputs for other in layers[0].others if isinstance(other, Streams)), 0)
+    if streams:
+        x = streams_of(c, x, streams)
     entries = {}
     for index in chosen:
         entries[index] = x
-        if isinstance(block := layers[index].mixer, Attention) and c.family.own_layer == "gemma4":
-            x = gemma4_layer(c, layers[index], block, x, index)
+        if c.family.own_layer and isinstance(block := layers[index].mixer, Attention):
+            x = OWN_LAYERS[c.family.own_layer](c, layers[index], block, x, index)
             continue
         x = _layer(c, layers[index], x, index, last=index == chosen[-1])
         if index < c.family.deepstack:
             d = c.layout.hidden_size
             x = like("ADD", x, view(embedded, (d, c.tokens), (embedded.strides[1],), (index + 1) * d * F32.block_bytes))
+    if streams:
+        x = stream_mean(c, x)
     _logits(c, x, biased=bool(layers[-1].norms and layers[-1].norms.bias))
     return entries
 

@@ -142,6 +142,7 @@ FAMILIES = {
     "gemma": Family(embedding_scaled=True, query_scaled=True),
     "gemma2": Family(embedding_scaled=True, query_scaled=True, scores_capped=True, logits_scaled="capped"),
     "gemma3": Family(embedding_scaled=True, query_scaled=True),
+    "gemma3n": Family(embedding_scaled=True, logits_scaled="capped", own_layer="gemma3n"),
     "gemma4": Family(embedding_scaled=True, outputs_normed=True, logits_scaled="capped", own_layer="gemma4"),
     "phi2": Family(layer_norm=True, query_scaled=True, beside=Beside.PHI),
     "phi3": Family(query_scaled=True, residual_first=True),
