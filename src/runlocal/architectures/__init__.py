@@ -33,6 +33,8 @@ ARCHITECTURES = {
     "gemma": "gemma",
     "gemma2": "gemma",
     "gemma3": "gemma",
+    "gemma3n": "gemma3n",
+    "gemma4": "gemma4",
     "glm4": "glm",
     "glm4moe": "glm",
     "gpt-oss": "gpt_oss",

@@ -7,6 +7,7 @@ from typing import Any
 
 from runlocal.core.errors import Code, Problem
 from runlocal.core.model import Cross, Latent, ModelSpec, NextTokens, Text, Window
+from runlocal.sources import gemma
 from runlocal.sources import vision as towers
 from runlocal.sources.families import FAMILIES, MODEL_TYPES, WRAPPERS, Family, Sliding, Wrapper
 from runlocal.sources.files import bad_file, clean, identifier, label, read_all
@@ -95,10 +96,15 @@ def spec(table: Mapping[str, Any], path: str, model_id: str) -> ModelSpec:
         value_dim = keys.number("hidden_size") // keys.number("num_attention_heads")
         keys = keys._replace(defaults={**keys.defaults, "v_head_dim": value_dim})
     text = _text(keys, top, family)
-    seen = towers.read(top, wrapper.tower, text.hidden_size) if wrapper else None
+    if family.architecture == "gemma4":
+        text = gemma.gemma4(keys, text)
+    elif family.architecture == "gemma3n":
+        text = gemma.gemma3n(keys, text)
+    unpriced = gemma.UNPRICED.get(family.architecture)
+    seen = towers.read(top, wrapper.tower, text.hidden_size) if wrapper and not unpriced else None
     if text.cross and seen is None:
         raise top.bad("vision_config", "is missing")
-    return stranger(
+    described = stranger(
         path,
         model_id=model_id,
         architecture=family.architecture,
@@ -108,7 +114,11 @@ def spec(table: Mapping[str, Any], path: str, model_id: str) -> ModelSpec:
         text=text,
         what="config.json",
         vision=seen,
+        note=unpriced if wrapper else None,
     )
+    if family.architecture in gemma.HEARING and top.get("audio_config"):
+        return described._replace(modalities=(*described.modalities, "audio"), note=gemma.NOTE)
+    return described
 
 
 def _class_name(keys: Keys) -> str | None:

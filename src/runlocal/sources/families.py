@@ -108,6 +108,19 @@ _GEMMA3 = _GEMMA2._replace(
         "sliding_window": 4096,
     },
 )
+_GEMMA3N = _GEMMA3._replace(
+    architecture="gemma3n",
+    pattern=5,
+    defaults={
+        "head_dim": 256,
+        "vocab_size": 262400,
+        "max_position_embeddings": 32768,
+        "num_attention_heads": 8,
+        "num_key_value_heads": 2,
+        "sliding_window": 512,
+    },
+)
+_GEMMA4 = _GEMMA3._replace(architecture="gemma4", defaults={"head_dim": 256, "vocab_size": 262144, "max_position_embeddings": 131072, "sliding_window": 512})
 _GLM4 = Family("glm4", qkv_bias="attention_bias", norms_per_layer=4, rotary=2)
 _GLM4_MOE = Family(
     "glm4moe", qkv_bias="attention_bias", qk_norm="head", qk_norm_key="use_qk_norm", mixture=Mixture.DEEPSEEK, router_bias=True, next_tokens=True, rotary=2
@@ -181,6 +194,8 @@ FAMILIES: Mapping[str, Family] = {
     "FalconForCausalLM": Family("falcon", qkv_bias="bias", output_bias="bias", mlp_bias="bias", gated_mlp=False, norm="layernorm", tied=True),
     "Gemma2ForCausalLM": _GEMMA2,
     "Gemma3ForCausalLM": _GEMMA3,
+    "Gemma3nForCausalLM": _GEMMA3N,
+    "Gemma4ForCausalLM": _GEMMA4,
     "GemmaForCausalLM": _GEMMA,
     "Glm4ForCausalLM": _GLM4,
     "Glm4MoeForCausalLM": _GLM4_MOE,
@@ -276,6 +291,9 @@ MODEL_TYPES: Mapping[str, str] = {
     "afmoe": "AfmoeForCausalLM",
     "deepseek_v3": "DeepseekV3ForCausalLM",
     "gemma3_text": "Gemma3ForCausalLM",
+    "gemma3n_text": "Gemma3nForCausalLM",
+    "gemma4_text": "Gemma4ForCausalLM",
+    "gemma4_unified_text": "Gemma4ForCausalLM",
     "glm4v_moe_text": "Glm4MoeForCausalLM",
     "glm4v_text": "Glm4ForCausalLM",
     "kimi_k2": "DeepseekV3ForCausalLM",
@@ -312,6 +330,9 @@ class Wrapper(NamedTuple):
 
 WRAPPERS: Mapping[str, Wrapper] = {
     "Gemma3ForConditionalGeneration": Wrapper("siglip", "Gemma3ForCausalLM"),
+    "Gemma3nForConditionalGeneration": Wrapper(None, "Gemma3nForCausalLM"),
+    "Gemma4ForConditionalGeneration": Wrapper("gemma4", "Gemma4ForCausalLM"),
+    "Gemma4UnifiedForConditionalGeneration": Wrapper("gemma4_unified", "Gemma4ForCausalLM"),
     "Glm4vForConditionalGeneration": Wrapper("glm4v", "Glm4ForCausalLM"),
     "Glm4vMoeForConditionalGeneration": Wrapper("glm4v", "Glm4MoeForCausalLM"),
     "Idefics3ForConditionalGeneration": Wrapper("idefics3"),
@@ -336,6 +357,8 @@ WRAPPERS: Mapping[str, Wrapper] = {
 # Where several classes become one architecture, the one that its files usually come from.
 _USUAL = {
     "deepseek2": "DeepseekV3ForCausalLM",
+    "gemma3n": "Gemma3nForConditionalGeneration",
+    "gemma4": "Gemma4ForConditionalGeneration",
     "glm4moe": "Glm4MoeForCausalLM",
     "llama": "LlamaForCausalLM",
     "llama4": "Llama4ForConditionalGeneration",

@@ -22,6 +22,9 @@ class Attention(NamedTuple):
     chunked: that window is a fixed chunk
     gate: a matrix of its own makes a gate for every value of the result
     head_gate: it makes one for every head instead
+    values: there is a projection of values; else keys are values
+    reads: the layer whose cache it reads instead of having one, None where it has its own
+    idle: its projections of keys and values are stored although it reads another layer's cache
     """
 
     hidden_size: int
@@ -38,6 +41,9 @@ class Attention(NamedTuple):
     chunked: bool = False
     gate: bool = False
     head_gate: bool = False
+    values: bool = True
+    reads: int | None = None
+    idle: bool = False
 
     @property
     def query_width(self) -> int:
@@ -57,6 +63,11 @@ class Attention(NamedTuple):
 
     def tensors(self, layers: tuple[int, ...]) -> Iterator[Tensor]:
         widths = {"attn_q": self.query_width, "attn_k": self.key_width, "attn_v": self.value_width}
+        has_keys = self.reads is None or self.idle
+        if not has_keys:
+            del widths["attn_k"]
+        if not has_keys or not self.values:
+            del widths["attn_v"]
         if self.fused:
             widths = {"attn_qkv": sum(widths.values())}
         for role, width in widths.items():
@@ -67,7 +78,7 @@ class Attention(NamedTuple):
         if self.output_bias:
             yield Tensor(role="attn_output.bias", columns=self.hidden_size, layers=layers, quantizable=False)
         if self.qk_norm:
-            for role, width in (("attn_q_norm", self.query_width), ("attn_k_norm", self.key_width)):
+            for role, width in (("attn_q_norm", self.query_width), ("attn_k_norm", self.key_width))[: 1 + has_keys]:
                 columns = width if self.qk_norm == "full" else self.head_dim
                 rows = width // self.head_dim if self.qk_norm == "per_head" else 1
                 yield Tensor(role=role, columns=columns, rows=rows, layers=layers, quantizable=False)
@@ -77,6 +88,8 @@ class Attention(NamedTuple):
             yield Tensor(role="attn_sinks", columns=self.heads, layers=layers, quantizable=False)
 
     def caches(self, layers: tuple[int, ...]) -> Iterator[Cache]:
+        if self.reads is not None:
+            return
         kind = CacheKind.FULL if self.window_tokens is None else CacheKind.CHUNKED if self.chunked else CacheKind.SLIDING
         yield Cache(kind=kind, layers=layers, k_values=self.key_width, v_values=self.value_width, window_tokens=self.window_tokens, heads=self.kv_heads)
 

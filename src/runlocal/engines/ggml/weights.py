@@ -13,6 +13,7 @@ ALIGNMENT = 128  # ggml_backend_cuda_buffer_type_get_alignment
 HOST_ALIGNMENT = 32  # TENSOR_ALIGNMENT of ggml's CPU buffers
 EMBEDDING, EXPERTS = "token embedding", "experts"
 _INPUTS = ("token_embd", "per_layer_token_embd")
+_FIRST_LAYER = ("per_layer_model_proj", "per_layer_proj_norm")  # outside of the layers by name, and loaded with the first of them
 _EXPERTS = ("ffn_up_exps", "ffn_down_exps", "ffn_gate_exps", "ffn_gate_up_exps")  # what `--cpu-moe` names, biases included
 
 
@@ -105,5 +106,8 @@ def _outer(stored: Stored, placement: Placement, *, tied: bool) -> Iterator[Weig
         # A rotary table is loaded once for every device that holds a layer.
         for device, _, _ in placement.ranges:
             yield Weight(device, host_bytes(stored) if device == HOST else padded, padded, "repeating layers")
+    elif role in _FIRST_LAYER:
+        device = placement.layers[0]
+        yield Weight(device, host_bytes(stored) if device == HOST else padded, padded, "repeating layers")
     else:
         yield Weight(placement.output, host_bytes(stored) if placement.output == HOST else padded, padded, "output")

@@ -8,6 +8,7 @@ from runlocal.core.model import Experts, Latent, ModelSpec, NextTokens, Text, Wi
 from runlocal.core.noun import NamedTuple
 from runlocal.sources.families import BY_NAME_ONLY, hugging_face_name
 from runlocal.sources.files import bad_file, identifier, label
+from runlocal.sources.gguf import gemma
 from runlocal.sources.gguf.header import Header, stem
 from runlocal.sources.gguf.metadata import BROKEN, LARGEST_LAYERS, Metadata
 from runlocal.sources.gguf.stored import matrices, quantization
@@ -21,6 +22,10 @@ _BEGINNINGS = {
 _VARIANTS = {"instruct": "instruct", "it": "instruct", "chat": "instruct", "base": "base", "pt": "base"}
 _TOWER = ("v.", "mm.")
 _NORMS = ("attn_norm", "attn_norm_2", "attn_output_norm", "layer_output_norm", "ffn_norm", "post_attention_norm", "post_ffw_norm")
+
+
+# Layers of these have several shapes; their own modules tell them apart.
+_VARYING = ("gemma4",)
 
 
 class _Windows(NamedTuple):
@@ -51,6 +56,8 @@ _WINDOWS = {
     "exaone4": _Windows(pattern=4, tokens=4096, layers=64),
     "gemma2": _Windows(pattern=2, tokens=4096),
     "gemma3": _Windows(pattern=6),
+    "gemma3n": _Windows(pattern=5),
+    "gemma4": _Windows(pattern=6, own_heads=True),
     "gpt-oss": _Windows(pattern=2),
     "laguna": _Windows(pattern=4, first=True, own_heads=True),
     "llama4": _Windows(pattern=4, tokens=8192, chunked=True),
@@ -102,6 +109,11 @@ def spec(header: Header, path: str) -> ModelSpec:
         raise bad_file(path, f"{block_count:,} layers are more than any model has", hint=BROKEN)
     fields = Metadata(header, architecture, path, block_count)
     shapes = _shapes(fields)
+    text = _text(fields, shapes)
+    if architecture == "gemma4":
+        text = gemma.gemma4(fields, shapes.layers, text)
+    elif architecture == "gemma3n":
+        text = gemma.gemma3n(fields, shapes.dimensions, text)
     return stranger(
         path,
         model_id=identifier(stem(path)),
@@ -112,7 +124,7 @@ def spec(header: Header, path: str) -> ModelSpec:
         hf_architecture=hugging_face_name(architecture) or UNKNOWN,
         checkpoint_type=(quantization(header) or UNKNOWN).removesuffix("_MOE"),
         context_tokens=fields.positive("context_length"),
-        text=_text(fields, shapes),
+        text=text,
         what="metadata and tensor shapes of the file itself",
     )
 
@@ -145,7 +157,7 @@ def _shapes(fields: Metadata) -> _Shapes:
     dimensions: dict[str, tuple[int, ...]] = {}
     layers: dict[str, list[int]] = {}
     for role, layer, shape in matrices(fields.header):
-        if dimensions.setdefault(role, shape) != shape and role not in varied:
+        if dimensions.setdefault(role, shape) != shape and role not in varied and fields.architecture not in _VARYING:
             raise fields.not_computed(f"the tensors {role} differ from layer to layer")
         if layer is not None:
             if layer >= fields.layers:

@@ -70,6 +70,7 @@ class Family(NamedTuple):
     deepstack: the first layers add that many slices of a wider embedding
     head_gate: the unary operation of a gate per head
     attention_scaled: what attention yields is multiplied by a constant behind the output projection
+    own_layer: whose layer it is, where it is put together in another way than others' (graph/gemma.py)
     down_on_host: experts' last matrix is multiplied in a precision that CUDA has no kernel for, so the host does it, with a copy of the matrix
     """
 
@@ -96,6 +97,7 @@ class Family(NamedTuple):
     deepstack: int = 0
     head_gate: str = "SIGMOID"
     attention_scaled: bool = False
+    own_layer: str | None = None
     down_on_host: bool = False
 
     def kind_of(self, layer: int) -> tuple[int, bool]:
@@ -141,6 +143,8 @@ FAMILIES = {
     "gemma": Family(embedding_scaled=True, query_scaled=True),
     "gemma2": Family(embedding_scaled=True, query_scaled=True, scores_capped=True, logits_scaled="capped"),
     "gemma3": Family(embedding_scaled=True, query_scaled=True),
+    "gemma3n": Family(embedding_scaled=True, logits_scaled="capped", own_layer="gemma3n"),
+    "gemma4": Family(embedding_scaled=True, outputs_normed=True, logits_scaled="capped", own_layer="gemma4"),
     "phi2": Family(layer_norm=True, query_scaled=True, beside=Beside.PHI),
     "phi3": Family(query_scaled=True, residual_first=True),
     "phimoe": Family(query_scaled=True, residual_first=True),

@@ -69,5 +69,5 @@ def _attend_expanded(c: Context, block: LatentAttention, x: Node, layer: int) ->
     q = concat(q_plain, in_place(rope(c, q_rotary, layer)))
     k_rotary = rope(c, k_rotary, layer)
     k = concat(k_plain, new("REPEAT", k_rotary.type, q_rotary.shape, k_rotary))
-    out = through_cache(c, block.whole, q, k, v, layer)
+    out = through_cache(c, block.whole, q, (k, v), layer)
     return mul_mat(c.weight("attn_output", layer, heads * value, d), out)

@@ -93,6 +93,12 @@ def permute(a: Node) -> Node:
     return look("PERMUTE", a, (s0, s2, s1, s3), (n0, n2, n1, n3))
 
 
+def rotate_axes(a: Node) -> Node:
+    """ggml_permute(a, 1, 2, 0, 3)."""
+    (s0, s1, s2, s3), (n0, n1, n2, n3) = a.shape, a.strides
+    return look("PERMUTE", a, (s2, s0, s1, s3), (n2, n0, n1, n3))
+
+
 def transpose(a: Node) -> Node:
     (s0, s1, s2, s3), (n0, n1, n2, n3) = a.shape, a.strides
     return look("TRANSPOSE", a, (s1, s0, s2, s3), (n1, n0, n2, n3))
@@ -128,9 +134,23 @@ def copy(a: Node, into: Node) -> Node:
     return node
 
 
+def pad_rows(a: Node, columns: int) -> Node:
+    """ggml_pad along the first dimension."""
+    return new("PAD", a.type, (columns, *a.shape[1:]), a)
+
+
 def concat(a: Node, b: Node) -> Node:
     """ggml_concat along the first dimension."""
     return new("CONCAT", a.type, (a.shape[0] + b.shape[0], *a.shape[1:]), a, b)
+
+
+def stack(a: Node, b: Node) -> Node:
+    """ggml_concat along the third dimension."""
+    return new("CONCAT", a.type, (*a.shape[:2], a.shape[2] + b.shape[2], a.shape[3]), a, b)
+
+
+def repeat(a: Node, *shape: int) -> Node:
+    return new("REPEAT", a.type, four(*shape), a)
 
 
 def glu(gate: Node, up: Node | None = None) -> Node:
