@@ -1,6 +1,6 @@
 """llama.cpp's recipes: which storage type each tensor of a GGUF file gets.
 
-Every rule here is one of `llama_tensor_get_type_impl`, `tensor_type_fallback` and `tensor_allows_quantization` in llama.cpp's
+Every rule here is one of `llama_tensor_get_type`, `llama_tensor_get_type_impl`, `tensor_type_fallback` and `tensor_allows_quantization` in llama.cpp's
 src/llama-quant.cpp. Work is done on groups of equal tensors: only where a rule looks at the layer is a group split.
 """
 
@@ -19,11 +19,17 @@ class Recipe(NamedTuple):
     name: as people type it, `Q4_K_M`
     default_type: the type of tensors that no rule names
     imatrix: whether the file is made with an importance matrix
+    rules: the quantizer's own name where a publisher gave it another: `Q4_K_M` of `Q4_K_L`
+    embedding_type: what `--token-embedding-type` names
+    output_type: what `--output-tensor-type` names
     """
 
     name: str
     default_type: str
     imatrix: bool
+    rules: str | None = None
+    embedding_type: str | None = None
+    output_type: str | None = None
 
 
 class Stored(NamedTuple):
@@ -78,7 +84,7 @@ _EIGHT_EXPERT_OUTPUT = ("Q2_K", "IQ3_XS", "IQ3_XXS", "Q3_K_S", "Q3_K_M", "IQ4_NL
 def store(layout: Layout, tensors: tuple[Tensor, ...], recipe: Recipe, types: Types) -> tuple[Stored, ...]:
     """Every tensor of the file with the type that the quantizer gives it; `tensors` are `layout.tensors()`."""
     traits = _Traits(
-        recipe=recipe,
+        recipe=recipe._replace(name=recipe.rules or recipe.name),
         architecture=layout.architecture,
         experts=layout.experts,
         kv_group=layout.kv_group,
@@ -115,6 +121,10 @@ def _fit(name: str, columns: int, types: Types) -> str:
 def _choose(tensor: Tensor, traits: _Traits, tensors: tuple[Tensor, ...], types: Types) -> str | Callable[[int], str]:
     """The type of a tensor before fallback: a name, or a function of the layer where the rule looks at it."""
     recipe, role = traits.recipe, tensor.role
+    if recipe.embedding_type and role in _EMBEDDINGS:
+        return recipe.embedding_type
+    if recipe.output_type and role == "output":
+        return recipe.output_type
     if recipe.default_type in _UNQUANTIZED:
         return recipe.default_type
     if role == "output" or (traits.tied and role in _EMBEDDINGS):
@@ -143,6 +153,8 @@ def _choose(tensor: Tensor, traits: _Traits, tensors: tuple[Tensor, ...], types:
 
 def _output_type(tensor: Tensor, traits: _Traits, types: Types) -> str:
     recipe = traits.recipe
+    if recipe.output_type:
+        return recipe.output_type
     partial = tensor.columns % types[recipe.default_type].block_elements != 0
     if recipe.name == "MXFP4_MOE" or traits.architecture == "falcon" or partial:
         return "Q8_0"

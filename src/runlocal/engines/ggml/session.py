@@ -100,9 +100,17 @@ class Session:
                 hint="known: " + ", ".join(quants.values()),
                 candidates=tuple(get_close_matches(typed, quants)),
             )
-        made = self.facts.quants[found].get("imatrix")
+        row = self.facts.quants[found]
+        made = row.get("imatrix")
         # A type that cannot be made without an importance matrix is priced either way: the recipe is the same.
-        return Recipe(found, self.facts.quants[found]["default_type"], made in ("usual", "required") if imatrix is None else imatrix)
+        return Recipe(
+            name=found,
+            default_type=row["default_type"],
+            imatrix=made in ("usual", "required") if imatrix is None else imatrix,
+            rules=row.get("as"),
+            embedding_type=row.get("embedding_type"),
+            output_type=row.get("output_type"),
+        )
 
     def quants_usual_in(self, runtime_id: str) -> tuple[str, ...]:
         """What published files of this model come in, finest first. A checkpoint in MXFP4 gains nothing from more bits than it has."""
