@@ -10,10 +10,12 @@ from typing import Any, get_args, get_origin, get_type_hints
 
 import pytest
 
+from runlocal.architectures import layout
 from runlocal.catalog.models import spec_from_table
 from runlocal.core.model import License, ModelSpec
 
 DATA = Path(__file__).resolve().parents[2] / "data"
+RECIPES = set(tomllib.loads((DATA / "quants" / "gguf.toml").read_text(encoding="utf-8"))["recipes"])
 FILES = {path.stem: path for path in sorted((DATA / "models").rglob("*.toml"))}
 IDS = sorted(FILES)
 
@@ -159,6 +161,24 @@ def test_facts_are_sourced(model_id: str) -> None:
     parameters = model.parameters
     assert parameters.published or parameters.exception
     assert (parameters.next_tokens is None) == (model.text.next_tokens is None)
+
+
+@pytest.mark.parametrize("model_id", [model_id for model_id in IDS if spec(model_id).files])
+def test_published_files_are_what_no_recipe_gives(model_id: str) -> None:
+    model = spec(model_id)
+    quants = [file.quant for file in model.files]
+    assert len({quant.upper().replace("-", "_") for quant in quants}) == len(quants), "a name means one file"
+    assert not {quant.upper().replace("-", "_") for quant in quants} & RECIPES, "a name that is a recipe's means the recipe"
+    elements = sum(tensor.elements * tensor.count for tensor in layout(model).tensors() if not tensor.skipped)
+    for file in model.files:
+        assert ADDRESS.fullmatch(file.url) and f"/{file.repo}" in file.url
+        assert ALIAS_FORMS["gguf"].fullmatch(file.repo), file.repo
+        assert_date(file.checked)
+        assert 1.5 < 8 * (file.bytes - (file.metadata_bytes or 0)) / elements < 16.1, "bits per weight"
+        assert file.metadata_bytes is None or 1 << 20 < file.metadata_bytes < 1 << 24
+        assert not file.rounded or file.bytes % 1_000_000 == 0, "the digits that were not read are zeros"
+    for repo in {file.repo for file in model.files}:
+        assert len({file.metadata_bytes for file in model.files if file.repo == repo}) == 1
 
 
 @pytest.mark.parametrize("model_id", IDS)

@@ -29,3 +29,15 @@ def test_files_are_their_tensors_and_one_header(repository: str) -> None:
 
 def test_the_variants_of_bartowski_are_among_them() -> None:
     assert {row["quant"] for row in ROWS} >= {"Q2_K_L", "Q3_K_XL", "Q4_K_L", "Q5_K_L", "Q6_K_L"}
+
+
+def test_header_and_tokenizer_of_published_mixtures_are_those_of_their_repository() -> None:
+    """What the data subtracts from a mixture's size is what a file of the same repository has beyond its known tensors."""
+    known = {row["repository"]: beyond(row) for row in ROWS if row["quant"] == "Q8_0"}
+    checked = 0
+    for model_id in {row["model"] for row in ROWS}:
+        for file in bundled(model_id).files:
+            if file.repo in known:
+                assert file.metadata_bytes == known[file.repo], (model_id, file.quant)
+                checked += 1
+    assert checked > 90

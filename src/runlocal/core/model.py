@@ -343,6 +343,34 @@ class Loss(NamedTuple):
     imatrix: bool = False
 
 
+class PublishedFile(NamedTuple):
+    """A file that a publisher made by a mixture of types of its own, which no recipe of llama.cpp's quantizer gives.
+
+    quant: its quantization, as the file's name has it: `UD-Q4_K_XL`
+    bytes: its size, all parts together
+    repo: the repository on Hugging Face
+    url: where the size stands: the repository, at a revision where that is known
+    checked: the day it was read, YYYY-MM-DD
+    metadata_bytes: header and tokenizer in it, as in a file of the same repository whose tensors are known; absent where there is none
+    rounded: the size was read rounded: it may be half of its last digit more or less
+    note: what to know of it
+    """
+
+    quant: str
+    bytes: int
+    repo: str
+    url: str
+    checked: str
+    metadata_bytes: int | None = None
+    rounded: bool = False
+    note: str | None = None
+
+    @property
+    def publisher(self) -> str:
+        """Whose repository it is."""
+        return self.repo.partition("/")[0]
+
+
 class Source(NamedTuple):
     """Where a fact was read.
 
@@ -398,6 +426,7 @@ class ModelSpec(NamedTuple):
     note: what a user should know, one sentence
     scores: results in benchmarks
     losses: what quantizations lost, where somebody measured it
+    files: published files that no recipe gives
     """
 
     id: str
@@ -422,3 +451,4 @@ class ModelSpec(NamedTuple):
     note: str | None = None
     scores: tuple[Score, ...] = ()
     losses: tuple[Loss, ...] = ()
+    files: tuple[PublishedFile, ...] = ()

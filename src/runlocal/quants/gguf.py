@@ -4,9 +4,10 @@ Every rule here is one of `llama_tensor_get_type`, `llama_tensor_get_type_impl`,
 src/llama-quant.cpp. Work is done on groups of equal tensors: only where a rule looks at the layer is a group split.
 """
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Container, Iterator, Mapping
 
 from runlocal.core.layout import Layout
+from runlocal.core.model import PublishedFile
 from runlocal.core.noun import NamedTuple
 from runlocal.core.tensor import StorageType, Tensor
 
@@ -22,6 +23,7 @@ class Recipe(NamedTuple):
     rules: the quantizer's own name where a publisher gave it another: `Q4_K_M` of `Q4_K_L`
     embedding_type: what `--token-embedding-type` names
     output_type: what `--output-tensor-type` names
+    file: it is no recipe but a publisher's mixture: one file, whose size is known and the types of whose tensors are not
     """
 
     name: str
@@ -30,6 +32,7 @@ class Recipe(NamedTuple):
     rules: str | None = None
     embedding_type: str | None = None
     output_type: str | None = None
+    file: PublishedFile | None = None
 
 
 class Stored(NamedTuple):
@@ -56,6 +59,8 @@ class _Traits(NamedTuple):
     tied: bool
 
 
+DYNAMIC = "UD"  # how the names of Unsloth's dynamic mixtures begin
+_SHARD_WORDS = 3  # 00001-of-00003
 _ATTENTION_V = ("attn_v", "attn_qkv", "attn_kv_b")
 _LOW_BIT = ("IQ1_S", "IQ1_M", "IQ2_XXS", "IQ2_XS", "IQ2_S", "IQ2_M")
 _TWO_BIT_S_M = ("IQ2_S", "IQ2_M")
@@ -79,6 +84,23 @@ _EMBEDDING_TYPES = {
     **dict.fromkeys(("TQ1_0", "TQ2_0", "Q2_0"), "Q4_K"),
 }
 _EIGHT_EXPERT_OUTPUT = ("Q2_K", "IQ3_XS", "IQ3_XXS", "Q3_K_S", "Q3_K_M", "IQ4_NL", "Q4_K_S", "Q4_K_M", "IQ3_S", "IQ3_M", "IQ4_XS")
+
+
+def typed_name(text: str, known: Container[str]) -> str:
+    """A quantization as typed, or the one that a file's name ends in, as names are written here: upper case, `_` for `-`.
+
+    known: the names there are, so written
+    """
+    typed = text.strip().upper().rpartition(":")[2]
+    if not typed.endswith(".GGUF"):
+        return typed.replace("-", "_")
+    words = typed.removesuffix(".GGUF").replace("-", "_").replace(".", "_").split("_")
+    if len(words) > _SHARD_WORDS and words[-2] == "OF":
+        words = words[:-_SHARD_WORDS]
+    for start in range(len(words)):
+        if words[start] == DYNAMIC or "_".join(words[start:]) in known:
+            return "_".join(words[start:])
+    return words[-1]
 
 
 def store(layout: Layout, tensors: tuple[Tensor, ...], recipe: Recipe, types: Types) -> tuple[Stored, ...]:

@@ -74,6 +74,11 @@ class _Ollama(Session):
             settings.append(f"OLLAMA_NUM_PARALLEL={workload.sequences}")
         if workload.cache_type_k != "f16":
             settings += ["OLLAMA_FLASH_ATTENTION=1", f"OLLAMA_KV_CACHE_TYPE={workload.cache_type_k}"]
+        if recipe.file is not None:
+            return f"{' '.join(settings)} ollama serve & ollama run hf.co/{recipe.file.repo}:{recipe.file.quant}"
+        if recipe.rules is not None:
+            made = f"ollama create {self.model.id}-{recipe.name.lower()} -f Modelfile"  # from the published file: Ollama does not make it
+            return f"{made} && {' '.join(settings)} ollama serve"
         if tag is None or recipe.name != _LIBRARY_QUANT:
             made = f"ollama create {self.model.id}-{recipe.name.lower()} --quantize {recipe.name.lower()} -f Modelfile"
             return f"{made} && {' '.join(settings)} ollama serve"

@@ -1,6 +1,6 @@
 """One model in ggml: its parts for any quantization, workload and placement. What was laid out once is kept, so a grid costs little more than a cell."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from runlocal.architectures import layout
@@ -9,7 +9,7 @@ from runlocal.core.errors import Code, Problem
 from runlocal.core.facts import Facts
 from runlocal.core.layout import Layout
 from runlocal.core.machine import Backend, Machine
-from runlocal.core.model import ModelSpec
+from runlocal.core.model import ModelSpec, PublishedFile
 from runlocal.core.noun import NamedTuple
 from runlocal.core.part import HOST, Basis, Kind, Part, gpu
 from runlocal.core.workload import Workload
@@ -18,7 +18,7 @@ from runlocal.engines.ggml.overhead import overhead_parts
 from runlocal.engines.ggml.placement import Placement, place
 from runlocal.engines.ggml.settings import Settings, settle
 from runlocal.engines.ggml.weights import EMBEDDING, Sized, Weight, lay, measure
-from runlocal.quants.gguf import Recipe, Stored, store
+from runlocal.quants.gguf import DYNAMIC, Recipe, Stored, store, typed_name
 
 if TYPE_CHECKING:
     from runlocal.engines.ggml.buffers import BufferLines
@@ -62,7 +62,7 @@ class Session:
         self._cached: dict[tuple[Workload, Placement], tuple[Part, ...]] = {}
         self._buffers: dict[tuple[Settings, Placement, Recipe | None], tuple[Part, ...]] = {}
         self._overheads: dict[Machine, tuple[Part, ...]] = {}
-        self._weight_lines: dict[tuple[Recipe, Placement], tuple[Part, ...]] = {}
+        self._weight_lines: dict[tuple[Recipe, Placement, bool], tuple[Part, ...]] = {}
 
     def settings(self, workload: Workload) -> Settings:
         """The context as llama.cpp sets it up for this workload."""
@@ -89,17 +89,13 @@ class Session:
         if self._own is not None and name == self._own.quant:
             return Recipe(name, name, False)
         quants = {key.upper(): key for key, quant in self.facts.quants.items() if quant["format"] == "gguf"}
-        typed = name.strip().upper().replace("-", "_")
+        files = {typed_name(file.quant, ()): file for file in self.model.files}
+        typed = typed_name(name, {**quants, **files})
         found = quants.get({"FP16": "F16", "MXFP4": "MXFP4_MOE"}.get(typed, typed))
+        if found is None and typed in files:
+            return self._mixture(files[typed])
         if found is None:
-            from difflib import get_close_matches
-
-            raise Problem(
-                Code.UNKNOWN_QUANT,
-                f"{name[:40]!r} is no quantization that llama.cpp makes",
-                hint="known: " + ", ".join(quants.values()),
-                candidates=tuple(get_close_matches(typed, quants)),
-            )
+            raise self._unknown(name, typed, quants)
         row = self.facts.quants[found]
         made = row.get("imatrix")
         # A type that cannot be made without an importance matrix is priced either way: the recipe is the same.
@@ -110,6 +106,37 @@ class Session:
             rules=row.get("as"),
             embedding_type=row.get("embedding_type"),
             output_type=row.get("output_type"),
+        )
+
+    def _mixture(self, file: PublishedFile) -> Recipe:
+        """A published file; its default type stands for the types of its tensors where one is needed."""
+        from runlocal.engines.ggml.mixture import tensor_bytes, type_at_least
+
+        return Recipe(file.quant, type_at_least(8 * tensor_bytes(file) / self._elements, self.facts.types), False, file=file)
+
+    def _unknown(self, name: str, typed: str, quants: Mapping[str, str]) -> Problem:
+        """Why there is no quantization of that name, and which there are."""
+        from difflib import get_close_matches
+
+        shown = repr(name[:40])
+        published = {typed_name(file.quant, ()): file.quant for file in self.model.files}
+        mixture = typed.startswith(f"{DYNAMIC}_") or typed.endswith("_XL") or "QAT" in typed
+        # A recipe that is called nearly like it is another size: of a mixture, only other mixtures are near.
+        names = published if mixture else {**quants, **published}
+        candidates = tuple(names[one] for one in get_close_matches(typed, names))
+        if other := next((quant["format"] for key, quant in self.facts.quants.items() if quant["format"] != "gguf" and key.upper() == typed), None):
+            return Problem(
+                Code.UNKNOWN_QUANT, f"{shown} is a type of {other}, which no runtime here loads", hint="name one of llama.cpp's", candidates=candidates
+            )
+        if not mixture:
+            hint = "known: " + ", ".join(names.values())
+            return Problem(Code.UNKNOWN_QUANT, f"{shown} is no quantization that llama.cpp makes", hint=hint, candidates=candidates)
+        known = f"sizes known of it: {', '.join(published.values())}" if published else "no published file of it is known"
+        return Problem(
+            Code.UNKNOWN_QUANT,
+            f"{shown} is no recipe of llama.cpp but a publisher's own mixture, and no size of it is known for {self.model.id}",
+            hint=f"{known}; give the path of a .gguf to price that file",
+            candidates=candidates,
         )
 
     def quants_usual_in(self, runtime_id: str) -> tuple[str, ...]:
@@ -130,6 +157,10 @@ class Session:
 
     def tensor_bytes(self, recipe: Recipe) -> int:
         """Bytes of all tensors in the file, without header, tokenizer and padding."""
+        if recipe.file is not None:
+            from runlocal.engines.ggml.mixture import tensor_bytes
+
+            return tensor_bytes(recipe.file)
         if recipe not in self._tensor_bytes:
             self._tensor_bytes[recipe] = sum(stored.tensor_bytes * stored.tensor.count for stored in self.stored(recipe))
         return self._tensor_bytes[recipe]
@@ -165,9 +196,11 @@ class Session:
 
     def parts(self, recipe: Recipe, workload: Workload, placement: Placement, machine: Machine, *, rough: bool = False) -> tuple[Part, ...]:
         """Everything that takes memory, on every device. rough: compute buffers near enough for a search over placements."""
-        lines = (recipe, placement)
+        lines = (recipe, placement, recipe.file is not None and any(device.unified for device in machine.gpus))
         if lines not in self._weight_lines:
-            self._weight_lines[lines] = self._weight_parts(recipe, self.weights(recipe, placement))
+            self._weight_lines[lines] = (
+                self._weight_parts(recipe, self.weights(recipe, placement)) if recipe.file is None else self._mixture_parts(recipe.file, *lines[1:])
+            )
         held = (workload, placement)
         if held not in self._cached:
             self._cached[held] = self._cache_parts(workload, placement)
@@ -224,7 +257,7 @@ class Session:
             totals[key] = totals.get(key, 0) + weight.bytes
         own = self._own is not None and recipe.name == self._own.quant
         source = "the file's own list of tensors" if own else self.facts.quants[recipe.name]["source"]
-        rule = "the tensors that the file holds" if own else f"{recipe.name} recipe tensor by tensor"
+        rule = "the tensors that the file holds" if own else f"{_described(recipe)} tensor by tensor"
         return tuple(
             Part(
                 kind=Kind.WEIGHTS,
@@ -237,6 +270,33 @@ class Session:
                 source=source,
             )
             for (device, group), size in totals.items()
+        )
+
+    def _mixture_parts(self, file: PublishedFile, placement: Placement, one_memory: bool) -> tuple[Part, ...]:
+        """A published file on its devices, each at the most that it may get."""
+        from runlocal.engines.ggml.mixture import shares, whole_because
+
+        found = shares(
+            self.tensors,
+            file,
+            placement,
+            self.facts.types,
+            tied=self.layout.tied,
+            margin_percent=self.facts.ggml["mixture_layer_margin_percent"],
+            one_memory=one_memory,
+        )
+        because = whole_because(file)
+        return tuple(
+            Part(
+                kind=Kind.WEIGHTS,
+                label=EMBEDDING if share.embedding_only else "tensors of the file",
+                device=share.device,
+                bytes=share.bytes,
+                basis=Basis.MEASURED if share.certain else Basis.ESTIMATED,
+                because=because + ("" if share.certain else "; which tensor has which type is not known: the most that this device may get of it"),
+                source=file.url,
+            )
+            for share in found
         )
 
     def _cache_parts(self, workload: Workload, placement: Placement) -> tuple[Part, ...]:
@@ -266,7 +326,7 @@ class Session:
         source = self.facts.ggml["sources"]["allocator"]["url"]
         copied = None
         if self._copies_weights(placement):
-            copied = copy_bytes(self.stored(recipe), tied=self.layout.tied, architecture=self.layout.architecture)
+            copied = copy_bytes(self.stored(_finest(recipe)), tied=self.layout.tied, architecture=self.layout.architecture)
         try:
             buffers = self._lines.of(settings, placement, copied)
         except NotModelled as error:
@@ -275,6 +335,9 @@ class Session:
             raise Problem(Code.NOT_COMPUTED, f"{error} is not computed in this version") from error
         because = f"ggml's allocator over the graph of {settings.ubatch_tokens} tokens, {settings.cells} cells, {_rows(settings.output_rows)} of logits"
         basis, percent = Basis.EXACT, 0
+        if copied is not None and recipe.file is not None:
+            basis = Basis.ESTIMATED
+            because += f"; weights that a step copies counted as {_finest(recipe).default_type}"
         if doubt := self.facts.ggml["graph_doubts"].get(self.layout.architecture):
             basis, percent = Basis.ESTIMATED, doubt["margin_percent"]
             because += f"; {doubt['because']}: up to {percent} % more"
@@ -311,6 +374,20 @@ class Session:
         if key not in self._vision:
             self._vision[key] = vision_parts(self.model, workload, device, self.facts.types, self.facts.vision)
         return self._vision[key]
+
+
+def _described(recipe: Recipe) -> str:
+    if recipe.rules is None:
+        return f"{recipe.name} recipe"
+    return f"{recipe.name} recipe ({recipe.rules} with the embedding in {recipe.embedding_type} and the output in {recipe.output_type})"
+
+
+def _finest(recipe: Recipe) -> Recipe:
+    """A recipe; for a published file one that stores every matrix as fine as that may."""
+    if recipe.file is None:
+        return recipe
+    finest = "BF16" if recipe.default_type in ("Q8_0", "BF16") else "Q8_0"
+    return Recipe(finest, finest, False)
 
 
 def _rows(count: int) -> str:

@@ -11,7 +11,8 @@ from runlocal.quants.gguf import Stored
 ROW_PADDING = 512  # MATRIX_ROW_PADDING: CUDA pads the last row of a quantized tensor so that kernels may read past its end
 ALIGNMENT = 128  # ggml_backend_cuda_buffer_type_get_alignment
 HOST_ALIGNMENT = 32  # TENSOR_ALIGNMENT of ggml's CPU buffers
-EMBEDDING, EXPERTS = "token embedding", "experts"
+EMBEDDING, EXPERTS, LAYERS, OUTPUT = "token embedding", "experts", "repeating layers", "output"
+COPY = f"{OUTPUT}: second copy of the tied embedding"
 _INPUTS = ("token_embd", "per_layer_token_embd")
 _FIRST_LAYER = ("per_layer_model_proj", "per_layer_proj_norm")  # outside of the layers by name, and loaded with the first of them
 _EXPERTS = ("ffn_up_exps", "ffn_down_exps", "ffn_gate_exps", "ffn_gate_up_exps")  # what `--cpu-moe` names, biases included
@@ -76,7 +77,7 @@ def measure(weights: tuple[Stored, ...]) -> Sized:
         if layers := stored.tensor.layers:
             is_expert = stored.tensor.role.startswith(_EXPERTS)
             host, padded = host_bytes(stored), cuda_bytes(stored)
-            band = bands.get((layers, is_expert)) or Band(layers, EXPERTS if is_expert else "repeating layers", 0, 0, 0)
+            band = bands.get((layers, is_expert)) or Band(layers, EXPERTS if is_expert else LAYERS, 0, 0, 0)
             bands[layers, is_expert] = Band(layers, band.group, band.host_bytes + host, band.gpu_bytes + padded, max(band.largest_bytes, padded))
     return Sized(tuple(bands.values()), tuple(stored for stored in loaded if not stored.tensor.layers))
 
@@ -101,13 +102,13 @@ def _outer(stored: Stored, placement: Placement, *, tied: bool) -> Iterator[Weig
     if role in _INPUTS:
         yield Weight(HOST, host_bytes(stored), padded, EMBEDDING)
         if tied and role == "token_embd" and placement.output != HOST:
-            yield Weight(placement.output, padded, padded, "output: second copy of the tied embedding")
+            yield Weight(placement.output, padded, padded, COPY)
     elif role.startswith("rope_"):
         # A rotary table is loaded once for every device that holds a layer.
         for device, _, _ in placement.ranges:
-            yield Weight(device, host_bytes(stored) if device == HOST else padded, padded, "repeating layers")
+            yield Weight(device, host_bytes(stored) if device == HOST else padded, padded, LAYERS)
     elif role in _FIRST_LAYER:
         device = placement.layers[0]
-        yield Weight(device, host_bytes(stored) if device == HOST else padded, padded, "repeating layers")
+        yield Weight(device, host_bytes(stored) if device == HOST else padded, padded, LAYERS)
     else:
-        yield Weight(placement.output, host_bytes(stored) if placement.output == HOST else padded, padded, "output")
+        yield Weight(placement.output, host_bytes(stored) if placement.output == HOST else padded, padded, OUTPUT)
