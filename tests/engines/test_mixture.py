@@ -200,3 +200,17 @@ def test_how_to_start_it() -> None:
     assert "-hf unsloth/Qwen3-32B-GGUF:UD-Q4_K_XL" in server.command(recipe, workload, server.placement(workload, machine))
     ollama = OllamaServer(bundled("qwen3-32b"), "0.34.1", facts("ollama", None))
     assert "ollama run hf.co/unsloth/Qwen3-32B-GGUF:UD-Q4_K_XL" in ollama.command(recipe, workload, ollama.placement(workload, machine))
+
+
+def test_ollama_does_not_make_what_publishers_name() -> None:
+    """`ollama create --quantize` knows llama.cpp's recipes alone."""
+    workload, machine = Workload(context_tokens=8192), cards(1)
+    ollama = OllamaServer(bundled("qwen3-32b"), "0.34.1", facts("ollama", None))
+    command = ollama.command(ollama.recipe("Q4_K_L", None), workload, ollama.placement(workload, machine))
+    assert "--quantize" not in command and "-f Modelfile" in command
+
+
+def test_a_variant_says_what_it_is() -> None:
+    found = weights("llama-3.1-8b", "Q4_K_L", cards(1))
+    assert "Q4_K_M with the embedding in Q8_0 and the output in Q8_0" in found["gpu0"].because
+    assert found["gpu0"].basis is Basis.EXACT

@@ -214,6 +214,15 @@ def test_q4_k_l_of_a_tied_embedding_in_bytes() -> None:
     assert more == 128256 * 2048 // 256 * (272 - 210)
 
 
+def test_q4_0_of_quantization_aware_training() -> None:
+    """Google's files of Gemma 3: Q4_0 without an importance matrix, the tied embedding in F16. 27B: 17.2 GB were published."""
+    assert only("gemma-3-27b", "qat-q4_0", "token_embd") == "F16"
+    assert types("gemma-3-27b", "QAT_Q4_0", "ffn_down") == {"Q4_0": tuple(range(62))}
+    assert opened("gemma-3-27b").tensor_bytes(opened("gemma-3-27b").recipe("QAT-Q4_0", None)) == pytest.approx(17.2e9, abs=0.05e9)
+    with pytest.raises(Problem):
+        opened("llama-3.1-8b").recipe("QAT_Q4_0", None)
+
+
 @pytest.mark.parametrize(("typed", "name"), [("q4_k_m", "Q4_K_M"), (" Q4-K-M ", "Q4_K_M"), ("fp16", "F16"), ("mxfp4", "MXFP4_MOE"), ("bf16", "BF16")])
 def test_names_as_typed(typed: str, name: str) -> None:
     assert opened("llama-3.1-8b").recipe(typed, None).name == name

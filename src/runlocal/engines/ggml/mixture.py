@@ -42,7 +42,7 @@ def tensor_bytes(file: PublishedFile) -> int:
 
 def whole_because(file: PublishedFile) -> str:
     """Where the sum is from, in words."""
-    size = f"{file.bytes / 1e9:.2f} GB of {file.publisher}'s {file.quant}"
+    size = f"{file.bytes / 1e9:.2f} GB of {file.quant} in {file.repo}"
     rounded = f", rounded, up to {half_a_digit(file) / 1e6:.0f} MB more" if file.rounded else ""
     return f"{size}{rounded}, " + (f"less {mib(file.metadata_bytes)} of header and tokenizer" if file.metadata_bytes else "header and tokenizer included")
 

@@ -88,7 +88,12 @@ class Session:
         """The quantization of that name; `imatrix` None: as published files are made. Raises Problem (unknown_quant)."""
         if self._own is not None and name == self._own.quant:
             return Recipe(name, name, False)
-        quants = {key.upper(): key for key, quant in self.facts.quants.items() if quant["format"] == "gguf"}
+        architecture = self.layout.architecture
+        quants = {
+            key.upper(): key
+            for key, quant in self.facts.quants.items()
+            if quant["format"] == "gguf" and architecture in quant.get("architectures", (architecture,))
+        }
         files = {typed_name(file.quant, ()): file for file in self.model.files}
         typed = typed_name(name, {**quants, **files})
         found = quants.get({"FP16": "F16", "MXFP4": "MXFP4_MOE"}.get(typed, typed))
@@ -379,7 +384,9 @@ class Session:
 def _described(recipe: Recipe) -> str:
     if recipe.rules is None:
         return f"{recipe.name} recipe"
-    return f"{recipe.name} recipe ({recipe.rules} with the embedding in {recipe.embedding_type} and the output in {recipe.output_type})"
+    matrices = (("embedding", recipe.embedding_type), ("output", recipe.output_type))
+    options = " and ".join(f"the {matrix} in {kind}" for matrix, kind in matrices if kind)
+    return f"{recipe.name} recipe ({recipe.rules} with {options})"
 
 
 def _finest(recipe: Recipe) -> Recipe:
