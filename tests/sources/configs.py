@@ -725,6 +725,35 @@ LING_LITE: dict[str, Any] = {
     "vocab_size": 126464,
 }
 
+# Width of the MLP of every layer, as a multiple of the hidden size; None where the search left no attention.
+_SUPER_WIDTHS = [2.625, *[5.25] * 5, 2.625, 2.625, *[5.25] * 3, 3.28125, *[5.25] * 30, 1.3125, 2.625, 2.625, 1.3125, 5.25, 1.3125, 2.625, *[1.3125] * 3]
+_SUPER_WIDTHS += [5.25, 1.3125, 1.0, 1.0, 1.3125, 1.0, 1.0, 1.0, 1.3125, 1.3125, 0.5, 0.5, 1.0, 1.0, 0.5, 0.5, 1.0, 0.5, 0.5, *[5.25] * 9]
+_SUPER_IDLE = {6, 7, 11, *range(42, 52), *range(53, 71)}
+
+NEMOTRON_SUPER_49B: dict[str, Any] = {
+    "architectures": ["DeciLMForCausalLM"],
+    "attention_bias": False,
+    "block_configs": [
+        {
+            "attention": {"n_heads_in_group": None if layer in _SUPER_IDLE else 8, "no_op": layer in _SUPER_IDLE, "replace_with_linear": False},
+            "ffn": {"ffn_mult": width, "no_op": False, "replace_with_linear": False},
+        }
+        for layer, width in enumerate(_SUPER_WIDTHS)
+    ],
+    "hidden_size": 8192,
+    "intermediate_size": None,
+    "max_position_embeddings": 131072,
+    "mlp_bias": False,
+    "model_type": "nemotron-nas",
+    "num_attention_heads": 64,
+    "num_hidden_layers": 80,
+    "num_key_value_heads": None,
+    "rope_scaling": {"factor": 8.0, "low_freq_factor": 1.0, "high_freq_factor": 4.0, "original_max_position_embeddings": 8192, "rope_type": "llama3"},
+    "tie_word_embeddings": False,
+    "torch_dtype": "bfloat16",
+    "vocab_size": 128256,
+}
+
 BUNDLED: dict[str, dict[str, Any]] = {
     "apertus-8b": APERTUS_8B,
     "deepseek-v2-lite-16b": DEEPSEEK_V2_LITE,
@@ -755,6 +784,7 @@ BUNDLED: dict[str, dict[str, Any]] = {
     "deepseek-moe-16b": DEEPSEEK_MOE_16B,
     "grok-1-314b": GROK_1,
     "ling-lite-16.8b": LING_LITE,
+    "llama-3.3-nemotron-super-49b": NEMOTRON_SUPER_49B,
     "minicpm3-4b": MINICPM3_4B,
     "spark-x2.5-4b": SPARK_X25_4B,
 }

@@ -99,6 +99,13 @@ def keys(model: ModelSpec, layout: Layout) -> Mapping[str, Any]:
             fields["attention.q_lora_rank"] = latent.q_lora_rank
     else:
         fields |= {"attention.key_length": text.head_dim, "attention.value_length": text.value_dim or text.head_dim}
+    if text.intermediate_sizes:
+        attending = set(text.attention_layers or range(text.layers))
+        fields |= {
+            "feed_forward_length": list(text.intermediate_sizes),
+            "attention.head_count": [text.heads if layer in attending else 0 for layer in range(text.layers)],
+            "attention.head_count_kv": [text.kv_heads if layer in attending else 0 for layer in range(text.layers)],
+        }
     if text.experts:
         fields |= {"expert_count": text.experts.count, "expert_used_count": text.experts.used}
     if text.norm.startswith("layernorm"):

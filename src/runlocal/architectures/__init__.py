@@ -21,6 +21,7 @@ ARCHITECTURES = {
     "cohere2moe": "cohere",
     "command-r": "cohere",
     "dbrx": "mixture",
+    "deci": "deci",
     "deepseek": "mixture",
     "deepseek2": "deepseek",
     "dots1": "mixture",

@@ -161,6 +161,7 @@ class Text(NamedTuple):
     mamba: state-space layers, absent elsewhere
     attention_layers: the layers with attention where that is neither all nor all without a state
     mlp_layers: the layers with an MLP or experts where not all have one
+    intermediate_sizes: width of the dense MLP layer by layer where they differ, 0 where a layer has none
     next_tokens: multi-token-prediction layers, absent elsewhere
     """
 
@@ -195,6 +196,7 @@ class Text(NamedTuple):
     mamba: Mamba | None = None
     attention_layers: tuple[int, ...] | None = None
     mlp_layers: tuple[int, ...] | None = None
+    intermediate_sizes: tuple[int, ...] | None = None
     next_tokens: NextTokens | None = None
     value_dim: int | None = None
 

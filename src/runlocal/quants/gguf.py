@@ -136,8 +136,8 @@ def _choose(tensor: Tensor, traits: _Traits, tensors: tuple[Tensor, ...], types:
     if role == "attn_output":
         return _attention_output_type(traits)
     if role.startswith(("ffn_up", "ffn_gate")) and recipe.name == "IQ3_XS":
-        layers = traits.stored_layers
-        return lambda layer: "IQ3_XXS" if layers // 8 <= layer < 7 * layers // 8 else "IQ3_S"
+        layers, place = traits.stored_layers, _places(role, traits, tensors)
+        return lambda layer: "IQ3_XXS" if layers // 8 <= place[layer] < 7 * layers // 8 else "IQ3_S"
     return recipe.default_type
 
 
@@ -203,13 +203,17 @@ def _attention_v_type(traits: _Traits, tensors: tuple[Tensor, ...]) -> str | Cal
             return finer(default)
 
 
+def _places(role: str, traits: _Traits, tensors: tuple[Tensor, ...]) -> dict[int, int]:
+    """Which of the model's tensors of that role a layer's is: in mixtures of experts the layer's number, else a count of those met."""
+    if traits.experts > 1:
+        return {layer: layer for layer in range(traits.stored_layers)}
+    return {layer: rank for rank, layer in enumerate(sorted(layer for t in tensors if t.role == role for layer in t.layers))}
+
+
 def _ffn_down_type(role: str, traits: _Traits, tensors: tuple[Tensor, ...]) -> str | Callable[[int], str]:
     recipe, falcon, count = traits.recipe, traits.architecture == "falcon", traits.stored_layers
     default = recipe.default_type
-    if traits.experts > 1:
-        place = {layer: layer for layer in range(count)}
-    else:
-        place = {layer: rank for rank, layer in enumerate(sorted(layer for t in tensors if t.role == role for layer in t.layers))}
+    place = _places(role, traits, tensors)
     first = count // 8
     match recipe.name:
         case "Q2_K":

@@ -14,6 +14,7 @@ from runlocal.sources.files import bad_file, clean, identifier, label, read_all
 from runlocal.sources.keys import LARGEST_LAYERS, Keys
 from runlocal.sources.mixtures import experts
 from runlocal.sources.renamed import RENAMED
+from runlocal.sources.searched import searched
 from runlocal.sources.stranger import UNKNOWN, stranger
 
 LIMIT_BYTES = 4 << 20
@@ -89,13 +90,10 @@ def spec(table: Mapping[str, Any], path: str, model_id: str) -> ModelSpec:
         keys = _falcon(keys)
     if rename := RENAMED.get(family.architecture):
         keys = rename(keys)
-    if family.architecture == "dbrx":
-        keys = _dbrx(keys)
-    if family.architecture == "minicpm3":
-        # MiniCPM3Attention takes that width where config.json does not say.
-        value_dim = keys.number("hidden_size") // keys.number("num_attention_heads")
-        keys = keys._replace(defaults={**keys.defaults, "v_head_dim": value_dim})
-    text = _text(keys, top, family)
+    gained: Mapping[str, Any] = {}
+    if family.architecture == "deci":
+        keys, gained = searched(keys)
+    text = _text(keys, top, family)._replace(**gained)
     if family.architecture == "gemma4":
         text = gemma.gemma4(keys, text)
     elif family.architecture == "gemma3n":
@@ -307,25 +305,5 @@ def _falcon(keys: Keys) -> Keys:
             "intermediate_size": keys.maybe("ffn_hidden_size") or 4 * keys.number("hidden_size"),
             "max_position_embeddings": keys.maybe("max_position_embeddings") or 2048,
             "norms_per_layer": (keys.maybe("num_ln_in_parallel_attn") or 2) if grouped else 1,
-        }
-    )
-
-
-def _dbrx(keys: Keys) -> Keys:
-    """DBRX's keys, two objects of them, under the names that the others have (DbrxConfig)."""
-    attention, mlp = keys.inner("attn_config"), keys.inner("ffn_config")
-    if attention is None or mlp is None:
-        raise keys.bad("attn_config" if attention is None else "ffn_config", "is missing")
-    return keys._replace(
-        table={
-            **keys.table,
-            "hidden_size": keys.number("d_model"),
-            "num_attention_heads": keys.number("n_heads"),
-            "num_hidden_layers": keys.number("n_layers"),
-            "max_position_embeddings": keys.number("max_seq_len"),
-            "num_key_value_heads": attention.number("kv_n_heads"),
-            "intermediate_size": mlp.number("ffn_hidden_size"),
-            "num_local_experts": mlp.number("moe_num_experts"),
-            "num_experts_per_tok": mlp.number("moe_top_k"),
         }
     )

@@ -181,6 +181,7 @@ FAMILIES: Mapping[str, Family] = {
     "Cohere2MoeForCausalLM": Family("cohere2moe", norms_per_layer=1, tied=True, mixture=Mixture.DEEPSEEK, sliding=Sliding.PATTERN),
     "CohereForCausalLM": _COHERE,
     "DbrxForCausalLM": Family("dbrx", norm="layernorm_no_bias", mixture=Mixture.MIXTRAL),
+    "DeciLMForCausalLM": _LLAMA._replace(architecture="deci"),
     "DeepseekForCausalLM": Family("deepseek", qkv_bias="attention_bias", output_bias="attention_bias", mixture=Mixture.DEEPSEEK),
     "DeepseekV2ForCausalLM": _DEEPSEEK,
     "DeepseekV3ForCausalLM": _DEEPSEEK_V3,

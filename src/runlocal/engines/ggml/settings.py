@@ -25,9 +25,9 @@ class Settings(NamedTuple):
     type_k, type_v: storage types of the cache
     swa_full: windows keep the whole context
     windows: whether this architecture's loader applies windows at all
-    padded_v_values: width that every layer's V has without flash attention where their widths differ, else 0
     flash_on_host: the host runs flash attention, because the GPU's kernels do not take heads of these widths
     v_in_rows: V is kept as with flash attention though there is none: what turns it off finds out only once the cache stands
+    padded_v_values: width that every layer's V has without flash attention where their widths differ, else 0
     """
 
     cells: int
@@ -40,9 +40,9 @@ class Settings(NamedTuple):
     type_v: StorageType
     swa_full: bool
     windows: bool
-    padded_v_values: int = 0
     flash_on_host: bool = False
     v_in_rows: bool = False
+    padded_v_values: int = 0
 
     def cells_of(self, cache: Cache) -> int:
         """Cells that one layer of `cache` holds per stream."""
@@ -85,6 +85,7 @@ def settle(
         flash = available or type_v.block_elements > 1
     without = layout.architecture in facts["without_flash_attention"]
     flash = flash and not without
+    v_in_rows = not flash and not without and workload.flash_attention is None
     return Settings(
         cells=cells,
         streams=1 if workload.unified_kv else sequences,
@@ -96,9 +97,9 @@ def settle(
         type_v=type_v,
         swa_full=workload.swa_full,
         windows=layout.architecture in facts["window_architectures"],
-        padded_v_values=0 if flash else _widest_of_several(layout),
         flash_on_host=flash and not available,
-        v_in_rows=not flash and not without and workload.flash_attention is None,
+        v_in_rows=v_in_rows,
+        padded_v_values=0 if flash or v_in_rows else _widest_of_several(layout),
     )
 
 

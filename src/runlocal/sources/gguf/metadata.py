@@ -55,6 +55,15 @@ class Metadata(NamedTuple):
             raise bad_file(self.path, f"the field {self.architecture}.{key} is 0", hint=BROKEN)
         return value
 
+    def without_zeros(self, *keys: str) -> "Metadata":
+        """The same fields, but those keys hold what the layers share that have any at all."""
+        fields = dict(self.header.fields)
+        for key in (f"{self.architecture}.{key}" for key in keys):
+            value = fields.get(key)
+            if isinstance(value, tuple):
+                fields[key] = tuple(count for count in value[: self.layers] if count) or (0,)
+        return self._replace(header=self.header._replace(fields=fields))
+
     def optional(self, key: str) -> int | None:
         """The number at that key, None where the file does not say."""
         return self.number(key) if f"{self.architecture}.{key}" in self.header.lengths or f"{self.architecture}.{key}" in self.header.fields else None

@@ -24,8 +24,8 @@ _TOWER = ("v.", "mm.")
 _NORMS = ("attn_norm", "attn_norm_2", "attn_output_norm", "layer_output_norm", "ffn_norm", "post_attention_norm", "post_ffw_norm")
 
 
-# Layers of these have several shapes; their own modules tell them apart.
-_VARYING = ("gemma4",)
+# Layers of these have several shapes; their own modules, or a function here, tell them apart.
+_VARYING = ("deci", "gemma4")
 
 
 class _Windows(NamedTuple):
@@ -108,12 +108,16 @@ def spec(header: Header, path: str) -> ModelSpec:
     if block_count > LARGEST_LAYERS:
         raise bad_file(path, f"{block_count:,} layers are more than any model has", hint=BROKEN)
     fields = Metadata(header, architecture, path, block_count)
+    if architecture == "deci":
+        fields = fields.without_zeros("attention.head_count", "attention.head_count_kv")
     shapes = _shapes(fields)
     text = _text(fields, shapes)
     if architecture == "gemma4":
         text = gemma.gemma4(fields, shapes.layers, text)
     elif architecture == "gemma3n":
         text = gemma.gemma3n(fields, shapes.dimensions, text)
+    elif architecture == "deci":
+        text = _searched(fields, shapes, text)
     return stranger(
         path,
         model_id=identifier(stem(path)),
@@ -234,6 +238,22 @@ def _text(fields: Metadata, shapes: _Shapes) -> Text:
         window=window,
         next_tokens=_next_tokens(shapes, layers, next_layers),
         value_dim=value_dim if value_dim != head_dim else None,
+    )
+
+
+def _searched(fields: Metadata, shapes: _Shapes, text: Text) -> Text:
+    """What a search left of each layer."""
+    attending = shapes.layers.get("attn_q", ())
+    if shapes.layers.get("attn_output", ()) != attending:
+        raise fields.not_computed("it has a matrix in place of attention")
+    widths = {layer: shape[0] for role, layer, shape in matrices(fields.header) if role == "ffn_down" and layer is not None}
+    if not attending or not widths:
+        raise bad_file(fields.path, "holds no attention or no MLP", hint=BROKEN)
+    return text._replace(
+        intermediate_size=max(widths.values()),
+        attention_layers=attending,
+        mlp_layers=tuple(sorted(widths)) if len(widths) < text.layers else None,
+        intermediate_sizes=tuple(widths.get(layer, 0) for layer in range(text.layers)),
     )
 
 

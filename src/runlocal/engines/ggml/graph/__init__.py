@@ -80,7 +80,7 @@ def compute_buffers(
     sizes_of = _sizes_by_layer(copied)
     kinds = [(layer, devices.layers[index], family.kind_of(index), sizes_of.get(index)) for index, layer in enumerate(layers)]
     # Copies for several steps are kept apart, so those of every layer count. What all layers read from one tensor ties them together.
-    tied = context.layer_input_size > 0 or (family.down_on_host and placement.pipelined)
+    tied = context.layer_input_size > 0 or ((family.down_on_host or settings.flash_on_host) and placement.pipelined)
     runs = [] if all_layers or tied else list(_runs(kinds))
     left_out = {index for run in runs for index in range(run.built_end, run.end)}
     entries = build(context, layers, [index for index in range(len(layers)) if index not in left_out])

@@ -161,8 +161,10 @@ def _layer(c: Context, blocks: Layer, x: Node, layer: int, *, last: bool) -> Nod
 
 
 def _half(c: Context, blocks: Layer, x: Node, layer: int, *, last: bool) -> Node:
-    """A layer with one block: norm, block, residual."""
-    out = c.norm(x, "attn_norm", layer)
+    """A layer with one block: norm, block, residual; or with none at all."""
+    if blocks.mlp is None and blocks.mixer is None:
+        return x
+    out = c.norm(x, blocks.norms.roles[0] if blocks.norms else "attn_norm", layer)
     out = _mlp(c, blocks.mlp, out, layer) if blocks.mlp else MIXERS[type(blocks.mixer)](c, blocks.mixer, out, layer)
     if last:
         out, x = get_rows(out, c.output_rows), get_rows(x, c.output_rows)

@@ -125,7 +125,7 @@ _PLAIN_SIGMOID = Router(gate="sigmoid", normalised=False)
 
 FAMILIES = {
     **dict.fromkeys(("llama", "internlm2", "qwen2", "qwen3", "seed_oss", "exaone", "ernie4_5", "chatglm", "glm4", "qwen3moe", "mellum"), Family()),
-    **dict.fromkeys(("ernie4_5-moe", "olmo2", "mamba", "mamba2", "spark2_5"), Family()),
+    **dict.fromkeys(("ernie4_5-moe", "olmo2", "mamba", "mamba2", "spark2_5", "deci"), Family()),
     "mistral3": Family(temperature="all"),
     "apertus": Family(activation=("XIELU",)),
     "arcee": Family(activation=("RELU", "SQR")),
