@@ -76,6 +76,8 @@ def beside_the_checkpoint(vision: Vision, text_hidden_size: int) -> int:
             return -CLIP_BLOCK
         case "minicpmv":  # sines and cosines for the resampler's keys, computed by the converter
             return MINICPM_KEYS * text_hidden_size
+        case "muse":  # the converter adds up the two frames of a patch
+            return -3 * vision.patch_size**2 * vision.hidden_size
         case "gemma4_unified":  # the audio projection counts as projector there: 640 values per frame
             return -640 * text_hidden_size
     return 0

@@ -453,6 +453,41 @@ MINIMAX_M2: dict[str, Any] = {
     "vocab_size": 200064,
 }
 
+OLMO_7B: dict[str, Any] = {
+    "architectures": ["OlmoForCausalLM"],
+    "attention_bias": False,
+    "clip_qkv": None,
+    "hidden_size": 4096,
+    "intermediate_size": 11008,
+    "max_position_embeddings": 4096,
+    "model_type": "olmo",
+    "num_attention_heads": 32,
+    "num_hidden_layers": 32,
+    "num_key_value_heads": 32,
+    "rope_scaling": None,
+    "tie_word_embeddings": False,
+    "torch_dtype": "bfloat16",
+    "vocab_size": 50304,
+}
+
+QWEN_7B: dict[str, Any] = {
+    "architectures": ["QWenLMHeadModel"],
+    "bf16": True,
+    "hidden_size": 4096,
+    "intermediate_size": 22016,
+    "kv_channels": 128,
+    "max_position_embeddings": 32768,
+    "model_type": "qwen",
+    "no_bias": True,
+    "num_attention_heads": 32,
+    "num_hidden_layers": 32,
+    "rotary_pct": 1.0,
+    "seq_length": 8192,
+    "tie_word_embeddings": False,
+    "torch_dtype": "bfloat16",
+    "vocab_size": 151936,
+}
+
 BUNDLED: dict[str, dict[str, Any]] = {
     "apertus-8b": APERTUS_8B,
     "deepseek-v2-lite-16b": DEEPSEEK_V2_LITE,
@@ -471,7 +506,9 @@ BUNDLED: dict[str, dict[str, Any]] = {
     "minicpm4-0.5b": MINICPM4_05B,
     "minimax-m2-230b-a10b": MINIMAX_M2,
     "mistral-7b-v0.1": MISTRAL_7B_V01,
+    "olmo-7b": OLMO_7B,
     "phi-4-mini": PHI_4_MINI,
+    "qwen-7b": QWEN_7B,
     "qwen2.5-vl-7b": QWEN25_VL_7B,
     "qwen3-30b-a3b": QWEN3_30B_A3B,
 }

@@ -86,6 +86,8 @@ def spec(table: Mapping[str, Any], path: str, model_id: str) -> ModelSpec:
     keys = inner._replace(defaults={**inner.defaults, **family.defaults}, names=family.names)
     if family.architecture == "falcon":
         keys = _falcon(keys)
+    if family.architecture == "qwen":
+        keys = _qwen(keys)
     text = _text(keys, top, family)
     seen = towers.read(top, wrapper.tower, text.hidden_size) if wrapper else None
     if text.cross and seen is None:
@@ -259,6 +261,11 @@ def _pattern(keys: Keys, family: Family, layers: int) -> tuple[int, ...]:
     if not period:
         raise keys.bad("layer_types", "is missing")
     return tuple(range(period - 1, layers, period))
+
+
+def _qwen(keys: Keys) -> Keys:
+    """The first Qwen counts gate and up together."""
+    return keys._replace(table={**keys.table, "intermediate_size": keys.number("intermediate_size") // 2})
 
 
 def _falcon(keys: Keys) -> Keys:

@@ -15,6 +15,7 @@ _IDEFICS = {"hidden_size": 1152, "intermediate_size": 3072, "num_hidden_layers":
 _MODEL_TYPES = {"clip_vision_model": "llava-clip", "pixtral": "pixtral"}
 _LLAMA4_TILES = 16
 _INTERNVL_TILES = 12
+_MUSE_GRID, _MUSE_FRAMES = 32, 2
 _MERGED = 2
 _CLIP_FEATURE_LAYER = -2
 _LARGEST_IMAGE = 1 << 16
@@ -157,6 +158,13 @@ def _moonvit(keys: Keys, top: Keys) -> Vision:
     return _plain(keys._replace(table=bare))._replace(spatial_merge_size=merged[0], position_embeddings=positions)
 
 
+def _muse(keys: Keys, top: Keys) -> Vision:
+    """A position grid of the tower's own; llama.cpp's converter makes the nominal size of an image of it."""
+    merged, side = keys.maybe("merge_size") or _MERGED, keys.maybe("pos_emb_height") or _MUSE_GRID
+    patch = keys.number("patch_size")
+    return _plain(keys)._replace(image_size=side * patch * merged, spatial_merge_size=merged, temporal_patch_size=keys.maybe("patch_temporal") or _MUSE_FRAMES)
+
+
 _READERS: dict[str, Callable[[Keys, Keys], Vision]] = {
     "glm4v": _glm4v,
     "idefics3": _idefics3,
@@ -166,6 +174,7 @@ _READERS: dict[str, Callable[[Keys, Keys], Vision]] = {
     "llama4": _llama4,
     "llava-clip": _clip,
     "mllama": _mllama,
+    "muse": _muse,
     "pixtral": _pixtral,
     "qwen2_5vl": _qwen2_5vl,
     "qwen2vl": _qwen2vl,

@@ -25,6 +25,7 @@ TOWERS = {
     "llava-clip": "runlocal.architectures.towers.llava",
     "minicpmv": "runlocal.architectures.towers.minicpmv",
     "mllama": "runlocal.architectures.towers.mllama",
+    "muse": "runlocal.architectures.towers.muse",
     "pixtral": "runlocal.architectures.towers.pixtral",
     "qwen2_5vl": "runlocal.architectures.towers.qwen2_5vl",
     "qwen2vl": "runlocal.architectures.towers.qwen2vl",

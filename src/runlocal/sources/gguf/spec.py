@@ -49,6 +49,7 @@ _WINDOWS = {
     "gpt-oss": _Windows(pattern=2),
     "llama4": _Windows(pattern=4, tokens=8192, chunked=True),
     "mellum": _Windows(pattern=4),
+    "muse-glimmer": _Windows(pattern=4),
     "olmo2": _Windows(pattern=4),
 }
 

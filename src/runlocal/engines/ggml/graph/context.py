@@ -103,6 +103,8 @@ class Context:
     def norm(self, a: Node, role: str, layer: int | None, *, bias: bool = False) -> Node:
         """llm_graph_context::build_norm."""
         node = like("NORM" if self.family.layer_norm else "RMS_NORM", a)
+        if self.family.weightless_norms:
+            return node
         if layer is not None:
             node.device = self.devices.layers[layer] if self.devices.pins_norms else None
         node = like("MUL", node, self.weight(role, layer, a.shape[0]))

@@ -92,6 +92,8 @@ def _embed(c: Context) -> tuple[Node, Node]:
     embedded = x
     if c.family.embedding_scaled:
         x = like("SCALE", x)
+    if c.family.embedding_normed:
+        x = like("RMS_NORM", x)
     c.graph.expand(x)
     return x, embedded
 
@@ -104,7 +106,7 @@ def _layer(c: Context, blocks: Layer, x: Node, layer: int, *, last: bool) -> Nod
     roles = norms.roles if norms else ()
     biased = bool(norms and norms.bias)
     sandwich = "post_ffw_norm" in roles
-    normed = c.norm(x, "attn_norm", layer, bias=biased) if "attn_norm" in roles else x
+    normed = c.norm(x, "attn_norm", layer, bias=biased) if "attn_norm" in roles or family.weightless_norms else x
     into_attention = c.norm(x, "attn_norm_2", layer, bias=biased) if "attn_norm_2" in roles else normed
     out = MIXERS[type(blocks.mixer)](c, blocks.mixer, into_attention, layer)
     if sandwich and family.attention_normed:
@@ -167,7 +169,9 @@ def _logits(c: Context, x: Node, *, biased: bool) -> None:
     out = mul_mat(c.weight("output", None, layout.hidden_size, layout.vocabulary_size), x)
     if "output.bias" in roles:
         out = like("ADD", out, c.weight("output.bias", None, layout.vocabulary_size))
-    for op in {None: (), "once": ("SCALE",), "capped": ("SCALE", "TANH", "SCALE")}[family.logits_scaled]:
+    for op in {None: (), "once": ("SCALE",), "capped": ("SCALE", "TANH", "SCALE"), "once_and_capped": ("SCALE", "SCALE", "TANH", "SCALE")}[
+        family.logits_scaled
+    ]:
         out = like(op, out)
     out.is_output = True
     c.graph.expand(out)

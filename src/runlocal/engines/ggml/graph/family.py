@@ -48,7 +48,9 @@ class Family(NamedTuple):
     """An architecture's graph.
 
     embedding_scaled: the embedding is multiplied by a constant
+    embedding_normed: the embedding is normed without weights
     layer_norm: LayerNorm where others have RMSNorm
+    weightless_norms: norms of the residual stream have no weights
     rope: which layers rotate
     norm_after_rope: queries and keys are normed behind the rotation
     plain_qk_norm: queries and keys are normed without weights in rotating layers (Llama 4)
@@ -64,14 +66,16 @@ class Family(NamedTuple):
     outputs_last: rows for the logits are picked behind the last layer, not in it
     outputs_normed: they are picked behind the final norm, whose result is kept for next-token layers
     attention_normed: they are picked behind the norm of what attention yields, not before it
-    logits_scaled: `once`: the logits are multiplied by a constant; `capped`: scale, tanh, scale
+    logits_scaled: `once`: the logits are multiplied by a constant; `capped`: scale, tanh, scale; `once_and_capped`: both
     positions: position ids per token
     deepstack: the first layers add that many slices of a wider embedding
     down_on_host: experts' last matrix is multiplied in a precision that CUDA has no kernel for, so the host does it, with a copy of the matrix
     """
 
     embedding_scaled: bool = False
+    embedding_normed: bool = False
     layer_norm: bool = False
+    weightless_norms: bool = False
     rope: Rope = Rope.ALL
     norm_after_rope: bool = False
     plain_qk_norm: bool = False
@@ -118,6 +122,10 @@ FAMILIES = {
     **dict.fromkeys(("llama", "internlm2", "qwen2", "qwen3", "seed_oss", "exaone", "ernie4_5", "chatglm", "glm4", "qwen3moe", "mellum"), Family()),
     **dict.fromkeys(("ernie4_5-moe", "olmo2", "mamba", "mamba2"), Family()),
     "mistral3": Family(temperature="all"),
+    "qwen": Family(),
+    "olmo": Family(layer_norm=True, weightless_norms=True),
+    "nemotron": Family(layer_norm=True, activation=("RELU", "SQR")),
+    "muse-glimmer": Family(embedding_normed=True, rope=Rope.WINDOWED, attention_normed=True, logits_scaled="once_and_capped"),
     "apertus": Family(activation=("XIELU",)),
     "arcee": Family(activation=("RELU", "SQR")),
     "smollm3": Family(rope=Rope.THREE_OF_FOUR),
