@@ -315,7 +315,7 @@ WRAPPERS: Mapping[str, Wrapper] = {
     "KimiVLForConditionalGeneration": Wrapper("kimivl", "DeepseekV3ForCausalLM"),
     "Llama4ForConditionalGeneration": Wrapper("llama4", "Llama4ForCausalLM"),
     "LlavaForConditionalGeneration": Wrapper(None),
-    "LlavaNextForConditionalGeneration": Wrapper("llava-clip"),
+    "LlavaNextForConditionalGeneration": Wrapper(None),
     "Mistral3ForConditionalGeneration": Wrapper("pixtral", architecture="mistral3", keeps=("mistral4",)),
     "MllamaForConditionalGeneration": Wrapper("mllama", "MllamaForCausalLM"),
     "MuseGlimmerForConditionalGeneration": Wrapper("muse", "MuseGlimmerTextModel"),

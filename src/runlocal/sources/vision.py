@@ -12,7 +12,7 @@ from runlocal.sources.keys import Keys
 
 _PIXTRAL = {"hidden_size": 1024, "intermediate_size": 4096, "num_hidden_layers": 24, "num_attention_heads": 16, "image_size": 1024, "patch_size": 16}
 _IDEFICS = {"hidden_size": 1152, "intermediate_size": 3072, "num_hidden_layers": 12, "num_attention_heads": 16, "image_size": 224, "patch_size": 32}
-_MODEL_TYPES = {"clip_vision_model": "llava-clip", "pixtral": "pixtral"}
+_MODEL_TYPES = {"clip_vision_model": "llava-clip", "pixtral": "pixtral", "siglip_vision_model": "llava-siglip"}
 _LLAMA4_TILES = 16
 _INTERNVL_TILES = 12
 _MUSE_GRID, _MUSE_FRAMES = 32, 2
@@ -72,6 +72,17 @@ def _clip(keys: Keys, top: Keys) -> Vision:
     layer = top.get("vision_feature_layer")
     feature = layer if isinstance(layer, int) and not isinstance(layer, bool) and -vision.layers <= layer < 0 else _CLIP_FEATURE_LAYER
     return vision._replace(tokens_per_image=_patches(vision), max_tiles=_pinpoints(top, vision.image_size), feature_layer=feature)
+
+
+def _llava_siglip(keys: Keys, top: Keys) -> Vision:
+    """Granite Vision: features of several layers, counted from the end, are joined."""
+    vision, named = _plain(keys), top.items("vision_feature_layer")
+    if not named or not all(isinstance(layer, int) and -vision.layers <= layer < 0 for layer in named):
+        raise top.not_computed("it uses the features of one layer of SigLIP")
+    joined = tuple(vision.layers + layer for layer in named)
+    if joined[-1] != vision.layers - 1:
+        raise top.not_computed("it leaves out layers of SigLIP")
+    return vision._replace(tokens_per_image=_patches(vision), max_tiles=_pinpoints(top, vision.image_size), intermediate_layers=joined)
 
 
 def _pinpoints(top: Keys, side: int) -> int:
@@ -173,6 +184,7 @@ _READERS: dict[str, Callable[[Keys, Keys], Vision]] = {
     "kimivl": _moonvit,
     "llama4": _llama4,
     "llava-clip": _clip,
+    "llava-siglip": _llava_siglip,
     "mllama": _mllama,
     "muse": _muse,
     "pixtral": _pixtral,

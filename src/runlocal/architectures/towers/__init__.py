@@ -23,6 +23,7 @@ TOWERS = {
     "lfm2": "runlocal.architectures.towers.lfm2",
     "llama4": "runlocal.architectures.towers.llama4",
     "llava-clip": "runlocal.architectures.towers.llava",
+    "llava-siglip": "runlocal.architectures.towers.llava_siglip",
     "minicpmv": "runlocal.architectures.towers.minicpmv",
     "mllama": "runlocal.architectures.towers.mllama",
     "muse": "runlocal.architectures.towers.muse",
