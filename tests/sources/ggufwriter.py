@@ -95,6 +95,8 @@ def keys(model: ModelSpec, layout: Layout) -> Mapping[str, Any]:
             fields["attention.q_lora_rank"] = latent.q_lora_rank
     else:
         fields |= {"attention.key_length": text.head_dim, "attention.value_length": text.head_dim}
+    if text.pooling:
+        fields |= {"attention.causal": not layout.encoder, "pooling_type": {"mean": 1, "cls": 2, "last": 3}[text.pooling]}
     if text.experts:
         fields |= {"expert_count": text.experts.count, "expert_used_count": text.experts.used}
     if text.norm.startswith("layernorm"):

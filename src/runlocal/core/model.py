@@ -138,6 +138,9 @@ class Text(NamedTuple):
     attention_layers: the layers with attention where that is neither all nor all without a state
     mlp_layers: the layers with an MLP or experts where not all have one
     next_tokens: multi-token-prediction layers, absent elsewhere
+    position_embeddings: rows of a table of learned positions, absent elsewhere
+    token_types: rows of a table of token types, absent elsewhere
+    pooling: how an embedding model makes one vector of many: `mean`, `cls` (the first) or `last`
     """
 
     layers: int
@@ -166,6 +169,9 @@ class Text(NamedTuple):
     attention_layers: tuple[int, ...] | None = None
     mlp_layers: tuple[int, ...] | None = None
     next_tokens: NextTokens | None = None
+    position_embeddings: int | None = None
+    token_types: int | None = None
+    pooling: str | None = None
 
 
 class Vision(NamedTuple):

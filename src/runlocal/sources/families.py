@@ -328,13 +328,16 @@ WRAPPERS: Mapping[str, Wrapper] = {
 
 # Where several classes become one architecture, the one that its files usually come from.
 _USUAL = {
+    "bert": "BertModel",
     "deepseek2": "DeepseekV3ForCausalLM",
+    "gemma-embedding": "Gemma3TextModel",
     "glm4moe": "Glm4MoeForCausalLM",
     "llama": "LlamaForCausalLM",
     "llama4": "Llama4ForConditionalGeneration",
     "mistral3": "Mistral3ForConditionalGeneration",
     "mistral4": "Mistral3ForConditionalGeneration",
     "muse-glimmer": "MuseGlimmerForConditionalGeneration",
+    "nomic-bert": "NomicBertModel",
     "olmo2": "Olmo2ForCausalLM",
     "qwen2vl": "Qwen2_5_VLForConditionalGeneration",
     "qwen3vl": "Qwen3VLForConditionalGeneration",

@@ -21,6 +21,7 @@ class Attention(NamedTuple):
     window_tokens: length of a sliding window, None where the layer sees everything
     chunked: that window is a fixed chunk
     gate: a matrix of its own makes a gate for every value of the result
+    cached: keys and values are kept for the steps that follow
     """
 
     hidden_size: int
@@ -36,6 +37,7 @@ class Attention(NamedTuple):
     window_tokens: int | None = None
     chunked: bool = False
     gate: bool = False
+    cached: bool = True
 
     @property
     def query_width(self) -> int:
@@ -75,6 +77,8 @@ class Attention(NamedTuple):
             yield Tensor(role="attn_sinks", columns=self.heads, layers=layers, quantizable=False)
 
     def caches(self, layers: tuple[int, ...]) -> Iterator[Cache]:
+        if not self.cached:
+            return
         kind = CacheKind.FULL if self.window_tokens is None else CacheKind.CHUNKED if self.chunked else CacheKind.SLIDING
         yield Cache(kind=kind, layers=layers, k_values=self.key_width, v_values=self.value_width, window_tokens=self.window_tokens, heads=self.kv_heads)
 

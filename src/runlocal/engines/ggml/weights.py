@@ -12,7 +12,7 @@ ROW_PADDING = 512  # MATRIX_ROW_PADDING: CUDA pads the last row of a quantized t
 ALIGNMENT = 128  # ggml_backend_cuda_buffer_type_get_alignment
 HOST_ALIGNMENT = 32  # TENSOR_ALIGNMENT of ggml's CPU buffers
 EMBEDDING, EXPERTS = "token embedding", "experts"
-_INPUTS = ("token_embd", "per_layer_token_embd")
+_INPUTS = ("token_embd", "per_layer_token_embd", "position_embd", "token_types")
 _EXPERTS = ("ffn_up_exps", "ffn_down_exps", "ffn_gate_exps", "ffn_gate_up_exps")  # what `--cpu-moe` names, biases included
 
 
@@ -101,6 +101,9 @@ def _outer(stored: Stored, placement: Placement, *, tied: bool) -> Iterator[Weig
         yield Weight(HOST, host_bytes(stored), padded, EMBEDDING)
         if tied and role == "token_embd" and placement.output != HOST:
             yield Weight(placement.output, padded, padded, "output: second copy of the tied embedding")
+    elif role.startswith("token_embd_norm"):
+        # A norm of the embedding is computed where the first layer is.
+        yield Weight(placement.layers[0], host_bytes(stored) if placement.layers[0] == HOST else padded, padded, "repeating layers")
     elif role.startswith("rope_"):
         # A rotary table is loaded once for every device that holds a layer.
         for device, _, _ in placement.ranges:

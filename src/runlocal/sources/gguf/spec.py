@@ -20,7 +20,8 @@ _BEGINNINGS = {
 }
 _VARIANTS = {"instruct": "instruct", "it": "instruct", "chat": "instruct", "base": "base", "pt": "base"}
 _TOWER = ("v.", "mm.")
-_NORMS = ("attn_norm", "attn_norm_2", "ffn_norm", "post_attention_norm", "post_ffw_norm")
+_NORMS = ("attn_norm", "attn_norm_2", "ffn_norm", "post_attention_norm", "post_ffw_norm", "attn_output_norm", "layer_output_norm")
+_POOLINGS = {1: "mean", 2: "cls", 3: "last"}  # enum llama_pooling_type
 
 
 class _Windows(NamedTuple):
@@ -44,6 +45,7 @@ _WINDOWS = {
     "cohere2": _Windows(pattern=4),
     "exaone-moe": _Windows(pattern=4),
     "exaone4": _Windows(pattern=4, tokens=4096, layers=64),
+    "gemma-embedding": _Windows(pattern=6),
     "gemma2": _Windows(pattern=2, tokens=4096),
     "gemma3": _Windows(pattern=6),
     "gpt-oss": _Windows(pattern=2),
@@ -148,6 +150,12 @@ def _rows(fields: Metadata, shapes: _Shapes, role: str) -> int:
     return found[1]
 
 
+def _table_rows(shapes: _Shapes, role: str) -> int | None:
+    """Rows of a table, None where the file has none; of one row the file keeps the row alone."""
+    found = shapes.dimensions.get(role)
+    return None if found is None else found[1] if len(found) > 1 else 1
+
+
 def _columns(fields: Metadata, shapes: _Shapes, role: str) -> int:
     _rows(fields, shapes, role)
     return shapes.dimensions[role][0]
@@ -196,6 +204,9 @@ def _text(fields: Metadata, shapes: _Shapes) -> Text:
         latent=latent,
         window=_window(fields, layers),
         next_tokens=_next_tokens(shapes, layers, next_layers),
+        position_embeddings=_table_rows(shapes, "position_embd"),
+        token_types=_table_rows(shapes, "token_types"),
+        pooling=_POOLINGS.get(fields.optional("pooling_type") or 0),
     )
 
 
@@ -217,7 +228,7 @@ def _qk_norm(shapes: _Shapes, heads: int, head_dim: int) -> str | None:
 def _norm(fields: Metadata, shapes: _Shapes) -> str:
     if not any(shapes.has(role) for role in _NORMS):
         return "none"
-    if shapes.has("attn_norm.bias"):
+    if shapes.has("attn_norm.bias", "attn_output_norm.bias"):
         return "layernorm"
     return "layernorm_no_bias" if f"{fields.architecture}.attention.layer_norm_epsilon" in fields.header.fields else "rmsnorm"
 

@@ -4,11 +4,14 @@ from runlocal.architectures.blocks.attention import Attention
 from runlocal.engines.ggml.allocator import Node
 from runlocal.engines.ggml.graph.context import Context
 from runlocal.engines.ggml.graph.tensors import (
+    F16,
+    F32,
     cont,
     flash_attention,
     is_contiguous,
     like,
     mul_mat,
+    new,
     permute,
     reshape,
     set_rows,
@@ -81,6 +84,10 @@ def _split_heads(c: Context, block: Attention, q: Node, k: Node, v: Node) -> Hea
 def _through_cache(c: Context, block: Attention, q: Node, k: Node, v: Node, layer: int) -> Node:
     """build_attn: new keys and values go to the cache, and attention reads them there."""
     settings, inputs, graph = c.settings, c.cache_inputs(block), c.graph
+    if not block.cached:
+        for node in (q, k, v):
+            graph.expand(node)
+        return attention(c, q, k, v, inputs.mask)
     if inputs.k_rotation:
         q, k = hadamard(q, inputs.k_rotation), hadamard(k, inputs.k_rotation)
     if inputs.v_rotation:
@@ -131,6 +138,11 @@ def hadamard(a: Node, rotation: Node) -> Node:
     return reshape(mul_mat(rotation, flat), *a.shape)
 
 
+def _half_precision(a: Node) -> Node:
+    """What comes from no cache is F32, which the kernels do not read (ggml_cast)."""
+    return new("CPY", F16, a.shape, a) if a.type is F32 else a
+
+
 def attention(c: Context, q: Node, k: Node, v: Node, mask: Node, sinks: Node | None = None, decompress: Node | None = None) -> Node:
     """build_attn_mha. `decompress`: the matrix that latent attention turns its result into values with."""
     streams = k.shape[3]
@@ -139,7 +151,7 @@ def attention(c: Context, q: Node, k: Node, v: Node, mask: Node, sinks: Node | N
     q = view(q, (q.shape[0], q.shape[1], per_stream, streams), (q.strides[1], q.strides[2], q.strides[2] * per_stream))
     q, k, v = permute(q), permute(k), permute(v)
     if c.settings.flash_attention:
-        out = flash_attention(q, k, v, mask, sinks)
+        out = flash_attention(q, _half_precision(k), _half_precision(v), mask, sinks)
         if decompress:
             out = cont(permute(mul_mat(decompress, permute(out))))
         out = reshape(out, out.shape[0] * out.shape[1], out.shape[2] * out.shape[3])

@@ -90,7 +90,7 @@ class Context:
         on_host = devices.experts_on_host and "_exps" in role
         device = devices.output if layer is None else devices.host if on_host else devices.layers[layer]
         is_copied = devices.host > 0 and (device == devices.host or (role == DOWN and self.family.down_on_host))
-        return _weight_on(device, four(*shape), self._weight_bytes[role, layer] if is_copied else 0)
+        return _weight_on(device, four(*shape), self._weight_bytes[role, layer if (role, layer) in self._weight_bytes else None] if is_copied else 0)
 
     def cache(self, type: StorageType, layer: int, *shape: int) -> Node:
         """Keys, values or states of a layer's cache."""
@@ -132,10 +132,13 @@ class Context:
 
     def _new_inputs(self, block: Attention | LatentAttention) -> CacheInputs:
         settings, tokens, streams = self.settings, self.tokens, self.settings.streams
-        (cache,) = block.caches((0,))
-        cells = settings.cells_of(cache)
+        cache = next(block.caches((0,)), None)
+        if cache is None:
+            # The tokens of the step see each other (build_attn_inp_no_cache), whatever the sequences.
+            streams = 1
+        cells = settings.cells_of(cache) if cache else tokens
         k_rotation = v_rotation = None
-        if isinstance(block, Attention):
+        if cache and isinstance(block, Attention):
             if settings.type_k.block_elements > 1 and block.head_dim % _SMALLEST_ROTATION == 0:
                 k_rotation = _rotation(_largest_rotation(block.head_dim))
             if settings.type_v.block_elements > 1 and block.value_dim % _SMALLEST_ROTATION == 0:

@@ -15,7 +15,7 @@ from runlocal.engines.ggml.graph.family import Beside
 from runlocal.engines.ggml.graph.latent import attend_latent
 from runlocal.engines.ggml.graph.mamba import scan_1, scan_2
 from runlocal.engines.ggml.graph.mlp import dense, experts
-from runlocal.engines.ggml.graph.tensors import F32, I32, get_rows, given, like, mul_mat, new, view
+from runlocal.engines.ggml.graph.tensors import F32, I32, cont, get_rows, given, like, mul_mat, new, transpose, view
 
 # What a layer mixes its tokens with: builders of that part of the graph, by block.
 MIXERS: dict[type, Callable[[Context, Any, Node, int], Node]] = {
@@ -90,6 +90,7 @@ def _embed(c: Context) -> tuple[Node, Node]:
     if wide != d:
         x = view(x, (d, c.tokens), (x.strides[1],))
     embedded = x
+    x = _with_positions(c, x)
     if c.family.embedding_scaled:
         x = like("SCALE", x)
     if c.family.embedding_normed:
@@ -98,12 +99,42 @@ def _embed(c: Context) -> tuple[Node, Node]:
     return x, embedded
 
 
+def _with_positions(c: Context, x: Node) -> Node:
+    """What BERT adds to the embedding, from tables on the host: the first token type and the learned positions; then a norm."""
+    roles, d = {tensor.role for tensor in c.layout.outer}, c.layout.hidden_size
+
+    def table() -> Node:
+        node = new(NONE, F32, (d, 1, 1, 1))
+        node.stored = node.weight = True
+        node.device = c.devices.host
+        return node
+
+    if "token_types" in roles:
+        x = like("ADD", x, view(table(), (d,)))
+    if "position_embd" in roles:
+        x = like("ADD", get_rows(table(), c.positions), x)
+    return c.norm(x, "token_embd_norm", 0, bias=True) if "token_embd_norm" in roles else x
+
+
+def _post_normed(c: Context, blocks: Layer, x: Node, layer: int, *, last: bool) -> Node:
+    """A layer of BERT: attention, residual, norm, MLP, residual, norm."""
+    if blocks.mixer is None or blocks.mlp is None:
+        raise NotModelled(f"a layer of {c.layout.architecture} without attention or MLP")
+    out = MIXERS[type(blocks.mixer)](c, blocks.mixer, x, layer)
+    if last:
+        out, x = get_rows(out, c.output_rows), get_rows(x, c.output_rows)
+    x = c.norm(like("ADD", out, x), "attn_output_norm", layer, bias=True)
+    return c.norm(like("ADD", _mlp(c, blocks.mlp, x, layer), x), "layer_output_norm", layer, bias=True)
+
+
 def _layer(c: Context, blocks: Layer, x: Node, layer: int, *, last: bool) -> Node:
     """One layer: norm, attention, residual, norm, MLP, residual."""
     family, norms = c.family, blocks.norms
     if blocks.mixer is None or blocks.mlp is None:
         return _half(c, blocks, x, layer, last=last)
     roles = norms.roles if norms else ()
+    if "layer_output_norm" in roles:
+        return _post_normed(c, blocks, x, layer, last=last)
     biased = bool(norms and norms.bias)
     sandwich = "post_ffw_norm" in roles
     normed = c.norm(x, "attn_norm", layer, bias=biased) if "attn_norm" in roles or family.weightless_norms else x
@@ -161,8 +192,13 @@ def _logits(c: Context, x: Node, *, biased: bool) -> None:
     if family.outputs_last:
         x.is_output = True
         x = get_rows(x, c.output_rows)
-    x = c.norm(x, "output_norm", None, bias=biased)
+    if not layout.encoder or "output_norm" in roles:
+        x = c.norm(x, "output_norm", None, bias=biased)
     x.is_output = True
+    if layout.encoder:
+        c.graph.expand(x)
+        _pool(c, x)
+        return
     if family.outputs_normed:
         x = get_rows(x, c.output_rows)
         x.is_output = True
@@ -175,3 +211,17 @@ def _logits(c: Context, x: Node, *, biased: bool) -> None:
         out = like(op, out)
     out.is_output = True
     c.graph.expand(out)
+    _pool(c, x)
+
+
+def _pool(c: Context, x: Node) -> None:
+    """One vector per sequence (llm_graph_context::build_pooling)."""
+    match c.layout.pooling:
+        case None:
+            return
+        case "mean":
+            pooled = mul_mat(cont(transpose(x)), given(F32, c.tokens, c.settings.sequences))
+        case _:
+            pooled = get_rows(x, given(I32, c.settings.sequences))
+    pooled.is_output = True
+    c.graph.expand(pooled)

@@ -14,6 +14,7 @@ class Rope(StrEnum):
     """Which layers rotate queries and keys."""
 
     ALL = "all"
+    NONE = "none"
     WINDOWED = "windowed"  # those with a window, where there are such
     THREE_OF_FOUR = "three_of_four"  # all but every fourth
 
@@ -109,6 +110,8 @@ class Family(NamedTuple):
         match self.rope:
             case Rope.ALL:
                 return True
+            case Rope.NONE:
+                return False
             case Rope.WINDOWED:
                 return windowed or not has_windows
             case Rope.THREE_OF_FOUR:
@@ -141,6 +144,9 @@ FAMILIES = {
     "gemma": Family(embedding_scaled=True, query_scaled=True),
     "gemma2": Family(embedding_scaled=True, query_scaled=True, scores_capped=True, logits_scaled="capped"),
     "gemma3": Family(embedding_scaled=True, query_scaled=True),
+    "gemma-embedding": Family(embedding_scaled=True, query_scaled=True),
+    "bert": Family(layer_norm=True, rope=Rope.NONE),
+    "nomic-bert": Family(layer_norm=True),
     "phi2": Family(layer_norm=True, query_scaled=True, beside=Beside.PHI),
     "phi3": Family(query_scaled=True, residual_first=True),
     "phimoe": Family(query_scaled=True, residual_first=True),
