@@ -55,7 +55,9 @@ def test_an_answer_loads_nothing_heavy(module: str, arguments: tuple[str, ...]) 
 
 
 @pytest.mark.parametrize("module", ["pynvml", "tomllib", "importlib.metadata", "asyncio"])
-@pytest.mark.parametrize("arguments", [("models", "qwen"), ("gpus", "4090"), ("show", "llama-3.1-8b")], ids=lambda arguments: str(arguments[0]))
+@pytest.mark.parametrize(
+    "arguments", [("models", "qwen"), ("gpus", "4090"), ("show", "llama-3.1-8b", "--gpu", "4090")], ids=lambda arguments: str(arguments[0])
+)
 def test_a_look_up_loads_no_driver_and_no_toml(module: str, arguments: tuple[str, ...]) -> None:
     assert module not in loaded(*arguments)
 

@@ -130,15 +130,20 @@ def models(
 
 def show(
     model: Annotated[str, typer.Argument(help="a bundled id, a Hugging Face repo id or an Ollama tag", metavar="MODEL")],
+    gpu: Annotated[Optional[str], typer.Option("--gpu", "-g", help="judge on a machine you do not own: 4090, 2x3090, m4-max-64", metavar="SPEC")] = None,
+    vram: Annotated[Optional[str], typer.Option("--vram", help="judge on a budget instead of a card: 24GB, 2x24GB", metavar="SIZE")] = None,
+    ram: Annotated[Optional[str], typer.Option("--ram", help="host memory [default: this computer's]", metavar="SIZE")] = None,
+    runtime: Annotated[Optional[str], typer.Option("--runtime", "-r", help="[default: what loads the model]", metavar="ID[@VERSION]")] = None,
     form: FormatOption = "table",
     as_json: JsonOption = False,
 ) -> Outcome:
-    """What do we know of a model, and where from: shapes, sizes per quantization, licence, runtimes."""
+    """What do we know of a model: sizes, what holds it, its family, what is worth comparing, licence, runtimes, and where each fact is from."""
     wanted = _format(form, as_json)
     from runlocal.commands import show as command
     from runlocal.render.formats import page_as
 
-    return Outcome((page_as(wanted, command.run(model), _style(), title=_typed()),))
+    page = command.run(model, Options(gpu=(gpu,) if gpu else (), vram=vram, ram=ram, runtime=runtime))
+    return Outcome((page_as(wanted, page, _style(), title=_typed()),))
 
 
 def gpus(

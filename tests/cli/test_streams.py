@@ -81,7 +81,9 @@ def test_stdout_is_the_answer_and_stderr_the_talk(run: Runner) -> None:
 
 
 @pytest.mark.parametrize("form", ["table", "json", "ndjson", "csv", "tsv", "markdown", "svg"])
-@pytest.mark.parametrize("command", [SMALL, ("models", "llama-3"), ("show", "llama-3.1-8b"), ("gpus", "4090")], ids=lambda command: str(command[0]))
+@pytest.mark.parametrize(
+    "command", [SMALL, ("models", "llama-3"), ("show", "llama-3.1-8b", "-g", "4090"), ("gpus", "4090")], ids=lambda command: str(command[0])
+)
 def test_every_format_of_every_command(run: Runner, command: tuple[str, ...], form: str) -> None:
     ran = run(*command, "--format", form)
     assert (ran.code, ran.err) == (0, "")
@@ -91,7 +93,9 @@ def test_every_format_of_every_command(run: Runner, command: tuple[str, ...], fo
     assert ran.out.startswith(starts[form])
 
 
-@pytest.mark.parametrize("command", [SMALL, ("models", "llama-3"), ("show", "llama-3.1-8b"), ("gpus", "4090")], ids=lambda command: str(command[0]))
+@pytest.mark.parametrize(
+    "command", [SMALL, ("models", "llama-3"), ("show", "llama-3.1-8b", "-g", "4090"), ("gpus", "4090")], ids=lambda command: str(command[0])
+)
 def test_colour_is_for_those_who_want_it(run: Runner, command: tuple[str, ...]) -> None:
     plain = run(*command).out
     assert ESCAPE not in plain

@@ -94,7 +94,7 @@ def keys(model: ModelSpec, layout: Layout) -> Mapping[str, Any]:
         if latent.q_lora_rank:
             fields["attention.q_lora_rank"] = latent.q_lora_rank
     else:
-        fields |= {"attention.key_length": text.head_dim, "attention.value_length": text.head_dim}
+        fields |= {"attention.key_length": text.head_dim, "attention.value_length": text.value_dim or text.head_dim}
     if text.pooling:
         fields |= {"attention.causal": not layout.encoder, "pooling_type": {"mean": 1, "cls": 2, "last": 3}[text.pooling]}
     if text.experts:
@@ -105,8 +105,13 @@ def keys(model: ModelSpec, layout: Layout) -> Mapping[str, Any]:
         fields["nextn_predict_layers"] = layout.stored_layers - layout.layers
     if text.window:
         fields["attention.sliding_window"] = text.window.tokens
-        if prefix in ("exaone4", "olmo2"):
-            fields["attention.sliding_window_pattern"] = [layer not in text.window.full_layers for layer in range(layout.stored_layers)]
+        windowed = [layer not in text.window.full_layers for layer in range(layout.stored_layers)]
+        if prefix in ("exaone4", "mimo2", "olmo2", "step35"):
+            fields["attention.sliding_window_pattern"] = windowed
+        if text.window.heads:
+            fields["attention.head_count"] = [text.window.heads if local else text.heads for local in windowed]
+        if text.window.kv_heads:
+            fields["attention.head_count_kv"] = [text.window.kv_heads if local else text.kv_heads for local in windowed]
     return {"general.architecture": prefix} | {f"{prefix}.{key}": value for key, value in fields.items()}
 
 

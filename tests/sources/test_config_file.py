@@ -52,6 +52,49 @@ def test_a_next_token_layer_that_shares_the_embedding() -> None:
     assert found.architecture == "hy_v3"
 
 
+def test_a_second_set_of_heads() -> None:
+    found = spec(configs.STEP_35_FLASH, "config.json", "x")
+    assert found.text == bundled("step-3.5-flash-196b-a11b").text._replace(rope_scaling="llama3")
+    assert found.context.native_tokens == 262144
+
+
+def test_a_tower_whose_mlp_is_a_ratio() -> None:
+    table = {
+        "architectures": ["Step3p7ForConditionalGeneration"],
+        "projector_bias": False,
+        "text_config": {**configs.STEP_35_FLASH, "torch_dtype": "bfloat16"},
+        "understand_projector_stride": 2,
+        "vision_config": {"heads": 16, "image_size": 728, "layers": 47, "model_type": "perception_encoder", "patch_size": 14, "width": 1536},
+    }
+    found, expected = spec(table, "config.json", "x"), bundled("step-3.7-flash-198b-a11b")
+    assert (found.vision, found.architecture, found.checkpoint_type) == (expected.vision, expected.architecture, expected.checkpoint_type)
+    with pytest.raises(Problem, match="not built as Step 3's"):
+        spec({**table, "vision_config": {**table["vision_config"], "use_cls_token": True}}, "config.json", "x")
+    with pytest.raises(Problem, match="mlp_ratio is no sensible ratio"):
+        spec({**table, "vision_config": {**table["vision_config"], "mlp_ratio": -1}}, "config.json", "x")
+
+
+@pytest.mark.parametrize(
+    ("table", "changes", "words"),
+    [
+        (configs.LAGUNA_XS, {"gating": "per-element"}, "no gate per head"),
+        (configs.LAGUNA_XS, {"num_attention_heads_per_layer": [48, *range(41, 80)]}, "layers differ in num_attention_heads_per_layer"),
+        (configs.LAGUNA_XS, {"mlp_layer_types": ["dense", *["sparse"] * 38, "dense"]}, "not every layer behind the dense ones"),
+        (configs.LAGUNA_XS, {"shared_expert_intermediate_size": 640}, "not as wide as the others"),
+        (configs.MIMO_V2_FLASH, {"swa_head_dim": 128}, "swa_head_dim is not head_dim"),
+        (configs.MIMO_V2_FLASH, {"add_full_attention_sink_bias": True}, "not in the layers with a window alone"),
+        (configs.NORTH_MINI_CODE, {"rms_norm_eps": None}, "another layer than North Mini Code"),
+        (configs.NORTH_MINI_CODE, {"num_shared_experts": 4}, "has shared experts"),
+        (configs.STEP_35_FLASH, {"use_head_wise_attn_gate": False}, "no gate per head"),
+        (configs.STEP_35_FLASH, {"moe_layers_enum": "3,5"}, "not every layer behind the dense ones"),
+    ],
+)
+def test_what_no_loader_lays_out_so_is_not_computed(table: dict[str, Any], changes: dict[str, Any], words: str) -> None:
+    with pytest.raises(Problem, match=words) as caught:
+        spec({**table, **changes}, "config.json", "x")
+    assert caught.value.code is Code.NOT_COMPUTED
+
+
 @pytest.mark.parametrize("model_id", BUNDLED)
 def test_the_same_as_the_bundled_model(model_id: str) -> None:
     expected, found = bundled(model_id), spec(BUNDLED[model_id], "config.json", "x")

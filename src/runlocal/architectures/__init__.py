@@ -18,6 +18,7 @@ ARCHITECTURES = {
     "bert": "bert",
     "chatglm": "glm",
     "cohere2": "cohere",
+    "cohere2moe": "cohere",
     "command-r": "cohere",
     "deepseek2": "deepseek",
     "dots1": "mixture",
@@ -40,11 +41,13 @@ ARCHITECTURES = {
     "hunyuan-moe": "mixture",
     "hy_v3": "hy_v3",
     "internlm2": "llama",
+    "laguna": "laguna",
     "llama": "llama",
     "llama4": "mixture",
     "mamba": "mamba",
     "mamba2": "mamba",
     "mellum": "mixture",
+    "mimo2": "mimo2",
     "minicpm": "llama",
     "minimax-m2": "mixture",
     "mistral3": "llama",
@@ -71,6 +74,7 @@ ARCHITECTURES = {
     "smollm3": "llama",
     "stablelm": "llama",
     "starcoder2": "llama",
+    "step35": "step35",
 }
 
 

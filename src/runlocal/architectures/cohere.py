@@ -1,4 +1,4 @@
-"""Command R: attention and MLP run in parallel behind one norm without bias."""
+"""Command R and North: attention and MLP or experts run in parallel behind one norm without bias."""
 
 from runlocal.architectures.blocks.stack import decoder
 from runlocal.core.layout import Layout

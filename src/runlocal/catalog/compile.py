@@ -16,7 +16,7 @@ from runlocal.catalog.names import name_tables
 Table = dict[str, Any]
 
 
-INDEXED = ("name", "family", "vendor", "released", "variant", "architecture", "modalities", "license")
+INDEXED = ("name", "family", "vendor", "released", "variant", "architecture", "modalities", "license", "text_twin")
 
 
 def _indexed(table: Table) -> Table:
@@ -48,6 +48,7 @@ def bundle(data: Path) -> dict[str, Any]:
     made["names"], made["loose_names"] = name_tables((model_id, [alias["name"] for alias in table.get("aliases", ())]) for model_id, table in models.items())
     made["index"] = {model_id: {key: table.get(key) for key in INDEXED} | _indexed(table) for model_id, table in models.items()}
     made["about"] = _load(data / "about.toml")
+    made["series"] = [series["families"] for series in _load(data / "series.toml")["series"]]
     made["licenses"] = _load(data / "licenses.toml")
     made["dtypes"] = _load(data / "dtypes.toml")["types"]
     made |= gpu_tables(_room(data, "gpus"))

@@ -4,7 +4,24 @@ from typing import Any
 
 from runlocal.catalog import bundle
 from runlocal.catalog.names import resolve
-from runlocal.core.model import Alias, Context, Cross, Experts, Latent, License, Mamba, ModelSpec, NextTokens, Parameters, Source, Text, Vision, Window
+from runlocal.core.model import (
+    Alias,
+    Context,
+    Cross,
+    Experts,
+    Latent,
+    License,
+    Loss,
+    Mamba,
+    ModelSpec,
+    NextTokens,
+    Parameters,
+    Score,
+    Source,
+    Text,
+    Vision,
+    Window,
+)
 
 Table = dict[str, Any]
 
@@ -18,6 +35,8 @@ def spec_from_table(model_id: str, table: Table) -> ModelSpec:
     fields["text"] = _text(fields["text"])
     fields["aliases"] = tuple(Alias(**alias) for alias in fields.get("aliases", ()))
     fields["sources"] = tuple(Source(**source) for source in fields["sources"])
+    fields["scores"] = tuple(Score(**score) for score in fields.get("scores", ()))
+    fields["losses"] = tuple(Loss(**loss) for loss in fields.get("losses", ()))
     if "vision" in fields:
         fields["vision"] = Vision(**_tuples(fields["vision"]))
     return ModelSpec(id=model_id, **fields)

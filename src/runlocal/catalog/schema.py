@@ -24,7 +24,7 @@ _LONGEST_SHOWN = 60
 _SIGNED = frozenset({"feature_layer"})  # counted from the end where negative
 _OF_ATTENTION = ("heads", "kv_heads", "head_dim")  # 0 where no layer has attention, and only there
 _FROM_PATH = frozenset({"id"})  # not a key of the file: its name says it
-_KINDS = {int: "a whole number", bool: "true or false", str: "a text", list: "a list"}
+_KINDS = {int: "a whole number", bool: "true or false", str: "a text", float: "a number", list: "a list"}
 _SCHEMA_DIALECT = "https://json-schema.org/draft/2020-12/schema"
 
 

@@ -1,27 +1,48 @@
-"""`runlocal show MODEL`: what we know of one model, and where from."""
+"""`runlocal show MODEL`: the catalogue page of one model: what it is, what it takes, what stands around it, and where each fact is from."""
 
 from collections.abc import Iterator, Mapping
 
 from runlocal.architectures import layout
-from runlocal.catalog.models import licence
+from runlocal.catalog.models import bundled, index, licence
 from runlocal.catalog.runtimes import all_support
+from runlocal.commands import machines
 from runlocal.commands.check import open_model
+from runlocal.commands.options import Options, read
 from runlocal.core.cache import CacheKind
 from runlocal.core.errors import Problem
 from runlocal.core.listing import Column, Fact, Form, Listing, Page, Section, Value
-from runlocal.core.model import ModelSpec
-from runlocal.solve.check import open_for
+from runlocal.core.machine import Machine
+from runlocal.core.model import Loss, ModelSpec
+from runlocal.core.units import context_text
+from runlocal.runtimes import Runtime
+from runlocal.solve.asked import HEADLINE_TOKENS, Asked
+from runlocal.solve.check import cells, headline, open_for
+from runlocal.solve.relatives import Relatives, relatives
+from runlocal.solve.shelf import smallest_machine
+
+Row = Mapping[str, Value]
+
+_SITES = {"huggingface": "https://huggingface.co/", "gguf": "https://huggingface.co/", "ollama": "https://ollama.com/library/"}
 
 
-def run(name: str) -> Page:
-    """The page of the model that `name` means. Raises Problem."""
+def run(name: str, options: Options) -> Page:
+    """The page of the model that `name` means, its verdicts on the machine of the options. Raises Problem."""
     opened = open_model(name)
-    model = opened.model
+    model, around = opened.model, relatives(opened.model)
+    machine = machines.machines(options)[0].machine
+    asked = read(options)._replace(contexts=(min(HEADLINE_TOKENS, model.context.native_tokens),))
     return Page(
         kind="model",
         title=f"{model.name} ({model.id})",
-        sections=tuple(_known(section) for section in (_identity(model), _shape(model), _licence(model))),
-        listings=(*_sizes(model), _runtimes(model), _aliases(model), _sources(model)),
+        sections=tuple(_known(section) for section in (_identity(model), _around(around), _shape(model), _licence(model)) if _known(section).facts),
+        listings=(
+            *_sizes(model, asked, machine),
+            *_comparisons(around, asked, machine),
+            *_scores(model),
+            _runtimes(model),
+            _aliases(model),
+            _sources(model),
+        ),
         notes=opened.notes,
     )
 
@@ -50,9 +71,25 @@ def _identity(model: ModelSpec) -> Section:
             Fact("context_native_tokens", "context", model.context.native_tokens, Form.TOKENS),
             Fact("context_extended_tokens", f"context with {model.context.extension}", model.context.extended_tokens, Form.TOKENS),
             Fact("context_recommended_tokens", "context the vendor advises", model.context.recommended_tokens, Form.TOKENS),
-            Fact("text_twin", "same text weights", model.text_twin),
         ),
     )
+
+
+def _around(around: Relatives) -> Section:
+    return Section(
+        "Family",
+        (
+            Fact("predecessor", "before it", _named(around.predecessor)),
+            Fact("successor", "after it", _named(around.successor)),
+            Fact("siblings", "siblings", tuple(f"{_named(name)}" for name in around.siblings)),
+            Fact("text_twin", "same text weights", around.twins),
+        ),
+    )
+
+
+def _named(model_id: str | None) -> str | None:
+    """The id with the month of release."""
+    return None if model_id is None else f"{model_id} ({str(index()[model_id]['released'])[:7]})"
 
 
 def _shape(model: ModelSpec) -> Section:
@@ -111,19 +148,127 @@ def _licence(model: ModelSpec) -> Section:
     )
 
 
-def _sizes(model: ModelSpec) -> Iterator[Listing]:
-    """The file's size in every usual quantization of the runtime that loads the model; nothing where none is priced."""
+def _sizes(model: ModelSpec, asked: Asked, machine: Machine) -> Iterator[Listing]:
+    """The file in every usual quantization of the runtime that loads the model: its size, what it lost, what holds it; nothing where none is priced."""
     try:
-        runtime = open_for(model, None, None)
+        runtime = open_for(model, asked.runtime, asked.version)
     except Problem:
         return
-    recipes = [runtime.recipe(name, None) for name in runtime.usual_quants()]
+    found = cells(runtime, asked, machine)
+    tokens = context_text(found[0].context_tokens)
+    losses = {(loss.quant, loss.measure, loss.imatrix): loss for loss in model.losses}
+    measures = tuple(dict.fromkeys(loss.measure for loss in model.losses))
+    rows: list[dict[str, Value]] = []
+    for cell in found:
+        recipe = runtime.recipe(cell.quant, asked.imatrix)
+        row: dict[str, Value] = {
+            "quant": cell.quant,
+            "bits_per_weight": round(runtime.bits_per_weight(recipe), 2),
+            "tensor_bytes": cell.tensor_bytes,
+            "need_bytes": cell.need_bytes,
+            "answer": cell.answer,
+            "fits_context_tokens": cell.fits_context_tokens,
+            "smallest_machine": _smallest(runtime, asked, cell.quant),
+        }
+        for measure in measures:
+            loss = losses.get((cell.quant, measure, recipe.imatrix)) or losses.get((cell.quant, measure, not recipe.imatrix))
+            row[_key(measure)] = loss.value if loss else None
+        rows.append(row)
     yield Listing(
         kind="sizes",
-        title=f"Sizes of the language model's tensors ({runtime.id} {runtime.version})",
-        columns=(Column("quant", "quantization"), Column("bits_per_weight", "bits/weight", Form.NUMBER), Column("tensor_bytes", "download", Form.GB)),
-        rows=tuple({"quant": r.name, "bits_per_weight": round(runtime.bits_per_weight(r), 2), "tensor_bytes": runtime.tensor_bytes(r)} for r in recipes),
+        title=f"Sizes of the language model's tensors ({runtime.id} {runtime.version}), at {tokens} context on {machine.label}",
+        columns=(
+            Column("quant", "quant"),
+            Column("bits_per_weight", "bits/weight", Form.NUMBER, extra=True),
+            Column("tensor_bytes", "download", Form.GB),
+            Column("need_bytes", "needs", Form.GIB),
+            Column("answer", "here", Form.ANSWER),
+            Column("fits_context_tokens", "up to", Form.TOKENS),
+            Column("smallest_machine", "smallest that holds it"),
+            *(Column(_key(measure), measure, Form.NUMBER) for measure in measures),
+        ),
+        rows=tuple(rows),
+        notes=tuple(dict.fromkeys(_measured_by(loss) for loss in model.losses)),
     )
+
+
+def _smallest(runtime: Runtime, asked: Asked, quant: str) -> str | None:
+    (tokens,) = asked.contexts or (HEADLINE_TOKENS,)
+    workload = asked.workload._replace(context_tokens=tokens or HEADLINE_TOKENS)
+    return smallest_machine(runtime, runtime.recipe(quant, asked.imatrix), workload, asked.reserve_bytes)
+
+
+def _key(measure: str) -> str:
+    return measure.lower().replace(" ", "_")
+
+
+def _measured_by(loss: Loss) -> str:
+    whole = "" if loss.unquantized is None else f"; unquantized {loss.unquantized:g}"
+    return f"{loss.measure}: measured by {loss.measured_by}, {loss.date}{whole} ({loss.url})"
+
+
+def _comparisons(around: Relatives, asked: Asked, machine: Machine) -> Iterator[Listing]:
+    """Models as large, and a tier above and below, each with its verdict; those that no priced runtime loads are left out."""
+    rows = []
+    for one in around.compared:
+        model = bundled(one.id)
+        here = asked._replace(contexts=(min(HEADLINE_TOKENS, model.context.native_tokens),))
+        try:
+            runtime = open_for(model, asked.runtime, asked.version)
+            best = headline(cells(runtime, here, machine), here, (HEADLINE_TOKENS,))
+        except Problem:
+            continue
+        rows.append(
+            {
+                "id": one.id,
+                "band": one.band,
+                "parameters": index()[one.id]["parameters"],
+                "released": model.released,
+                "quant": best.quant,
+                "need_bytes": best.need_bytes,
+                "answer": best.answer,
+                "fits_context_tokens": best.fits_context_tokens,
+            }
+        )
+    if rows:
+        yield Listing(
+            kind="comparisons",
+            title=f"Worth comparing, on {machine.label}",
+            columns=(
+                Column("id", "model"),
+                Column("band", "it is"),
+                Column("parameters", "parameters", Form.PARAMETERS),
+                Column("released", "released", extra=True),
+                Column("quant", "quant"),
+                Column("need_bytes", "needs", Form.GIB, extra=True),
+                Column("answer", "here", Form.ANSWER),
+                Column("fits_context_tokens", "up to", Form.TOKENS),
+            ),
+            rows=tuple(rows),
+        )
+
+
+def _scores(model: ModelSpec) -> Iterator[Listing]:
+    if not model.scores:
+        return
+    rows = tuple(
+        {
+            "benchmark": score.benchmark,
+            "result": f"{score.value:g} {score.unit}",
+            "measured_by": score.measured_by,
+            "date": score.date,
+            "url": score.url,
+        }
+        for score in model.scores
+    )
+    columns = (
+        Column("benchmark", "benchmark"),
+        Column("result", "result"),
+        Column("measured_by", "measured by"),
+        Column("date", "date"),
+        Column("url", "where", extra=True),
+    )
+    yield Listing(kind="scores", title="Benchmarks", columns=columns, rows=rows)
 
 
 def _runtimes(model: ModelSpec) -> Listing:
@@ -143,8 +288,9 @@ def _runtimes(model: ModelSpec) -> Listing:
 
 
 def _aliases(model: ModelSpec) -> Listing:
-    rows = tuple({"name": alias.name, "kind": alias.kind, "variant": alias.variant} for alias in model.aliases)
-    return Listing(kind="aliases", title="Other names", columns=(Column("name", "name"), Column("kind", "kind"), Column("variant", "weights")), rows=rows)
+    rows = tuple({"name": alias.name, "kind": alias.kind, "variant": alias.variant, "url": _SITES[alias.kind] + alias.name} for alias in model.aliases)
+    columns = (Column("name", "name"), Column("kind", "kind"), Column("variant", "weights"), Column("url", "where", extra=True))
+    return Listing(kind="aliases", title="Where to get it, and its other names", columns=columns, rows=rows)
 
 
 def _sources(model: ModelSpec) -> Listing:

@@ -57,11 +57,17 @@ class Window(NamedTuple):
     tokens: length of the window
     full_layers: the layers that see everything
     chunked: the window is a fixed chunk (Llama 4), not a sliding one
+    heads: query heads of the layers with a window where they differ from the others'
+    kv_heads: key and value heads of the layers with a window where they differ from the others'
+    head_dim: width of one head of the layers with a window where it differs from the others'
     """
 
     tokens: int
     full_layers: tuple[int, ...]
     chunked: bool = False
+    heads: int | None = None
+    kv_heads: int | None = None
+    head_dim: int | None = None
 
 
 class Cross(NamedTuple):
@@ -118,6 +124,7 @@ class Text(NamedTuple):
     heads: query heads
     kv_heads: key and value heads
     head_dim: width of one head
+    value_dim: width of a value where it is not head_dim
     vocabulary_size: rows of the output matrix
     tied_embeddings: the output matrix is the embedding
     qkv_bias: query, key and value projections have a bias
@@ -169,6 +176,7 @@ class Text(NamedTuple):
     attention_layers: tuple[int, ...] | None = None
     mlp_layers: tuple[int, ...] | None = None
     next_tokens: NextTokens | None = None
+    value_dim: int | None = None
     position_embeddings: int | None = None
     token_types: int | None = None
     pooling: str | None = None
@@ -276,6 +284,48 @@ class Alias(NamedTuple):
     variant: str
 
 
+class Score(NamedTuple):
+    """What the model reached in a benchmark.
+
+    benchmark: its name with the setting: `MMMU (val, 0-shot CoT)`
+    value: the result
+    unit: `%`, or what else it is counted in
+    measured_by: who ran it
+    date: when it was published, YYYY-MM-DD
+    url: where it stands
+    """
+
+    benchmark: str
+    value: float
+    measured_by: str
+    date: str
+    url: str
+    unit: str = "%"
+
+
+class Loss(NamedTuple):
+    """What a quantization lost, as somebody measured it; never computed from bits.
+
+    quant: the quantization
+    measure: `KL divergence` or `perplexity`
+    value: the figure for that quantization
+    unquantized: the same for the checkpoint, absent where the measure is a distance to it
+    imatrix: the file was made with an importance matrix
+    measured_by: who ran it
+    date: when it was published, YYYY-MM-DD
+    url: where it stands
+    """
+
+    quant: str
+    measure: str
+    value: float
+    measured_by: str
+    date: str
+    url: str
+    unquantized: float | None = None
+    imatrix: bool = False
+
+
 class Source(NamedTuple):
     """Where a fact was read.
 
@@ -329,6 +379,8 @@ class ModelSpec(NamedTuple):
     aliases: other names
     sources: where the shapes were read
     note: what a user should know, one sentence
+    scores: results in benchmarks
+    losses: what quantizations lost, where somebody measured it
     """
 
     id: str
@@ -351,3 +403,5 @@ class ModelSpec(NamedTuple):
     vision: Vision | None = None
     text_twin: str | None = None
     note: str | None = None
+    scores: tuple[Score, ...] = ()
+    losses: tuple[Loss, ...] = ()

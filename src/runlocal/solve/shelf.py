@@ -1,6 +1,7 @@
-"""What a buyer wants where no GPU was found: which common card sizes would hold the headline cell."""
+"""Which cards of the catalogue would hold a cell."""
 
 from collections.abc import Callable, Iterable
+from functools import cache
 
 from runlocal.catalog.gpu_entries import GpuEntry
 from runlocal.catalog.gpus import cards, common_sizes
@@ -13,21 +14,43 @@ from runlocal.runtimes import Runtime
 from runlocal.solve.cell import judge_cell
 
 _YES = (Answer.FITS, Answer.TIGHT)
+_OF_A_KIND = (1, 2, 4, 8)
 
 
 def shelf(runtime: Runtime, recipe: Recipe, workload: Workload, reserve_bytes: int | None) -> Shelf:
     """Common sizes, the smallest single card and the cheapest pair (by launch price) that would do."""
 
     def does(entry: GpuEntry, count: int) -> bool:
-        machine = Machine(origin=Origin.NAMED, label=entry.name, gpus=tuple(entry.gpu(index) for index in range(count)))
-        return judge_cell(runtime, recipe, workload, machine, reserve_bytes).answer in _YES
+        return _holds(runtime, recipe, workload, reserve_bytes, entry, count)
 
-    single = [entry for entry in cards() if entry.backend is Backend.CUDA and not entry.unified and entry.devices == 1 and entry.form != "laptop"]
+    single = _single_cards()
     return Shelf(
         sizes=tuple((size.size_gb, size.gpu.usable_bytes, does(size.gpu, 1)) for size in common_sizes()),
         smallest_card=_first(sorted(single, key=lambda entry: (entry.usable_bytes, entry.launch_price_usd or 1 << 30)), does, 1),
         cheapest_pair=_first(sorted((entry for entry in single if entry.launch_price_usd), key=lambda entry: entry.launch_price_usd or 0), does, 2),
     )
+
+
+def smallest_machine(runtime: Runtime, recipe: Recipe, workload: Workload, reserve_bytes: int | None) -> str | None:
+    """The smallest card that holds the cell, else the smallest two, four or eight of a kind; None where none does. Of equals the cheaper, by launch price."""
+    least = runtime.tensor_bytes(recipe)
+    for count in _OF_A_KIND:
+        enough = [entry for entry in _single_cards() if entry.usable_bytes * count > least and (count == 1 or entry.form != "desktop")]
+        for entry in sorted(enough, key=lambda entry: (entry.usable_bytes, entry.launch_price_usd or 1 << 30)):
+            if _holds(runtime, recipe, workload, reserve_bytes, entry, count):
+                return entry.name if count == 1 else f"{count} x {entry.name}"
+    return None
+
+
+def _holds(runtime: Runtime, recipe: Recipe, workload: Workload, reserve_bytes: int | None, entry: GpuEntry, count: int) -> bool:
+    machine = Machine(origin=Origin.NAMED, label=entry.name, gpus=tuple(entry.gpu(index) for index in range(count)))
+    return judge_cell(runtime, recipe, workload, machine, reserve_bytes).answer in _YES
+
+
+@cache
+def _single_cards() -> tuple[GpuEntry, ...]:
+    """NVIDIA cards with memory of their own that go into a computer one by one."""
+    return tuple(entry for entry in cards() if entry.backend is Backend.CUDA and not entry.unified and entry.devices == 1 and entry.form != "laptop")
 
 
 def _first(entries: Iterable[GpuEntry], does: Callable[[GpuEntry, int], bool], count: int) -> str | None:

@@ -10,12 +10,12 @@ from runlocal.core.model import Cross, Latent, ModelSpec, NextTokens, Text, Wind
 from runlocal.sources import vision as towers
 from runlocal.sources.families import FAMILIES, MODEL_TYPES, WRAPPERS, Family, Sliding, Wrapper
 from runlocal.sources.files import bad_file, clean, identifier, label, read_all
-from runlocal.sources.keys import Keys
+from runlocal.sources.keys import LARGEST_LAYERS, Keys
 from runlocal.sources.mixtures import experts
+from runlocal.sources.renamed import RENAMED
 from runlocal.sources.stranger import UNKNOWN, stranger
 
 LIMIT_BYTES = 4 << 20
-LARGEST_LAYERS = 1024
 
 # What LlamaConfig and MistralConfig assume, and a config nested in another one leaves out where it is so.
 _NESTED = {
@@ -86,8 +86,8 @@ def spec(table: Mapping[str, Any], path: str, model_id: str) -> ModelSpec:
     keys = inner._replace(defaults={**inner.defaults, **family.defaults}, names=family.names)
     if family.architecture == "falcon":
         keys = _falcon(keys)
-    if family.architecture == "qwen":
-        keys = _qwen(keys)
+    if rename := RENAMED.get(family.architecture):
+        keys = rename(keys)
     text = _text(keys, top, family)
     seen = towers.read(top, wrapper.tower, text.hidden_size) if wrapper else None
     if text.cross and seen is None:
@@ -190,9 +190,10 @@ def _text(keys: Keys, top: Keys, family: Family) -> Text:
         rope_dimensions=rotated if rotated != head_dim and not latent else None,
         experts=mixture,
         latent=latent,
-        window=_window(keys, family, layers),
+        window=_own_heads(keys, family, heads, kv_heads, _window(keys, family, layers)),
         cross=Cross(layers=cross) if cross else None,
         next_tokens=_next_tokens(keys, family),
+        value_dim=keys.number("v_head_dim") if family.architecture == "mimo2" else None,
     )
 
 
@@ -252,6 +253,17 @@ def _window(keys: Keys, family: Family, layers: int) -> Window | None:
     return Window(tokens=tokens, full_layers=full, chunked=chunked) if len(full) < layers else None
 
 
+def _own_heads(keys: Keys, family: Family, heads: int, kv_heads: int, window: Window | None) -> Window | None:
+    """The window with the heads of its layers where those have others."""
+    if window is None or family.architecture not in RENAMED:
+        return window
+    own = keys.maybe("swa_num_attention_heads") or heads
+    own_kv = keys.maybe("swa_num_key_value_heads") or kv_heads
+    if own % own_kv:
+        raise keys.bad("swa_num_key_value_heads", f"is {own_kv}, by which {own} heads cannot be divided")
+    return window._replace(heads=own if own != heads else None, kv_heads=own_kv if own_kv != kv_heads else None)
+
+
 def _pattern(keys: Keys, family: Family, layers: int) -> tuple[int, ...]:
     """The layers that see everything: the last of each period, whose length the file or the class gives; Exaone writes it as `LLLG`."""
     written = keys.get("sliding_window_pattern")
@@ -261,11 +273,6 @@ def _pattern(keys: Keys, family: Family, layers: int) -> tuple[int, ...]:
     if not period:
         raise keys.bad("layer_types", "is missing")
     return tuple(range(period - 1, layers, period))
-
-
-def _qwen(keys: Keys) -> Keys:
-    """The first Qwen counts gate and up together."""
-    return keys._replace(table={**keys.table, "intermediate_size": keys.number("intermediate_size") // 2})
 
 
 def _falcon(keys: Keys) -> Keys:

@@ -164,6 +164,7 @@ FAMILIES: Mapping[str, Family] = {
         names=_NUMBERED_EXPERTS,
     ),
     "Cohere2ForCausalLM": _COHERE._replace(architecture="cohere2", qk_norm=None, sliding=Sliding.PATTERN, pattern=4),
+    "Cohere2MoeForCausalLM": Family("cohere2moe", norms_per_layer=1, tied=True, mixture=Mixture.DEEPSEEK, sliding=Sliding.PATTERN),
     "CohereForCausalLM": _COHERE,
     "DeepseekV2ForCausalLM": _DEEPSEEK,
     "DeepseekV3ForCausalLM": _DEEPSEEK_V3,
@@ -212,8 +213,28 @@ FAMILIES: Mapping[str, Family] = {
     "InternLM2ForCausalLM": Family("internlm2", qkv_bias="bias", output_bias="bias"),
     "InternLM3ForCausalLM": Family("llama", qkv_bias="qkv_bias", output_bias="bias", mlp_bias="bias"),
     "Llama4ForCausalLM": Family("llama4", qkv_bias="attention_bias", output_bias="attention_bias", mixture=Mixture.LLAMA4, sliding=Sliding.CHUNKED, pattern=4),
+    "LagunaForCausalLM": Family(
+        "laguna",
+        qkv_bias="attention_bias",
+        output_bias="attention_bias",
+        qk_norm="head",
+        mixture=Mixture.DEEPSEEK,
+        router_bias=True,
+        sliding=Sliding.PATTERN,
+    ),
     "LlamaForCausalLM": _LLAMA,
     "MellumForCausalLM": _QWEN3_MOE._replace(architecture="mellum", sliding=Sliding.PATTERN),
+    "MiMoForCausalLM": _QWEN2._replace(qkv_bias="attention_bias", next_tokens=False),
+    "MiMoV2FlashForCausalLM": Family(
+        "mimo2",
+        qkv_bias="attention_bias",
+        mixture=Mixture.DEEPSEEK,
+        router_bias=True,
+        sliding=Sliding.PATTERN,
+        next_tokens=True,
+        shared_embeddings=True,
+        defaults={"num_nextn_predict_layers": 3},
+    ),
     "MiniCPMForCausalLM": Family("minicpm", qkv_bias="attention_bias", output_bias="attention_bias", tied=True),
     "MiniMaxM2ForCausalLM": Family("minimax-m2", qk_norm="full", mixture=Mixture.MIXTRAL, router_bias=True, rotary=2, defaults={"head_dim": 128}),
     "Ministral3ForCausalLM": _MISTRAL._replace(architecture="mistral3"),
@@ -261,6 +282,7 @@ FAMILIES: Mapping[str, Family] = {
     "Starcoder2ForCausalLM": Family(
         "starcoder2", qkv_bias="use_bias", output_bias="use_bias", mlp_bias="use_bias", gated_mlp=False, norm="layernorm", tied=True, sliding=Sliding.EVERY
     ),
+    "Step3p5ForCausalLM": Family("step35", qk_norm="head", mixture=Mixture.DEEPSEEK, router_bias=True, sliding=Sliding.PATTERN, next_tokens=True),
 }
 
 # The class that a nested text_config means by its model_type, where it names no class itself.
@@ -324,6 +346,7 @@ WRAPPERS: Mapping[str, Wrapper] = {
     "Qwen3VLForConditionalGeneration": Wrapper("qwen3vl", "Qwen3ForCausalLM", "qwen3vl"),
     "Qwen3VLMoeForConditionalGeneration": Wrapper("qwen3vl", "Qwen3MoeForCausalLM", "qwen3vlmoe"),
     "SmolVLMForConditionalGeneration": Wrapper("idefics3"),
+    "Step3p7ForConditionalGeneration": Wrapper("step3vl", "Step3p5ForCausalLM"),
 }
 
 # Where several classes become one architecture, the one that its files usually come from.
@@ -339,6 +362,7 @@ _USUAL = {
     "muse-glimmer": "MuseGlimmerForConditionalGeneration",
     "nomic-bert": "NomicBertModel",
     "olmo2": "Olmo2ForCausalLM",
+    "qwen2": "Qwen2ForCausalLM",
     "qwen2vl": "Qwen2_5_VLForConditionalGeneration",
     "qwen3vl": "Qwen3VLForConditionalGeneration",
     "qwen3vlmoe": "Qwen3VLMoeForConditionalGeneration",

@@ -8,6 +8,7 @@ from runlocal.core.noun import NamedTuple
 from runlocal.sources.files import bad_file, clean, label
 
 LARGEST = 1 << 31
+LARGEST_LAYERS = 1024
 _LONGEST_LIST = 4096
 _NESTED = 8
 

@@ -18,6 +18,10 @@ _INTERNVL_TILES = 12
 _MUSE_GRID, _MUSE_FRAMES = 32, 2
 _MERGED = 2
 _CLIP_FEATURE_LAYER = -2
+_STEP3_RATIO = 8960 / 1536
+_STEP3_MERGED = 4
+_STEP3_TILES = 36
+_LARGEST_RATIO = 64
 _LARGEST_IMAGE = 1 << 16
 _LARGEST_LAYERS = 1024
 
@@ -169,6 +173,18 @@ def _moonvit(keys: Keys, top: Keys) -> Vision:
     return _plain(keys._replace(table=bare))._replace(spatial_merge_size=merged[0], position_embeddings=positions)
 
 
+def _step3vl(keys: Keys, top: Keys) -> Vision:
+    """Perception Encoder, whose MLP is given as a ratio; images are cut as processing_step3.py cuts them: 504 pixels along the side, up to 3024."""
+    if keys.flag("use_cls_token") or keys.flag("use_ln_post") or not keys.flag("use_ln_pre", True) or top.flag("projector_bias"):
+        raise keys.not_computed("its vision tower is not built as Step 3's")
+    width, ratio = keys.number("width"), keys.get("mlp_ratio")
+    if ratio is not None and (isinstance(ratio, bool) or not isinstance(ratio, int | float) or not 0 < ratio < _LARGEST_RATIO):
+        raise keys.bad("mlp_ratio", "is no sensible ratio")
+    inner = round(width * (ratio or _STEP3_RATIO))
+    table = {"hidden_size": width, "num_hidden_layers": keys.number("layers"), "num_attention_heads": keys.number("heads"), "intermediate_size": inner}
+    return _plain(keys._replace(table={**keys.table, **table}))._replace(spatial_merge_size=_STEP3_MERGED, max_tiles=_STEP3_TILES)
+
+
 def _muse(keys: Keys, top: Keys) -> Vision:
     """A position grid of the tower's own; llama.cpp's converter makes the nominal size of an image of it."""
     merged, side = keys.maybe("merge_size") or _MERGED, keys.maybe("pos_emb_height") or _MUSE_GRID
@@ -192,4 +208,5 @@ _READERS: dict[str, Callable[[Keys, Keys], Vision]] = {
     "qwen2vl": _qwen2vl,
     "qwen3vl": _qwen3vl,
     "siglip": _siglip,
+    "step3vl": _step3vl,
 }

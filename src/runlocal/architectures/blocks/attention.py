@@ -21,6 +21,7 @@ class Attention(NamedTuple):
     window_tokens: length of a sliding window, None where the layer sees everything
     chunked: that window is a fixed chunk
     gate: a matrix of its own makes a gate for every value of the result
+    head_gate: it makes one for every head instead
     cached: keys and values are kept for the steps that follow
     """
 
@@ -37,6 +38,7 @@ class Attention(NamedTuple):
     window_tokens: int | None = None
     chunked: bool = False
     gate: bool = False
+    head_gate: bool = False
     cached: bool = True
 
     @property
@@ -71,8 +73,8 @@ class Attention(NamedTuple):
                 columns = width if self.qk_norm == "full" else self.head_dim
                 rows = width // self.head_dim if self.qk_norm == "per_head" else 1
                 yield Tensor(role=role, columns=columns, rows=rows, layers=layers, quantizable=False)
-        if self.gate:
-            yield Tensor(role="attn_gate", columns=self.hidden_size, rows=self.output_width, layers=layers)
+        if self.gate or self.head_gate:
+            yield Tensor(role="attn_gate", columns=self.hidden_size, rows=self.heads if self.head_gate else self.output_width, layers=layers)
         if self.sinks:
             yield Tensor(role="attn_sinks", columns=self.heads, layers=layers, quantizable=False)
 

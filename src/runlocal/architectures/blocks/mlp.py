@@ -115,19 +115,22 @@ class NextTokenHead(NamedTuple):
     vocabulary_size: rows of embedding and output
     own_embeddings: it has them; else it shares the model's
     last_norm: name of the norm behind the layer
+    own_input: its own embeddings include the one on the way in
     """
 
     hidden_size: int
     vocabulary_size: int
     own_embeddings: bool = True
     last_norm: str = "nextn.shared_head_norm"
+    own_input: bool = True
 
     def tensors(self, layers: tuple[int, ...]) -> Iterator[Tensor]:
         d = self.hidden_size
         yield Tensor(role="nextn.eh_proj", columns=2 * d, rows=d, layers=layers)
         for role in ("nextn.enorm", "nextn.hnorm", self.last_norm):
             yield Tensor(role=role, columns=d, layers=layers, quantizable=False)
-        for role in ("nextn.embed_tokens", "nextn.shared_head_head") if self.own_embeddings else ():
+        own = ("nextn.embed_tokens", "nextn.shared_head_head") if self.own_input else ("nextn.shared_head_head",)
+        for role in own if self.own_embeddings else ():
             yield Tensor(role=role, columns=d, rows=self.vocabulary_size, layers=layers)
 
     def caches(self, layers: tuple[int, ...]) -> Iterator[Cache]:

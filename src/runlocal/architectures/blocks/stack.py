@@ -26,6 +26,9 @@ def decoder(
     next_dense: bool = False,
     correction: str = "exp_probs_b.bias",
     attention_gate: bool = False,
+    head_gate: bool = False,
+    windowed_sinks: bool = False,
+    next_input: bool = True,
 ) -> Layout:
     """A decoder of `model.text` layers.
 
@@ -38,6 +41,9 @@ def decoder(
     next_dense: such a layer has a dense MLP, whatever the others have
     correction: name of the router's correction bias
     attention_gate: a learned gate multiplies what attention yields
+    head_gate: a learned gate multiplies what each head yields
+    windowed_sinks: attention sinks in the layers with a window only
+    next_input: a multi-token-prediction layer that does not share embeddings has an embedding of its own, not only an output matrix
     """
     text = model.text
     extra = text.next_tokens.layers if text.next_tokens and text.next_tokens.in_gguf else 0
@@ -49,7 +55,8 @@ def decoder(
         attending = tuple(layer for layer in stored if all(layer not in layers for _, layers in with_state))
     placed = [Placed(block, layers) for block, layers in with_state]
     if attending:
-        placed += [Placed(block, layers) for block, layers in attention_blocks(text, attending, fused=fused_qkv, sinks=sinks, gate=attention_gate)]
+        attentions = attention_blocks(text, attending, fused=fused_qkv, sinks=sinks, gate=attention_gate, head_gate=head_gate, windowed_sinks=windowed_sinks)
+        placed += [Placed(block, layers) for block, layers in attentions]
     if norms and text.norm != "none":
         placed.append(Placed(Norms(hidden_size=text.hidden_size, roles=norms, bias=biased), stored))
     with_mlp = stored if text.mlp_layers is None else text.mlp_layers
@@ -61,6 +68,7 @@ def decoder(
             vocabulary_size=text.vocabulary_size,
             own_embeddings=not text.next_tokens.shared_embeddings,
             last_norm=next_norm,
+            own_input=next_input,
         )
         placed.append(Placed(head, stored[text.layers :]))
     return Layout(
@@ -107,7 +115,9 @@ def state_blocks(text: Text, layers: tuple[int, ...]) -> Iterator[tuple[Block, t
             yield Mamba2(*shape, heads=mamba.heads, groups=mamba.groups), where
 
 
-def attention_blocks(text: Text, layers: tuple[int, ...], *, fused: bool, sinks: bool, gate: bool = False) -> Iterator[tuple[Block, tuple[int, ...]]]:
+def attention_blocks(
+    text: Text, layers: tuple[int, ...], *, fused: bool, sinks: bool, gate: bool = False, head_gate: bool = False, windowed_sinks: bool = False
+) -> Iterator[tuple[Block, tuple[int, ...]]]:
     """The attention of every layer: latent, or grouped with the layers that have a window apart."""
     if latent := text.latent:
         yield (
@@ -128,13 +138,14 @@ def attention_blocks(text: Text, layers: tuple[int, ...], *, fused: bool, sinks:
         heads=text.heads,
         kv_heads=text.kv_heads,
         head_dim=text.head_dim,
-        value_dim=text.head_dim,
+        value_dim=text.value_dim or text.head_dim,
         fused=fused,
         qkv_bias=text.qkv_bias,
         output_bias=text.output_bias,
         qk_norm=text.qk_norm,
         sinks=sinks,
         gate=gate,
+        head_gate=head_gate,
     )
     window = text.window
     if window is None:
@@ -142,7 +153,14 @@ def attention_blocks(text: Text, layers: tuple[int, ...], *, fused: bool, sinks:
         return
     full = set(window.full_layers)
     if windowed := tuple(layer for layer in layers if layer not in full):
-        yield everywhere._replace(window_tokens=window.tokens, chunked=window.chunked), windowed
+        local = everywhere._replace(
+            heads=window.heads or text.heads,
+            kv_heads=window.kv_heads or text.kv_heads,
+            head_dim=window.head_dim or text.head_dim,
+            value_dim=text.value_dim or window.head_dim or text.head_dim,
+            sinks=sinks or windowed_sinks,
+        )
+        yield local._replace(window_tokens=window.tokens, chunked=window.chunked), windowed
     if seeing_all := tuple(layer for layer in layers if layer in full):
         yield everywhere, seeing_all
 

@@ -32,6 +32,7 @@ TOWERS = {
     "qwen2vl": "runlocal.architectures.towers.qwen2vl",
     "qwen3vl": "runlocal.architectures.towers.qwen3vl",
     "siglip": "runlocal.architectures.towers.siglip",
+    "step3vl": "runlocal.architectures.towers.step3vl",
 }
 
 

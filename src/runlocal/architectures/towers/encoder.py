@@ -7,6 +7,8 @@ from runlocal.core.model import Vision
 from runlocal.core.tensor import Tensor
 
 CHANNELS = 3
+CONVOLUTION = "convolution"
+"""The source type of a convolution that is no patch embedding: F16 in an F16 file, F32 in every other."""
 
 
 def linear(role: str, columns: int, rows: int, layers: tuple[int, ...] = (), bias: bool = True, source_type: str | None = None) -> Iterator[Tensor]:

@@ -16,7 +16,11 @@ def layer_bytes(cache: Cache, settings: Settings, device: str) -> int:
     if cache.kind is CacheKind.RECURRENT:
         return _F32_BYTES * settings.sequences * (cache.k_values + cache.v_values)
     cells = settings.cells_of(cache) * settings.streams
-    return _tensor_bytes(settings.type_k, cache.k_values, cells, device) + _tensor_bytes(settings.type_v, cache.v_values, cells, device)
+    return _tensor_bytes(settings.type_k, cache.k_values, cells, device) + _tensor_bytes(settings.type_v, _v_values(cache, settings), cells, device)
+
+
+def _v_values(cache: Cache, settings: Settings) -> int:
+    return max(cache.v_values, settings.padded_v_values) if cache.v_values else 0
 
 
 def _tensor_bytes(kind: StorageType, values: int, cells: int, device: str) -> int:
@@ -45,6 +49,6 @@ def formula(cache: Cache, settings: Settings, layers: int) -> str:
         return f"{layers} layers × {settings.sequences} sequences × ({cache.k_values} + {cache.v_values}) values × 4 B"
     widths = f"{settings.type_k.name.lower()} {settings.type_k.row_bytes(cache.k_values)} B"
     if cache.v_values:
-        widths = f"(K {widths} + V {settings.type_v.name.lower()} {settings.type_v.row_bytes(cache.v_values)} B)"
+        widths = f"(K {widths} + V {settings.type_v.name.lower()} {settings.type_v.row_bytes(_v_values(cache, settings))} B)"
     streams = f" × {settings.streams} sequences" if settings.streams > 1 else ""
     return f"{layers} layers × {settings.cells_of(cache)} cells{streams} × {widths}"

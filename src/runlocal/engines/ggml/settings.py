@@ -26,6 +26,7 @@ class Settings(NamedTuple):
     type_k, type_v: storage types of the cache
     swa_full: windows keep the whole context
     windows: whether this architecture's loader applies windows at all
+    padded_v_values: width that every layer's V has without flash attention where their widths differ, else 0
     """
 
     cells: int
@@ -38,6 +39,7 @@ class Settings(NamedTuple):
     type_v: StorageType
     swa_full: bool
     windows: bool
+    padded_v_values: int = 0
 
     def cells_of(self, cache: Cache) -> int:
         """Cells that one layer of `cache` holds per stream."""
@@ -67,19 +69,26 @@ def settle(
     context = pad(pool, CELL_PADDING)
     cells = context if workload.unified_kv else pad(context // sequences, CELL_PADDING)
     ubatch = min(context if layout.encoder else pool, max(batch_tokens, ubatch_tokens), ubatch_tokens)  # before the context is padded, but in encoders
-    flash = workload.flash_attention
+    flash = flash_is_available(layout, facts) if workload.flash_attention is None else workload.flash_attention
     return Settings(
         cells=cells,
         streams=1 if workload.unified_kv else sequences,
         sequences=sequences,
         ubatch_tokens=ubatch,
         output_rows=min(ubatch, workload.output_tokens or (ubatch if layout.pooling else sequences)),
-        flash_attention=flash_is_available(layout, facts) if flash is None else flash,
+        flash_attention=flash,
         type_k=types[workload.cache_type_k.upper()],
         type_v=types[workload.cache_type_v.upper()],
         swa_full=workload.swa_full,
         windows=layout.architecture in facts["window_architectures"],
+        padded_v_values=0 if flash else _widest_of_several(layout),
     )
+
+
+def _widest_of_several(layout: Layout) -> int:
+    """The widest V where layers differ in it, else 0."""
+    widths = {cache.v_values for cache in layout.caches() if cache.kind in (CacheKind.FULL, CacheKind.SLIDING, CacheKind.CHUNKED)}
+    return max(widths) if len(widths) > 1 else 0
 
 
 def flash_is_available(layout: Layout, facts: Mapping[str, Any]) -> bool:

@@ -9,7 +9,7 @@ from math import isqrt
 from typing import Any
 
 from runlocal.architectures import towers
-from runlocal.architectures.towers.encoder import CHANNELS, grid, merge_size
+from runlocal.architectures.towers.encoder import CHANNELS, CONVOLUTION, grid, merge_size
 from runlocal.core.errors import Code, Problem
 from runlocal.core.model import ModelSpec, Vision
 from runlocal.core.noun import NamedTuple
@@ -60,6 +60,8 @@ def storage_name(tensor: Tensor, mmproj_type: str, types: Mapping[str, StorageTy
 
     Rows that are no whole number of the type's blocks are F16, as the converter falls back.
     """
+    if tensor.source_type == CONVOLUTION:
+        return "F16" if mmproj_type == "F16" else "F32"
     if tensor.source_type is not None:
         return tensor.source_type
     if not tensor.quantizable:
@@ -159,7 +161,7 @@ def image_tokens(vision: Vision, images: int, facts: Facts) -> ImageTokens:
     least, most = family.get("warmup_tokens"), family.get("most_tokens")
     if least is None or most is None:
         least = vision.tokens_per_image or (grid(vision) // merge_size(vision)) ** 2
-        most = least * (vision.max_tiles + (1 if family.get("overview") and vision.max_tiles > 1 else 0))
+        most = family.get("tile_tokens", least) * vision.max_tiles + (least if family.get("overview") and vision.max_tiles > 1 else 0)
     if family.get("row_breaks"):
         least, most = (tokens + isqrt(tokens) - 1 for tokens in (least, most))
     return ImageTokens(least=least * images, most=most * images)

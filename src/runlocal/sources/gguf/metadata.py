@@ -1,5 +1,7 @@
 """Metadata fields by their keys, each checked for type and range."""
 
+from collections.abc import Sequence
+
 from runlocal.core.errors import Code, Problem
 from runlocal.core.noun import NamedTuple
 from runlocal.sources.files import bad_file, label
@@ -24,15 +26,15 @@ class Metadata(NamedTuple):
     path: str
     layers: int
 
-    def number(self, key: str, default: int | None = None) -> int:
-        """The number at `<architecture>.<key>`; of one per layer, the number that all layers share.
+    def number(self, key: str, default: int | None = None, among: Sequence[int] | None = None) -> int:
+        """The number at `<architecture>.<key>`; of one per layer, the number that all layers share, or those of `among`.
 
         Raises Problem: bad_file where it is missing without a default or no sensible number, not_computed where layers differ.
         """
         full = f"{self.architecture}.{key}"
         value = self.header.fields.get(full)
         if isinstance(value, tuple):
-            used = set(value[: self.layers])
+            used = set(value[: self.layers] if among is None else (value[layer] for layer in among if layer < len(value)))
             if len(used) > 1:
                 raise self.not_computed(f"its layers differ in {full}")
             value = used.pop() if used else None
@@ -46,9 +48,9 @@ class Metadata(NamedTuple):
             raise bad_file(self.path, f"the field {full} is {value!r}", hint=BROKEN)
         return value
 
-    def positive(self, key: str, default: int | None = None) -> int:
+    def positive(self, key: str, default: int | None = None, among: Sequence[int] | None = None) -> int:
         """The number at that key, which makes no sense below one."""
-        value = self.number(key, default)
+        value = self.number(key, default, among)
         if not value:
             raise bad_file(self.path, f"the field {self.architecture}.{key} is 0", hint=BROKEN)
         return value

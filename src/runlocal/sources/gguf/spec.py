@@ -27,33 +27,45 @@ _POOLINGS = {1: "mean", 2: "cls", 3: "last"}  # enum llama_pooling_type
 class _Windows(NamedTuple):
     """How llama.cpp applies a window (`load_arch_hparams` of src/models/<architecture>.cpp).
 
-    pattern: the last of so many layers sees everything, where the file has no pattern of its own
+    pattern: the last of so many layers sees everything, where the file has no pattern of its own; 0: it has one
     tokens: length where the file does not say; None: without the field there is no window
     chunked: the window is a fixed chunk
     layers: the only number of layers with which it is applied, None for any
+    first: the first of so many layers sees everything, not the last
+    own_heads: layers with it may have other heads
     """
 
     pattern: int
     tokens: int | None = None
     chunked: bool = False
     layers: int | None = None
+    first: bool = False
+    own_heads: bool = False
 
 
 # Architectures that are not named here keep every token, whatever the file says of a window.
 _WINDOWS = {
     "afmoe": _Windows(pattern=4),
     "cohere2": _Windows(pattern=4),
+    "cohere2moe": _Windows(pattern=4, first=True),
     "exaone-moe": _Windows(pattern=4),
     "exaone4": _Windows(pattern=4, tokens=4096, layers=64),
     "gemma-embedding": _Windows(pattern=6),
     "gemma2": _Windows(pattern=2, tokens=4096),
     "gemma3": _Windows(pattern=6),
     "gpt-oss": _Windows(pattern=2),
+    "laguna": _Windows(pattern=4, first=True, own_heads=True),
     "llama4": _Windows(pattern=4, tokens=8192, chunked=True),
     "mellum": _Windows(pattern=4),
+    "mimo2": _Windows(pattern=0, own_heads=True),
     "muse-glimmer": _Windows(pattern=4),
     "olmo2": _Windows(pattern=4),
+    "step35": _Windows(pattern=0, own_heads=True),
 }
+# What may differ between layers with and without a window.
+_BY_HEADS = ("attn_q", "attn_k", "attn_v", "attn_output", "attn_gate")
+# Architectures whose values may be narrower than keys.
+_NARROW_VALUES = ("mimo2",)
 
 
 class _Shapes(NamedTuple):
@@ -129,11 +141,13 @@ def _variant(fields: Metadata) -> str | None:
 
 
 def _shapes(fields: Metadata) -> _Shapes:
-    """The tensors by role. Raises Problem where tensors of one role differ over the layers: no bundled architecture has such layers."""
+    """The tensors by role. Raises Problem where tensors of one role differ over the layers beyond what a window explains."""
+    rule = _WINDOWS.get(fields.architecture)
+    varied = _BY_HEADS if rule and rule.own_heads else ()
     dimensions: dict[str, tuple[int, ...]] = {}
     layers: dict[str, list[int]] = {}
     for role, layer, shape in matrices(fields.header):
-        if dimensions.setdefault(role, shape) != shape:
+        if dimensions.setdefault(role, shape) != shape and role not in varied:
             raise fields.not_computed(f"the tensors {role} differ from layer to layer")
         if layer is not None:
             if layer >= fields.layers:
@@ -172,14 +186,25 @@ def _text(fields: Metadata, shapes: _Shapes) -> Text:
     if next_layers >= fields.layers:
         raise bad_file(fields.path, "all its layers predict further tokens", hint=BROKEN)
     layers = fields.layers - next_layers
-    heads = fields.positive("attention.head_count")
+    window = _window(fields, layers)
+    full = window.full_layers if window and window.full_layers and _WINDOWS[fields.architecture].own_heads else None
+    heads = fields.positive("attention.head_count", among=full)
     latent = _latent(fields)
     head_dim = latent.qk_nope_head_dim + latent.qk_rope_head_dim if latent else fields.positive("attention.key_length", hidden_size // heads)
-    if not latent and fields.number("attention.value_length", head_dim) != head_dim:
+    value_dim = None if latent else fields.positive("attention.value_length", head_dim)
+    if value_dim not in (None, head_dim) and fields.architecture not in _NARROW_VALUES:
         raise fields.not_computed("its keys and values differ in width")
-    kv_heads = heads if latent else fields.positive("attention.head_count_kv", heads)
-    if heads % kv_heads:
-        raise bad_file(fields.path, f"{heads} heads cannot share {kv_heads} key and value heads", hint=BROKEN)
+    kv_heads = heads if latent else fields.positive("attention.head_count_kv", heads, among=full)
+    _divides(fields, heads, kv_heads)
+    if window and full:
+        local = [layer for layer in range(fields.layers) if layer not in full]
+        own, own_kv = fields.positive("attention.head_count", among=local), fields.positive("attention.head_count_kv", heads, among=local)
+        _divides(fields, own, own_kv)
+        window = window._replace(heads=own if own != heads else None, kv_heads=own_kv if own_kv != kv_heads else None)
+    if fields.architecture == "cohere2moe" and (shapes.has("ffn_down_shexp") or _norm(fields, shapes) != "rmsnorm"):
+        raise fields.not_computed("it has another layer than North Mini Code")
+    if fields.architecture == "laguna" and _rows(fields, shapes, "attn_gate") not in (heads, window.heads if window else heads):
+        raise fields.not_computed("its attention has a gate for every value")
     rotated = fields.optional("rope.dimension_count")
     return Text(
         layers=layers,
@@ -202,12 +227,18 @@ def _text(fields: Metadata, shapes: _Shapes) -> Text:
         rope_dimensions=rotated if rotated and rotated != head_dim and not latent else None,
         experts=_experts(fields, shapes),
         latent=latent,
-        window=_window(fields, layers),
+        window=window,
         next_tokens=_next_tokens(shapes, layers, next_layers),
+        value_dim=value_dim if value_dim != head_dim else None,
         position_embeddings=_table_rows(shapes, "position_embd"),
         token_types=_table_rows(shapes, "token_types"),
         pooling=_POOLINGS.get(fields.optional("pooling_type") or 0),
     )
+
+
+def _divides(fields: Metadata, heads: int, kv_heads: int) -> None:
+    if heads % kv_heads:
+        raise bad_file(fields.path, f"{heads} heads cannot share {kv_heads} key and value heads", hint=BROKEN)
 
 
 def _fused(shapes: _Shapes) -> bool:
@@ -230,7 +261,8 @@ def _norm(fields: Metadata, shapes: _Shapes) -> str:
         return "none"
     if shapes.has("attn_norm.bias", "attn_output_norm.bias"):
         return "layernorm"
-    return "layernorm_no_bias" if f"{fields.architecture}.attention.layer_norm_epsilon" in fields.header.fields else "rmsnorm"
+    named = {kind for kind in ("", "rms_") if f"{fields.architecture}.attention.layer_norm_{kind}epsilon" in fields.header.fields}
+    return "layernorm_no_bias" if named == {""} else "rmsnorm"
 
 
 def _latent(fields: Metadata) -> Latent | None:
@@ -294,7 +326,7 @@ def _window(fields: Metadata, layers: int) -> Window | None:
         full = tuple(layer for layer in range(layers) if not pattern[layer])
     else:
         every = rule.pattern if pattern is None else pattern
-        full = tuple(range(every - 1, layers, every)) if every else ()
+        full = tuple(range(0 if rule.first else every - 1, layers, every)) if every else ()
     return Window(tokens=tokens or rule.tokens or 0, full_layers=full, chunked=rule.chunked)
 
 
@@ -302,4 +334,4 @@ def _next_tokens(shapes: _Shapes, layers: int, next_layers: int) -> NextTokens |
     if not next_layers:
         return None
     stored = any(layer >= layers for found in shapes.layers.values() for layer in found)
-    return NextTokens(layers=next_layers, in_gguf=stored, shared_embeddings=stored and not shapes.has("nextn.embed_tokens"))
+    return NextTokens(layers=next_layers, in_gguf=stored, shared_embeddings=stored and not shapes.has("nextn.embed_tokens", "nextn.shared_head_head"))

@@ -27,6 +27,7 @@ def attend(c: Context, block: Attention, x: Node, layer: int) -> Node:
     family = c.family
     q, k, v = _projections(c, block, x, layer)
     rotates = family.rotates(layer, windowed=c.sees_window(block), has_windows=c.has_windows)
+    rotates = rotates or (family.dense_rotates and layer in c.dense_layers)
     if block.qk_norm == "full":
         q, k = c.norm(q, "attn_q_norm", layer), c.norm(k, "attn_k_norm", layer)
         q, k, v = _split_heads(c, block, q, k, v)
@@ -45,7 +46,13 @@ def attend(c: Context, block: Attention, x: Node, layer: int) -> Node:
     out = _through_cache(c, block, q, k, v, layer)
     if block.gate:
         out = like("MUL", out, like("SIGMOID", mul_mat(c.weight("attn_gate", layer, block.hidden_size, block.output_width), x)))
+    if block.head_gate:
+        gate = like(family.head_gate, mul_mat(c.weight("attn_gate", layer, block.hidden_size, block.heads), x))
+        by_head = reshape(out, block.value_dim, block.heads, c.tokens)
+        out = reshape(like("MUL", by_head, reshape(gate, 1, block.heads, c.tokens)), block.output_width, c.tokens)
     out = mul_mat(c.weight("attn_output", layer, block.output_width, block.hidden_size), out)
+    if family.attention_scaled:
+        out = like("SCALE", out)
     return like("ADD", out, c.weight("attn_output.bias", layer, block.hidden_size)) if block.output_bias else out
 
 
@@ -96,21 +103,24 @@ def _through_cache(c: Context, block: Attention, q: Node, k: Node, v: Node, laye
         graph.expand(node)
     cells, streams = inputs.cells, settings.streams
     k_cache = c.cache(settings.type_k, layer, block.key_width, cells, streams)
-    v_cache = c.cache(settings.type_v, layer, block.value_width, cells, streams)
+    v_width = max(block.value_width, settings.padded_v_values)
+    v_cache = c.cache(settings.type_v, layer, v_width, cells, streams)
     graph.expand(store_keys(c, k_cache, k, inputs.k_rows))
     if settings.flash_attention:
         graph.expand(store_keys(c, v_cache, v, inputs.v_rows))
     else:
         # Without flash attention V is kept transposed, and every value is a row of its own.
         flat = reshape(v, block.value_width, c.tokens) if v.strides[2] == block.value_width * v.type.block_bytes else cont(v, block.value_width, c.tokens)
-        rows = reshape(flat, 1, block.value_width * c.tokens)
-        graph.expand(set_rows(reshape(v_cache, 1, block.value_width * cells * streams), rows, inputs.v_rows))
+        if v_width > block.value_width:
+            flat = new("PAD", flat.type, (v_width, c.tokens, 1, 1), flat)
+        rows = reshape(flat, 1, v_width * c.tokens)
+        graph.expand(set_rows(reshape(v_cache, 1, v_width * cells * streams), rows, inputs.v_rows))
     keys = view(k_cache, (block.head_dim, block.kv_heads, cells, streams), _cell_strides(k_cache, block.head_dim))
     if settings.flash_attention:
         values = view(v_cache, (block.value_dim, block.kv_heads, cells, streams), _cell_strides(v_cache, block.value_dim))
     else:
         size = v_cache.type.block_bytes
-        strides = (cells * block.value_dim * size, cells * size, cells * block.value_width * size)
+        strides = (cells * block.value_dim * size, cells * size, cells * v_width * size)
         values = view(v_cache, (cells, block.kv_heads, block.value_dim, streams), strides)
     sinks = c.weight("attn_sinks", layer, block.heads) if block.sinks else None
     out = attention(c, q, keys, values, inputs.mask, sinks)

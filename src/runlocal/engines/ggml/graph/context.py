@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 
 from runlocal.architectures.blocks.attention import Attention, LatentAttention
+from runlocal.architectures.blocks.mlp import DenseMlp
 from runlocal.core.layout import Block, Layout
 from runlocal.core.noun import NamedTuple
 from runlocal.core.tensor import StorageType
@@ -78,6 +79,7 @@ class Context:
         self.temperature = given(F32, 1, 1, self.tokens)
         # A second cache for layers with a window (llama_kv_cache_iswa).
         self.has_windows = any(self.sees_window(block) for block, _ in layout.placed)
+        self.dense_layers = {layer for block, layers in layout.placed if isinstance(block, DenseMlp) for layer in layers}
         self._inputs: dict[bool, CacheInputs] = {}
         self._weight_bytes = weight_bytes
         self._rope_table_bytes = max((t.columns * F32.block_bytes for t in layout.outer if t.role.startswith("rope_")), default=0)

@@ -53,6 +53,7 @@ class Family(NamedTuple):
     layer_norm: LayerNorm where others have RMSNorm
     weightless_norms: norms of the residual stream have no weights
     rope: which layers rotate
+    dense_rotates: layers with a dense MLP rotate whatever `rope` says
     norm_after_rope: queries and keys are normed behind the rotation
     plain_qk_norm: queries and keys are normed without weights in rotating layers (Llama 4)
     scores_capped: attention scores go through scale, tanh, scale where there is no flash attention
@@ -70,6 +71,8 @@ class Family(NamedTuple):
     logits_scaled: `once`: the logits are multiplied by a constant; `capped`: scale, tanh, scale; `once_and_capped`: both
     positions: position ids per token
     deepstack: the first layers add that many slices of a wider embedding
+    head_gate: the unary operation of a gate per head
+    attention_scaled: what attention yields is multiplied by a constant behind the output projection
     down_on_host: experts' last matrix is multiplied in a precision that CUDA has no kernel for, so the host does it, with a copy of the matrix
     """
 
@@ -78,6 +81,7 @@ class Family(NamedTuple):
     layer_norm: bool = False
     weightless_norms: bool = False
     rope: Rope = Rope.ALL
+    dense_rotates: bool = False
     norm_after_rope: bool = False
     plain_qk_norm: bool = False
     scores_capped: bool = False
@@ -95,6 +99,8 @@ class Family(NamedTuple):
     logits_scaled: str | None = None
     positions: int = 1
     deepstack: int = 0
+    head_gate: str = "SIGMOID"
+    attention_scaled: bool = False
     down_on_host: bool = False
 
     def kind_of(self, layer: int) -> tuple[int, bool]:
@@ -120,6 +126,7 @@ class Family(NamedTuple):
 
 _GRANITE = Family(embedding_scaled=True, residual_scaled=True, logits_scaled="once")
 _SCORED = Router(gate="sigmoid", scaled=True)
+_PLAIN_SIGMOID = Router(gate="sigmoid", normalised=False)
 
 FAMILIES = {
     **dict.fromkeys(("llama", "internlm2", "qwen2", "qwen3", "seed_oss", "exaone", "ernie4_5", "chatglm", "glm4", "qwen3moe", "mellum"), Family()),
@@ -153,6 +160,7 @@ FAMILIES = {
     "falcon": Family(layer_norm=True, beside=Beside.FALCON),
     "command-r": Family(layer_norm=True, beside=Beside.COHERE, logits_scaled="once"),
     "cohere2": Family(layer_norm=True, beside=Beside.COHERE, logits_scaled="once", rope=Rope.WINDOWED),
+    "cohere2moe": Family(rope=Rope.WINDOWED, dense_rotates=True, beside=Beside.COHERE, router=_PLAIN_SIGMOID, outputs_normed=True, logits_scaled="once"),
     "qwen2vl": Family(positions=4),
     "qwen3vl": Family(positions=4, deepstack=3),
     "qwen3vlmoe": Family(positions=4, deepstack=3),
@@ -166,6 +174,10 @@ FAMILIES = {
     "minimax-m2": Family(router=_SCORED._replace(scaled=False)),
     "deepseek2": Family(router=_SCORED._replace(groups=((256, (8, 4)),)), plain_router=Router(normalised=False, scaled=True, groups=((160, (8, 3)),))),
     "afmoe": Family(embedding_scaled=True, rope=Rope.THREE_OF_FOUR, attention_normed=True, router=_SCORED),
+    # As measured: those files name neither that weights are normalised nor the scale (moe_routed_scaling_factor, moe_router_scaling_factor).
+    "laguna": Family(head_gate="SOFTPLUS", router=_PLAIN_SIGMOID),
+    "step35": Family(outputs_last=True, router=_PLAIN_SIGMOID),
+    "mimo2": Family(attention_scaled=True, router=_SCORED._replace(scaled=False)),
     "mistral4": Family(router=Router(normalised=False), down_on_host=True),
     "llama4": Family(rope=Rope.THREE_OF_FOUR, plain_qk_norm=True, temperature="unrotated", router=Router(gate="sigmoid", normalised=False, before=True)),
     "gpt-oss": Family(router=Router(gate="softmax_weight", normalised=False), outputs_last=True),

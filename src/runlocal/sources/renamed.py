@@ -1,0 +1,110 @@
+"""Classes with keys of their own: under the names that `config` reads, which are DeepSeek's for experts and MiMo's for heads of layers with a window."""
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from runlocal.sources.keys import LARGEST_LAYERS, Keys
+
+_FULL, _SLIDING = "full_attention", "sliding_attention"
+
+
+def _leading_dense(keys: Keys, kinds: tuple[Any, ...], dense: object) -> int:
+    """How many layers come before the first with experts. Raises Problem where a dense one follows it."""
+    leading = next((layer for layer, kind in enumerate(kinds) if kind != dense), len(kinds))
+    if dense in kinds[leading:]:
+        raise keys.not_computed("not every layer behind the dense ones has experts")
+    return leading
+
+
+def _shared(keys: Keys, width: int) -> int:
+    """How many experts all tokens share, of which config.json has the width of all together."""
+    if width % keys.number("moe_intermediate_size"):
+        raise keys.not_computed("its shared experts are not as wide as the others")
+    return width // keys.number("moe_intermediate_size")
+
+
+def _same(keys: Keys, key: str, numbers: list[int]) -> int | None:
+    if len(set(numbers)) > 1:
+        raise keys.not_computed(f"its layers differ in {keys.where}{key} beyond those with a window")
+    return numbers[0] if numbers else None
+
+
+def _laguna(keys: Keys) -> Keys:
+    """Laguna: query heads by layer, kinds of MLP by layer."""
+    layers = min(keys.number("num_hidden_layers"), LARGEST_LAYERS)
+    gates = {str(kind).replace("-", "_") for kind in keys.items("gating_types") or (keys.get("gating"),)}
+    if not gates <= {"per_head", "True"}:
+        raise keys.not_computed("its attention has no gate per head")
+    table: dict[str, Any] = {
+        "n_routed_experts": keys.number("num_experts"),
+        "n_shared_experts": _shared(keys, keys.number("shared_expert_intermediate_size")),
+        "first_k_dense_replace": _leading_dense(keys, keys.items("mlp_layer_types") or (), "dense"),
+    }
+    kinds = keys.items("layer_types") or (_FULL,) * layers
+    if heads := keys.items("num_attention_heads_per_layer"):
+        if len(heads) != layers or len(kinds) != layers or not all(isinstance(count, int) and count > 0 for count in heads):
+            raise keys.bad("num_attention_heads_per_layer", "does not name the heads of every layer")
+        for key, kind in (("num_attention_heads", _FULL), ("swa_num_attention_heads", _SLIDING)):
+            table[key] = _same(keys, "num_attention_heads_per_layer", [count for count, is_kind in zip(heads, kinds, strict=True) if is_kind == kind])
+    return keys._replace(table={**keys.table, **table})
+
+
+def _mimo2(keys: Keys) -> Keys:
+    """MiMo V2: layers with a window and with experts are marked by ones. The number of next-token layers is nowhere in the file."""
+    for key, other in (("swa_head_dim", "head_dim"), ("swa_v_head_dim", "v_head_dim"), ("swa_num_attention_heads", "num_attention_heads")):
+        if keys.number(key) != keys.number(other):
+            raise keys.not_computed(f"{key} is not {other}")
+    if keys.flag("add_full_attention_sink_bias") or not keys.flag("add_swa_attention_sink_bias"):
+        raise keys.not_computed("its attention sinks are not in the layers with a window alone")
+    table = {
+        "layer_types": [_SLIDING if kind else _FULL for kind in keys.items("hybrid_layer_pattern") or ()] or None,
+        "first_k_dense_replace": _leading_dense(keys, keys.items("moe_layer_freq") or (), 0),
+        "moe_layer_freq": 1,
+    }
+    return keys._replace(table={**keys.table, **table})
+
+
+def _step35(keys: Keys) -> Keys:
+    """Step 3.5: a second set of heads, layers with experts as text, next-token layers among the kinds of layers."""
+    layers = min(keys.number("num_hidden_layers"), LARGEST_LAYERS)
+    if not keys.flag("use_head_wise_attn_gate"):
+        raise keys.not_computed("its attention has no gate per head")
+    named = {part.strip() for part in (keys.text("moe_layers_enum") or "").split(",")}
+    other = keys.inner("attention_other_setting")
+    table = {
+        "layer_types": list(keys.items("layer_types") or ())[:layers] or None,
+        "max_position_embeddings": keys.number("max_position_embeddings", "max_seq_len"),
+        "num_key_value_heads": keys.number("num_attention_groups"),
+        "swa_num_attention_heads": other.number("num_attention_heads") if other else None,
+        "swa_num_key_value_heads": other.number("num_attention_groups") if other else None,
+        "n_routed_experts": keys.number("moe_num_experts"),
+        "num_experts_per_tok": keys.number("moe_top_k"),
+        "n_shared_experts": _shared(keys, keys.number("share_expert_dim")),
+        "first_k_dense_replace": _leading_dense(keys, tuple(str(layer) in named for layer in range(layers)), dense=False),
+    }
+    return keys._replace(table={**keys.table, **table})
+
+
+def _cohere2moe(keys: Keys) -> Keys:
+    """Cohere's mixture: `intermediate_size` is an expert's width; with `rms_norm_eps` its norms are RMSNorm, else LayerNorm."""
+    if keys.get("rms_norm_eps") is None or keys.flag("use_qk_norm") or keys.flag("attention_bias") or not keys.flag("use_parallel_block", True):
+        raise keys.not_computed("it has another layer than North Mini Code")
+    if keys.maybe("num_shared_experts") != 0:
+        raise keys.not_computed("it has shared experts")
+    width = keys.number("intermediate_size")
+    kinds = keys.items("mlp_layer_types")
+    table = {
+        "n_routed_experts": keys.number("num_experts"),
+        "moe_intermediate_size": width,
+        "intermediate_size": keys.maybe("prefix_dense_intermediate_size") or width,
+        "first_k_dense_replace": keys.maybe("first_k_dense_replace") if kinds is None else _leading_dense(keys, kinds, "dense"),
+    }
+    return keys._replace(table={**keys.table, **table})
+
+
+def _qwen(keys: Keys) -> Keys:
+    """The first Qwen counts gate and up together."""
+    return keys._replace(table={**keys.table, "intermediate_size": keys.number("intermediate_size") // 2})
+
+
+RENAMED: Mapping[str, Callable[[Keys], Keys]] = {"cohere2moe": _cohere2moe, "laguna": _laguna, "mimo2": _mimo2, "qwen": _qwen, "step35": _step35}

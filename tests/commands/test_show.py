@@ -1,0 +1,68 @@
+"""The catalogue page: what holds each quantization, what stands around the model, what was measured of it."""
+
+import pytest
+
+from runlocal.commands import show
+from runlocal.commands.options import Options
+from runlocal.core.listing import Listing, Page
+from runlocal.core.verdict import Answer
+from solve.asking import ask
+
+
+def page(name: str, **options: object) -> Page:
+    return show.run(name, Options(**{"gpu": ("4090",), **options}))  # type: ignore[arg-type]
+
+
+def listing(found: Page, kind: str) -> Listing:
+    return next(one for one in found.listings if one.kind == kind)
+
+
+def test_sizes_say_what_each_needs_and_whether_it_fits_here() -> None:
+    rows = {row["quant"]: row for row in listing(page("llama-3.1-8b"), "sizes").rows}
+    cell = ask("llama-3.1-8b", quant="Q4_K_M", gpu="4090", context_tokens=8192)
+    assert (rows["Q4_K_M"]["need_bytes"], rows["Q4_K_M"]["tensor_bytes"]) == (cell["need_bytes"], cell["tensor_bytes"])
+    assert rows["Q4_K_M"]["answer"] == Answer.FITS
+    assert rows["F16"]["fits_context_tokens"] == ask("llama-3.1-8b", quant="F16", gpu="4090", context_tokens=8192)["fits_context_tokens"]
+
+
+@pytest.mark.parametrize(("model", "quant"), [("llama-3.1-8b", "Q4_K_M"), ("llama-3.3-70b", "Q8_0"), ("deepseek-r1-671b", "Q4_K_M")])
+def test_the_smallest_machine_holds_it(model: str, quant: str) -> None:
+    (row,) = (row for row in listing(page(model), "sizes").rows if row["quant"] == quant)
+    count, _, card = str(row["smallest_machine"]).rpartition(" x ")
+    answer = ask(model, quant=quant, gpu=f"{count or 1}x{card}", context_tokens=8192)["answer"]
+    assert answer in ("fits", "tight")
+
+
+def test_larger_machines_for_more_bits() -> None:
+    machines = [row["smallest_machine"] for row in listing(page("llama-3.3-70b"), "sizes").rows]
+    assert machines[0] != machines[-1]
+    assert None not in machines
+
+
+def test_a_loss_is_shown_only_where_somebody_measured_it() -> None:
+    measured = listing(page("llama-3-8b"), "sizes")
+    rows = {row["quant"]: row for row in measured.rows}
+    assert rows["Q4_K_M"]["kl_divergence"] == 0.031273
+    assert rows["IQ4_XS"]["kl_divergence"] == 0.036334
+    assert rows["F16"]["kl_divergence"] is None
+    assert any("measured by llama.cpp's developers, 2024-05-12" in note for note in measured.notes)
+    assert "kl_divergence" not in listing(page("llama-3.1-8b"), "sizes").rows[0]
+
+
+def test_benchmarks_say_who_when_and_where() -> None:
+    rows = listing(page("llama-3.2-90b-vision"), "scores").rows
+    assert {"benchmark": "MMMU (val, CoT)", "result": "60.3 %", "measured_by": "Meta", "date": "2024-09-25"}.items() <= rows[0].items()
+    assert all(str(row["url"]).startswith("https://") for row in rows)
+    assert not [one for one in page("llama-3.1-8b").listings if one.kind == "scores"]
+
+
+def test_comparisons_carry_a_verdict_on_the_machine_asked_for() -> None:
+    for machine in ("4090", "h100-80"):
+        for row in listing(page("qwen3-32b", gpu=(machine,)), "comparisons").rows:
+            assert row["answer"] == ask(str(row["id"]), quant=row["quant"], gpu=machine, context_tokens=8192)["answer"]
+
+
+def test_names_lead_to_where_they_are() -> None:
+    rows = {row["name"]: row["url"] for row in listing(page("llama-3.2-11b-vision"), "aliases").rows}
+    assert rows["meta-llama/Llama-3.2-11B-Vision-Instruct"] == "https://huggingface.co/meta-llama/Llama-3.2-11B-Vision-Instruct"
+    assert rows["llama3.2-vision:11b"] == "https://ollama.com/library/llama3.2-vision:11b"
