@@ -16,6 +16,7 @@ ARCHITECTURES = {
     "arcee": "llama",
     "bailingmoe2": "mixture",
     "bert": "bert",
+    "bitnet": "bitnet",
     "chatglm": "glm",
     "cohere2": "cohere",
     "cohere2moe": "cohere",

@@ -163,6 +163,7 @@ FAMILIES: Mapping[str, Family] = {
         rotary=2,
         names=_NUMBERED_EXPERTS,
     ),
+    "BitNetForCausalLM": Family("bitnet", qkv_bias="attention_bias", output_bias="attention_bias"),
     "Cohere2ForCausalLM": _COHERE._replace(architecture="cohere2", qk_norm=None, sliding=Sliding.PATTERN, pattern=4),
     "Cohere2MoeForCausalLM": Family("cohere2moe", norms_per_layer=1, tied=True, mixture=Mixture.DEEPSEEK, sliding=Sliding.PATTERN),
     "CohereForCausalLM": _COHERE,

@@ -22,6 +22,7 @@ class Attention(NamedTuple):
     chunked: that window is a fixed chunk
     gate: a matrix of its own makes a gate for every value of the result
     head_gate: it makes one for every head instead
+    sub_norm: a norm before the output projection
     cached: keys and values are kept for the steps that follow
     """
 
@@ -39,6 +40,7 @@ class Attention(NamedTuple):
     chunked: bool = False
     gate: bool = False
     head_gate: bool = False
+    sub_norm: bool = False
     cached: bool = True
 
     @property
@@ -75,6 +77,8 @@ class Attention(NamedTuple):
                 yield Tensor(role=role, columns=columns, rows=rows, layers=layers, quantizable=False)
         if self.gate or self.head_gate:
             yield Tensor(role="attn_gate", columns=self.hidden_size, rows=self.heads if self.head_gate else self.output_width, layers=layers)
+        if self.sub_norm:
+            yield Tensor(role="attn_sub_norm", columns=self.output_width, layers=layers, quantizable=False)
         if self.sinks:
             yield Tensor(role="attn_sinks", columns=self.heads, layers=layers, quantizable=False)
 

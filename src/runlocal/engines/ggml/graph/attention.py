@@ -50,6 +50,8 @@ def attend(c: Context, block: Attention, x: Node, layer: int) -> Node:
         gate = like(family.head_gate, mul_mat(c.weight("attn_gate", layer, block.hidden_size, block.heads), x))
         by_head = reshape(out, block.value_dim, block.heads, c.tokens)
         out = reshape(like("MUL", by_head, reshape(gate, 1, block.heads, c.tokens)), block.output_width, c.tokens)
+    if block.sub_norm:
+        out = c.norm(out, "attn_sub_norm", layer)
     out = mul_mat(c.weight("attn_output", layer, block.output_width, block.hidden_size), out)
     if family.attention_scaled:
         out = like("SCALE", out)

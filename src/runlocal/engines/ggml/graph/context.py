@@ -91,6 +91,8 @@ class Context:
         devices = self.devices
         on_host = devices.experts_on_host and "_exps" in role
         device = devices.output if layer is None else devices.host if on_host else devices.layers[layer]
+        if role == "output" and self.family.output_on_host:
+            device = devices.host
         is_copied = devices.host > 0 and (device == devices.host or (role == DOWN and self.family.down_on_host))
         return _weight_on(device, four(*shape), self._weight_bytes[role, layer if (role, layer) in self._weight_bytes else None] if is_copied else 0)
 

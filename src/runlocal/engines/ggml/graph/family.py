@@ -74,6 +74,7 @@ class Family(NamedTuple):
     head_gate: the unary operation of a gate per head
     attention_scaled: what attention yields is multiplied by a constant behind the output projection
     down_on_host: experts' last matrix is multiplied in a precision that CUDA has no kernel for, so the host does it, with a copy of the matrix
+    output_on_host: the logits are computed with the embedding on the host, or with a copy of it where they are many
     """
 
     embedding_scaled: bool = False
@@ -102,6 +103,7 @@ class Family(NamedTuple):
     head_gate: str = "SIGMOID"
     attention_scaled: bool = False
     down_on_host: bool = False
+    output_on_host: bool = False
 
     def kind_of(self, layer: int) -> tuple[int, bool]:
         """What differs between layers beyond their blocks."""
@@ -133,6 +135,7 @@ FAMILIES = {
     **dict.fromkeys(("ernie4_5-moe", "olmo2", "mamba", "mamba2"), Family()),
     "mistral3": Family(temperature="all"),
     "qwen": Family(),
+    "bitnet": Family(output_on_host=True),
     "olmo": Family(layer_norm=True, weightless_norms=True),
     "nemotron": Family(layer_norm=True, activation=("RELU", "SQR")),
     "muse-glimmer": Family(embedding_normed=True, rope=Rope.WINDOWED, attention_normed=True, logits_scaled="once_and_capped"),
