@@ -91,6 +91,10 @@ def keys(model: ModelSpec, layout: Layout) -> Mapping[str, Any]:
             "attention.value_length_mla": latent.v_head_dim,
             "rope.dimension_count": latent.qk_rope_head_dim,
         }
+        if prefix == "minicpm3":
+            key_dim = latent.qk_nope_head_dim + latent.qk_rope_head_dim
+            fields |= {"attention.head_count_kv": text.kv_heads, "attention.key_length": key_dim, "attention.value_length": latent.v_head_dim}
+            del fields["attention.key_length_mla"], fields["attention.value_length_mla"]
         if latent.q_lora_rank:
             fields["attention.q_lora_rank"] = latent.q_lora_rank
     else:
@@ -106,12 +110,20 @@ def keys(model: ModelSpec, layout: Layout) -> Mapping[str, Any]:
     if text.window:
         fields["attention.sliding_window"] = text.window.tokens
         windowed = [layer not in text.window.full_layers for layer in range(layout.stored_layers)]
-        if prefix in ("exaone4", "mimo2", "olmo2", "step35"):
+        if prefix in ("exaone4", "gemma4", "mimo2", "olmo2", "step35"):
             fields["attention.sliding_window_pattern"] = windowed
         if text.window.heads:
             fields["attention.head_count"] = [text.window.heads if local else text.heads for local in windowed]
         if text.window.kv_heads:
             fields["attention.head_count_kv"] = [text.window.kv_heads if local else text.kv_heads for local in windowed]
+    if prefix in ("gemma3n", "gemma4"):
+        fields["attention.shared_kv_layers"] = text.shared_kv_layers
+        fields["embedding_length_per_layer_input"] = text.hidden_size_per_layer_input
+    if prefix == "gemma4" and text.window:
+        fields["attention.key_length_swa"] = fields["attention.value_length_swa"] = text.window.head_dim
+        if text.double_wide_mlp:
+            wide = text.layers - text.shared_kv_layers
+            fields["feed_forward_length"] = [text.intermediate_size * (2 if layer >= wide else 1) for layer in range(text.layers)]
     return {"general.architecture": prefix} | {f"{prefix}.{key}": value for key, value in fields.items()}
 
 
@@ -125,7 +137,7 @@ def file_of(model: ModelSpec, layout: Layout, stored: Sequence[Stored]) -> Write
         shape = [tensor.columns, tensor.rows, tensor.copies]
         while len(shape) > 1 and shape[-1] == 1:
             shape.pop()
-        suffix = "" if tensor.role.endswith(".bias") else ".weight"
+        suffix = "" if tensor.role.endswith((".bias", ".scale")) else ".weight"
         for layer in tensor.layers or (None,):
             name = f"{tensor.role}{suffix}" if layer is None else f"blk.{layer}.{tensor.role}{suffix}"
             writer.tensor(name, shape, NUMBERS[part.type.name], part.tensor_bytes)

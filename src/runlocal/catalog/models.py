@@ -6,6 +6,7 @@ from runlocal.catalog import bundle
 from runlocal.catalog.names import resolve
 from runlocal.core.model import (
     Alias,
+    AltUp,
     Context,
     Cross,
     Experts,
@@ -42,7 +43,7 @@ def spec_from_table(model_id: str, table: Table) -> ModelSpec:
     return ModelSpec(id=model_id, **fields)
 
 
-_PARTS = {"experts": Experts, "latent": Latent, "window": Window, "cross": Cross, "mamba": Mamba, "next_tokens": NextTokens}
+_PARTS = {"altup": AltUp, "experts": Experts, "latent": Latent, "window": Window, "cross": Cross, "mamba": Mamba, "next_tokens": NextTokens}
 
 
 def _text(table: Table) -> Text:

@@ -95,7 +95,8 @@ class Layout(NamedTuple):
         idle = {layer for cache in self.caches() if cache.kind is CacheKind.CROSS for layer in cache.layers}
         total = 0
         for tensor in self.tensors():
-            if not self.runs(tensor) or tensor.role.startswith("rope_") or (tensor.role == "token_embd" and not self.tied):
+            looked_up = tensor.role == "per_layer_token_embd" or (tensor.role == "token_embd" and not self.tied)
+            if not self.runs(tensor) or tensor.role.startswith("rope_") or looked_up:
                 continue
             read = tensor.elements * (len([layer for layer in tensor.layers if layer not in idle]) if tensor.layers else 1)
             total += read * experts_used // self.experts if "_exps" in tensor.role else read

@@ -70,6 +70,17 @@ class Window(NamedTuple):
     head_dim: int | None = None
 
 
+class AltUp(NamedTuple):
+    """Alternating updates: every layer computes one of several streams and predicts the others (Gemma 3n).
+
+    inputs: streams
+    laurel_rank: rank of the learned augmented residual beside attention
+    """
+
+    inputs: int
+    laurel_rank: int
+
+
 class Cross(NamedTuple):
     """Cross-attention layers, which read image tokens only (mllama).
 
@@ -137,6 +148,12 @@ class Text(NamedTuple):
     extra_embedding_rows: rows of the embedding beyond the vocabulary
     rope_scaling: `llama3` or `longrope` where the file stores rotary factors
     rope_dimensions: rotated values per head where that is not the whole head
+    shared_kv_layers: the last layers that read the cache of an earlier layer and have none of their own (Gemma 3n, Gemma 4)
+    idle_kv: the checkpoint stores projections of keys and values in those layers too, although nothing uses them
+    double_wide_mlp: the MLP of those layers is twice as wide
+    k_eq_v: the layers that see everything have no projection of values: keys are values
+    hidden_size_per_layer_input: width of the embedding that every layer has of its own for every token, 0 if there is none
+    altup: several streams of hidden states (Gemma 3n), absent elsewhere
     experts: the mixture of experts, absent in dense models
     latent: multi-head latent attention, absent elsewhere
     window: sliding or chunked attention, absent elsewhere
@@ -168,6 +185,12 @@ class Text(NamedTuple):
     extra_embedding_rows: int = 0
     rope_scaling: str | None = None
     rope_dimensions: int | None = None
+    shared_kv_layers: int = 0
+    idle_kv: bool = False
+    double_wide_mlp: bool = False
+    k_eq_v: bool = False
+    hidden_size_per_layer_input: int = 0
+    altup: AltUp | None = None
     experts: Experts | None = None
     latent: Latent | None = None
     window: Window | None = None

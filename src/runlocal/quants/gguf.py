@@ -91,7 +91,7 @@ def store(layout: Layout, tensors: tuple[Tensor, ...], recipe: Recipe, types: Ty
 
 def _store(tensor: Tensor, traits: _Traits, tensors: tuple[Tensor, ...], types: Types) -> Iterator[Stored]:
     if not tensor.quantizable:
-        yield Stored(tensor, types["F32"])
+        yield Stored(tensor, types[tensor.source_type or "F32"])
         return
     chosen = _choose(tensor, traits, tensors, types)
     if isinstance(chosen, str):

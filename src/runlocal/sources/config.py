@@ -7,6 +7,7 @@ from typing import Any
 
 from runlocal.core.errors import Code, Problem
 from runlocal.core.model import Cross, Latent, ModelSpec, NextTokens, Text, Window
+from runlocal.sources import gemma
 from runlocal.sources import vision as towers
 from runlocal.sources.families import FAMILIES, MODEL_TYPES, WRAPPERS, Family, Sliding, Wrapper
 from runlocal.sources.files import bad_file, clean, identifier, label, read_all
@@ -88,11 +89,22 @@ def spec(table: Mapping[str, Any], path: str, model_id: str) -> ModelSpec:
         keys = _falcon(keys)
     if rename := RENAMED.get(family.architecture):
         keys = rename(keys)
+    if family.architecture == "dbrx":
+        keys = _dbrx(keys)
+    if family.architecture == "minicpm3":
+        # MiniCPM3Attention takes that width where config.json does not say.
+        value_dim = keys.number("hidden_size") // keys.number("num_attention_heads")
+        keys = keys._replace(defaults={**keys.defaults, "v_head_dim": value_dim})
     text = _text(keys, top, family)
-    seen = towers.read(top, wrapper.tower, text.hidden_size) if wrapper else None
+    if family.architecture == "gemma4":
+        text = gemma.gemma4(keys, text)
+    elif family.architecture == "gemma3n":
+        text = gemma.gemma3n(keys, text)
+    unpriced = gemma.UNPRICED.get(family.architecture)
+    seen = towers.read(top, wrapper.tower, text.hidden_size) if wrapper and not unpriced else None
     if text.cross and seen is None:
         raise top.bad("vision_config", "is missing")
-    return stranger(
+    described = stranger(
         path,
         model_id=model_id,
         architecture=family.architecture,
@@ -102,7 +114,11 @@ def spec(table: Mapping[str, Any], path: str, model_id: str) -> ModelSpec:
         text=text,
         what="config.json",
         vision=seen,
+        note=unpriced if wrapper else None,
     )
+    if family.architecture in gemma.HEARING and top.get("audio_config"):
+        return described._replace(modalities=(*described.modalities, "audio"), note=gemma.NOTE)
+    return described
 
 
 def _class_name(keys: Keys) -> str | None:
@@ -164,6 +180,8 @@ def _text(keys: Keys, top: Keys, family: Family) -> Text:
     rotated = int(head_dim * (keys.share("partial_rotary_factor") or _rope(keys).share("partial_rotary_factor") or family.rotary / 4))
     if family.architecture == "stablelm" and keys.flag("qk_layernorm"):
         raise keys.not_computed("its queries and keys have a norm per head")
+    if family.architecture == "spark2_5" and not keys.flag("headwise_attn_output_gate", True):
+        raise keys.not_computed("its heads have no gates")
     if family.architecture == "minicpm" and keys.maybe("num_experts"):
         raise keys.not_computed("it has experts, which llama.cpp's converter does not read")
     cross = keys.indices("cross_attention_layers", layers) if family.architecture == "mllama" else None
@@ -289,5 +307,25 @@ def _falcon(keys: Keys) -> Keys:
             "intermediate_size": keys.maybe("ffn_hidden_size") or 4 * keys.number("hidden_size"),
             "max_position_embeddings": keys.maybe("max_position_embeddings") or 2048,
             "norms_per_layer": (keys.maybe("num_ln_in_parallel_attn") or 2) if grouped else 1,
+        }
+    )
+
+
+def _dbrx(keys: Keys) -> Keys:
+    """DBRX's keys, two objects of them, under the names that the others have (DbrxConfig)."""
+    attention, mlp = keys.inner("attn_config"), keys.inner("ffn_config")
+    if attention is None or mlp is None:
+        raise keys.bad("attn_config" if attention is None else "ffn_config", "is missing")
+    return keys._replace(
+        table={
+            **keys.table,
+            "hidden_size": keys.number("d_model"),
+            "num_attention_heads": keys.number("n_heads"),
+            "num_hidden_layers": keys.number("n_layers"),
+            "max_position_embeddings": keys.number("max_seq_len"),
+            "num_key_value_heads": attention.number("kv_n_heads"),
+            "intermediate_size": mlp.number("ffn_hidden_size"),
+            "num_local_experts": mlp.number("moe_num_experts"),
+            "num_experts_per_tok": mlp.number("moe_top_k"),
         }
     )

@@ -108,6 +108,19 @@ _GEMMA3 = _GEMMA2._replace(
         "sliding_window": 4096,
     },
 )
+_GEMMA3N = _GEMMA3._replace(
+    architecture="gemma3n",
+    pattern=5,
+    defaults={
+        "head_dim": 256,
+        "vocab_size": 262400,
+        "max_position_embeddings": 32768,
+        "num_attention_heads": 8,
+        "num_key_value_heads": 2,
+        "sliding_window": 512,
+    },
+)
+_GEMMA4 = _GEMMA3._replace(architecture="gemma4", defaults={"head_dim": 256, "vocab_size": 262144, "max_position_embeddings": 131072, "sliding_window": 512})
 _GLM4 = Family("glm4", qkv_bias="attention_bias", norms_per_layer=4, rotary=2)
 _GLM4_MOE = Family(
     "glm4moe", qkv_bias="attention_bias", qk_norm="head", qk_norm_key="use_qk_norm", mixture=Mixture.DEEPSEEK, router_bias=True, next_tokens=True, rotary=2
@@ -151,6 +164,7 @@ FAMILIES: Mapping[str, Family] = {
         },
     ),
     "ArceeForCausalLM": _LLAMA._replace(architecture="arcee", gated_mlp=False),
+    "BailingMoeForCausalLM": Family("bailingmoe", qkv_bias="use_qkv_bias", output_bias="use_bias", mixture=Mixture.DEEPSEEK, names=_NUMBERED_EXPERTS),
     "BailingMoeV2ForCausalLM": Family(
         "bailingmoe2",
         qkv_bias="use_qkv_bias",
@@ -167,6 +181,8 @@ FAMILIES: Mapping[str, Family] = {
     "Cohere2ForCausalLM": _COHERE._replace(architecture="cohere2", qk_norm=None, sliding=Sliding.PATTERN, pattern=4),
     "Cohere2MoeForCausalLM": Family("cohere2moe", norms_per_layer=1, tied=True, mixture=Mixture.DEEPSEEK, sliding=Sliding.PATTERN),
     "CohereForCausalLM": _COHERE,
+    "DbrxForCausalLM": Family("dbrx", norm="layernorm_no_bias", mixture=Mixture.MIXTRAL),
+    "DeepseekForCausalLM": Family("deepseek", qkv_bias="attention_bias", output_bias="attention_bias", mixture=Mixture.DEEPSEEK),
     "DeepseekV2ForCausalLM": _DEEPSEEK,
     "DeepseekV3ForCausalLM": _DEEPSEEK_V3,
     "Dots1ForCausalLM": Family("dots1", qkv_bias="attention_bias", output_bias="attention_bias", qk_norm="head", mixture=Mixture.DEEPSEEK, router_bias=True),
@@ -179,6 +195,8 @@ FAMILIES: Mapping[str, Family] = {
     "FalconForCausalLM": Family("falcon", qkv_bias="bias", output_bias="bias", mlp_bias="bias", gated_mlp=False, norm="layernorm", tied=True),
     "Gemma2ForCausalLM": _GEMMA2,
     "Gemma3ForCausalLM": _GEMMA3,
+    "Gemma3nForCausalLM": _GEMMA3N,
+    "Gemma4ForCausalLM": _GEMMA4,
     "GemmaForCausalLM": _GEMMA,
     "Glm4ForCausalLM": _GLM4,
     "Glm4MoeForCausalLM": _GLM4_MOE,
@@ -196,6 +214,8 @@ FAMILIES: Mapping[str, Family] = {
     ),
     "GraniteForCausalLM": _GRANITE,
     "GraniteMoeForCausalLM": _GRANITE._replace(architecture="granitemoe", mlp_bias=False, mixture=Mixture.MIXTRAL),
+    "Grok1ModelForCausalLM": Family("grok", norms_per_layer=4, tied=True, mixture=Mixture.MIXTRAL, names={"num_local_experts": "num_experts"}),
+    "GrokForCausalLM": Family("grok", norms_per_layer=4, tied=True, mixture=Mixture.MIXTRAL),
     "HYV3ForCausalLM": Family(
         "hy_v3",
         qkv_bias="attention_bias",
@@ -236,6 +256,7 @@ FAMILIES: Mapping[str, Family] = {
         shared_embeddings=True,
         defaults={"num_nextn_predict_layers": 3},
     ),
+    "MiniCPM3ForCausalLM": Family("minicpm3", latent=True, tied=True),
     "MiniCPMForCausalLM": Family("minicpm", qkv_bias="attention_bias", output_bias="attention_bias", tied=True),
     "MiniMaxM2ForCausalLM": Family("minimax-m2", qk_norm="full", mixture=Mixture.MIXTRAL, router_bias=True, rotary=2, defaults={"head_dim": 128}),
     "Ministral3ForCausalLM": _MISTRAL._replace(architecture="mistral3"),
@@ -279,6 +300,7 @@ FAMILIES: Mapping[str, Family] = {
     "SeedOssForCausalLM": Family("seed_oss", qkv_bias="attention_bias", output_bias="attention_out_bias", mlp_bias="mlp_bias", defaults={"head_dim": 128}),
     "SmolLM3ForCausalLM": _LLAMA._replace(architecture="smollm3", tied=True),
     "SolarOpenForCausalLM": _GLM4_MOE._replace(qkv_bias=False, rotary=4),
+    "Spark2_5ForCausalLM": Family("spark2_5", tied=True, sliding=Sliding.PATTERN, pattern=4, defaults={"head_dim": 256}),
     "StableLmForCausalLM": Family("stablelm", qkv_bias="use_qkv_bias", norm="layernorm", rotary=1),
     "Starcoder2ForCausalLM": Family(
         "starcoder2", qkv_bias="use_bias", output_bias="use_bias", mlp_bias="use_bias", gated_mlp=False, norm="layernorm", tied=True, sliding=Sliding.EVERY
@@ -291,6 +313,9 @@ MODEL_TYPES: Mapping[str, str] = {
     "afmoe": "AfmoeForCausalLM",
     "deepseek_v3": "DeepseekV3ForCausalLM",
     "gemma3_text": "Gemma3ForCausalLM",
+    "gemma3n_text": "Gemma3nForCausalLM",
+    "gemma4_text": "Gemma4ForCausalLM",
+    "gemma4_unified_text": "Gemma4ForCausalLM",
     "glm4v_moe_text": "Glm4MoeForCausalLM",
     "glm4v_text": "Glm4ForCausalLM",
     "kimi_k2": "DeepseekV3ForCausalLM",
@@ -328,6 +353,9 @@ class Wrapper(NamedTuple):
 
 WRAPPERS: Mapping[str, Wrapper] = {
     "Gemma3ForConditionalGeneration": Wrapper("siglip", "Gemma3ForCausalLM"),
+    "Gemma3nForConditionalGeneration": Wrapper(None, "Gemma3nForCausalLM"),
+    "Gemma4ForConditionalGeneration": Wrapper("gemma4", "Gemma4ForCausalLM"),
+    "Gemma4UnifiedForConditionalGeneration": Wrapper("gemma4_unified", "Gemma4ForCausalLM"),
     "Glm4vForConditionalGeneration": Wrapper("glm4v", "Glm4ForCausalLM"),
     "Glm4vMoeForConditionalGeneration": Wrapper("glm4v", "Glm4MoeForCausalLM"),
     "Idefics3ForConditionalGeneration": Wrapper("idefics3"),
@@ -355,6 +383,8 @@ _USUAL = {
     "bert": "BertModel",
     "deepseek2": "DeepseekV3ForCausalLM",
     "gemma-embedding": "Gemma3TextModel",
+    "gemma3n": "Gemma3nForConditionalGeneration",
+    "gemma4": "Gemma4ForConditionalGeneration",
     "glm4moe": "Glm4MoeForCausalLM",
     "llama": "LlamaForCausalLM",
     "llama4": "Llama4ForConditionalGeneration",

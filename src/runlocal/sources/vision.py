@@ -7,11 +7,15 @@ from collections.abc import Callable
 from math import isqrt
 
 from runlocal.architectures.towers import is_projector, tensors
+from runlocal.architectures.towers.gemma4 import POSITIONS as GEMMA4_POSITIONS
+from runlocal.architectures.towers.gemma4_unified import POSITIONS as UNIFIED_POSITIONS
 from runlocal.core.model import Vision
 from runlocal.sources.keys import Keys
 
 _PIXTRAL = {"hidden_size": 1024, "intermediate_size": 4096, "num_hidden_layers": 24, "num_attention_heads": 16, "image_size": 1024, "patch_size": 16}
 _IDEFICS = {"hidden_size": 1152, "intermediate_size": 3072, "num_hidden_layers": 12, "num_attention_heads": 16, "image_size": 224, "patch_size": 32}
+_GEMMA4 = {"hidden_size": 768, "intermediate_size": 3072, "num_hidden_layers": 16, "num_attention_heads": 12, "patch_size": 16}
+_GEMMA4_TOKENS = 280
 _MODEL_TYPES = {"clip_vision_model": "llava-clip", "pixtral": "pixtral", "siglip_vision_model": "llava-siglip"}
 _LLAMA4_TILES = 16
 _INTERNVL_TILES = 12
@@ -40,7 +44,7 @@ def read(top: Keys, tower: str | None, text_hidden_size: int) -> Vision | None:
         raise top.not_computed(f"its vision tower is {keys.text('model_type') or 'not named'}")
     vision = _READERS[kind](keys, top)._replace(tower=kind)
     deep = max(vision.layers, vision.global_layers) > _LARGEST_LAYERS
-    if deep or vision.hidden_size % vision.heads or (vision.image_size and vision.image_size < vision.patch_size):
+    if deep or (vision.heads and vision.hidden_size % vision.heads) or (vision.image_size and vision.image_size < vision.patch_size):
         raise top.not_computed("the numbers of its vision tower contradict each other")
     laid = tensors(vision, text_hidden_size)
     projector = sum(t.elements * t.count for t in laid if is_projector(t))
@@ -69,6 +73,32 @@ def _patches(vision: Vision) -> int:
 def _siglip(keys: Keys, top: Keys) -> Vision:
     vision, tokens = _plain(keys), top.number("mm_tokens_per_image")
     return vision._replace(tokens_per_image=tokens, spatial_merge_size=max(1, isqrt(_patches(vision) // tokens)))
+
+
+def _gemma4(keys: Keys, top: Keys) -> Vision:
+    rows = keys.maybe("position_embedding_size")
+    return _plain(keys._replace(defaults=_GEMMA4))._replace(
+        tokens_per_image=_gemma_tokens(top),
+        position_embeddings=rows if rows != GEMMA4_POSITIONS else None,
+        standardized=keys.flag("standardize"),
+    )
+
+
+def _gemma4_unified(keys: Keys, top: Keys) -> Vision:
+    rows = keys.maybe("mm_posemb_size")
+    return Vision(
+        tower="",
+        tower_parameters=0,
+        projector_parameters=0,
+        hidden_size=keys.number("mm_embed_dim"),
+        patch_size=keys.maybe("model_patch_size") or keys.number("patch_size") * keys.number("pooling_kernel_size"),
+        tokens_per_image=_gemma_tokens(top),
+        position_embeddings=rows if rows != UNIFIED_POSITIONS else None,
+    )
+
+
+def _gemma_tokens(top: Keys) -> int:
+    return top.maybe("vision_soft_tokens_per_image") or _GEMMA4_TOKENS
 
 
 def _clip(keys: Keys, top: Keys) -> Vision:
@@ -193,6 +223,8 @@ def _muse(keys: Keys, top: Keys) -> Vision:
 
 
 _READERS: dict[str, Callable[[Keys, Keys], Vision]] = {
+    "gemma4": _gemma4,
+    "gemma4_unified": _gemma4_unified,
     "glm4v": _glm4v,
     "idefics3": _idefics3,
     "internvl": _internvl,

@@ -22,6 +22,9 @@ class Attention(NamedTuple):
     chunked: that window is a fixed chunk
     gate: a matrix of its own makes a gate for every value of the result
     head_gate: it makes one for every head instead
+    values: there is a projection of values; else keys are values
+    reads: the layer whose cache it reads instead of having one, None where it has its own
+    idle: its projections of keys and values are stored although it reads another layer's cache
     sub_norm: a norm before the output projection
     cached: keys and values are kept for the steps that follow
     """
@@ -40,6 +43,9 @@ class Attention(NamedTuple):
     chunked: bool = False
     gate: bool = False
     head_gate: bool = False
+    values: bool = True
+    reads: int | None = None
+    idle: bool = False
     sub_norm: bool = False
     cached: bool = True
 
@@ -61,6 +67,11 @@ class Attention(NamedTuple):
 
     def tensors(self, layers: tuple[int, ...]) -> Iterator[Tensor]:
         widths = {"attn_q": self.query_width, "attn_k": self.key_width, "attn_v": self.value_width}
+        has_keys = self.reads is None or self.idle
+        if not has_keys:
+            del widths["attn_k"]
+        if not has_keys or not self.values:
+            del widths["attn_v"]
         if self.fused:
             widths = {"attn_qkv": sum(widths.values())}
         for role, width in widths.items():
@@ -71,7 +82,7 @@ class Attention(NamedTuple):
         if self.output_bias:
             yield Tensor(role="attn_output.bias", columns=self.hidden_size, layers=layers, quantizable=False)
         if self.qk_norm:
-            for role, width in (("attn_q_norm", self.query_width), ("attn_k_norm", self.key_width)):
+            for role, width in (("attn_q_norm", self.query_width), ("attn_k_norm", self.key_width))[: 1 + has_keys]:
                 columns = width if self.qk_norm == "full" else self.head_dim
                 rows = width // self.head_dim if self.qk_norm == "per_head" else 1
                 yield Tensor(role=role, columns=columns, rows=rows, layers=layers, quantizable=False)
@@ -83,7 +94,7 @@ class Attention(NamedTuple):
             yield Tensor(role="attn_sinks", columns=self.heads, layers=layers, quantizable=False)
 
     def caches(self, layers: tuple[int, ...]) -> Iterator[Cache]:
-        if not self.cached:
+        if self.reads is not None or not self.cached:
             return
         kind = CacheKind.FULL if self.window_tokens is None else CacheKind.CHUNKED if self.chunked else CacheKind.SLIDING
         yield Cache(kind=kind, layers=layers, k_values=self.key_width, v_values=self.value_width, window_tokens=self.window_tokens, heads=self.kv_heads)
@@ -97,6 +108,7 @@ class LatentAttention(NamedTuple):
     kv_lora_rank: width of the latent
     nope_dim, rope_dim: parts of a key without and with rotation
     value_dim: width of a value
+    expanded: the cache keeps whole keys and values all the same (MiniCPM3)
     """
 
     hidden_size: int
@@ -106,10 +118,17 @@ class LatentAttention(NamedTuple):
     nope_dim: int
     rope_dim: int
     value_dim: int
+    expanded: bool = False
 
     @property
     def latent_width(self) -> int:
         return self.kv_lora_rank + self.rope_dim
+
+    @property
+    def whole(self) -> Attention:
+        """What the latent is expanded to."""
+        key_dim = self.nope_dim + self.rope_dim
+        return Attention(hidden_size=self.hidden_size, heads=self.heads, kv_heads=self.heads, head_dim=key_dim, value_dim=self.value_dim)
 
     def tensors(self, layers: tuple[int, ...]) -> Iterator[Tensor]:
         queries = self.heads * (self.nope_dim + self.rope_dim)
@@ -121,12 +140,19 @@ class LatentAttention(NamedTuple):
             yield Tensor(role="attn_q", columns=self.hidden_size, rows=queries, layers=layers)
         yield Tensor(role="attn_kv_a_norm", columns=self.kv_lora_rank, layers=layers, quantizable=False)
         yield Tensor(role="attn_kv_a_mqa", columns=self.hidden_size, rows=self.latent_width, layers=layers)
+        if self.expanded:
+            yield Tensor(role="attn_kv_b", columns=self.kv_lora_rank, rows=self.heads * (self.nope_dim + self.value_dim), layers=layers)
+            yield Tensor(role="attn_output", columns=self.heads * self.value_dim, rows=self.hidden_size, layers=layers)
+            return
         # The converter splits attn_kv_b so that both halves can be absorbed into the matrices beside them.
         yield Tensor(role="attn_k_b", columns=self.nope_dim, rows=self.kv_lora_rank, copies=self.heads, layers=layers)
         yield Tensor(role="attn_v_b", columns=self.kv_lora_rank, rows=self.value_dim, copies=self.heads, layers=layers)
         yield Tensor(role="attn_output", columns=self.heads * self.value_dim, rows=self.hidden_size, layers=layers)
 
     def caches(self, layers: tuple[int, ...]) -> Iterator[Cache]:
+        if self.expanded:
+            yield from self.whole.caches(layers)
+            return
         yield Cache(kind=CacheKind.LATENT, layers=layers, k_values=self.latent_width, v_values=0)
 
 

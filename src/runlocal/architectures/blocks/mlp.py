@@ -53,6 +53,8 @@ class ExpertMlp(NamedTuple):
     router_bias: `exp_probs_b`, the correction bias of the router
     bias: router and experts have plain biases (gpt-oss)
     correction: name of the correction bias
+    fused: gate and up are one tensor
+    scaled: a learned factor per expert multiplies what it yields, and one per value what the router reads (Gemma 4)
     """
 
     hidden_size: int
@@ -65,12 +67,14 @@ class ExpertMlp(NamedTuple):
     router_bias: bool = False
     bias: bool = False
     correction: str = "exp_probs_b.bias"
+    fused: bool = False
+    scaled: bool = False
 
     def tensors(self, layers: tuple[int, ...]) -> Iterator[Tensor]:
         d, width, count = self.hidden_size, self.intermediate_size, self.count
         yield Tensor(role="ffn_gate_inp", columns=d, rows=count, layers=layers, quantizable=False)
-        shapes = [("ffn_up_exps", d, width), ("ffn_down_exps", width, d)]
-        if self.gated:
+        shapes = [("ffn_gate_up_exps", d, 2 * width) if self.fused else ("ffn_up_exps", d, width), ("ffn_down_exps", width, d)]
+        if self.gated and not self.fused:
             shapes.append(("ffn_gate_exps", d, width))
         for role, columns, rows in shapes:
             yield Tensor(role=role, columns=columns, rows=rows, copies=count, layers=layers)
@@ -78,6 +82,9 @@ class ExpertMlp(NamedTuple):
                 yield Tensor(role=f"{role}.bias", columns=rows, rows=count, layers=layers, quantizable=False)
         if self.bias:
             yield Tensor(role="ffn_gate_inp.bias", columns=count, layers=layers, quantizable=False)
+        if self.scaled:
+            yield Tensor(role="ffn_gate_inp.scale", columns=d, layers=layers, quantizable=False)
+            yield Tensor(role="ffn_down_exps.scale", columns=count, layers=layers, quantizable=False)
         if self.router_bias:
             yield Tensor(role=self.correction, columns=count, layers=layers, quantizable=False)
         if self.shared_size:

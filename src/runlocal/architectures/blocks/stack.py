@@ -29,6 +29,7 @@ def decoder(
     head_gate: bool = False,
     windowed_sinks: bool = False,
     next_input: bool = True,
+    expanded_latent: bool = False,
 ) -> Layout:
     """A decoder of `model.text` layers.
 
@@ -44,6 +45,7 @@ def decoder(
     head_gate: a learned gate multiplies what each head yields
     windowed_sinks: attention sinks in the layers with a window only
     next_input: a multi-token-prediction layer that does not share embeddings has an embedding of its own, not only an output matrix
+    expanded_latent: the cache keeps what latents are expanded to
     """
     text = model.text
     extra = text.next_tokens.layers if text.next_tokens and text.next_tokens.in_gguf else 0
@@ -55,7 +57,9 @@ def decoder(
         attending = tuple(layer for layer in stored if all(layer not in layers for _, layers in with_state))
     placed = [Placed(block, layers) for block, layers in with_state]
     if attending:
-        attentions = attention_blocks(text, attending, fused=fused_qkv, sinks=sinks, gate=attention_gate, head_gate=head_gate, windowed_sinks=windowed_sinks)
+        attentions = attention_blocks(
+            text, attending, fused=fused_qkv, sinks=sinks, gate=attention_gate, head_gate=head_gate, windowed_sinks=windowed_sinks, expanded=expanded_latent
+        )
         placed += [Placed(block, layers) for block, layers in attentions]
     if norms and text.norm != "none":
         placed.append(Placed(Norms(hidden_size=text.hidden_size, roles=norms, bias=biased), stored))
@@ -98,7 +102,7 @@ def outer_tensors(text: Text, *, biased: bool, output_bias: bool) -> Iterator[Te
         yield Tensor(role="output", columns=d, rows=text.vocabulary_size)
     if output_bias:
         yield Tensor(role="output.bias", columns=text.vocabulary_size, quantizable=False)
-    pairs = (text.rope_dimensions or text.head_dim) // 2
+    pairs = (text.latent.qk_rope_head_dim if text.latent else text.rope_dimensions or text.head_dim) // 2
     tables = {"llama3": ("rope_freqs",), "longrope": ("rope_factors_long", "rope_factors_short")}
     for role in tables[text.rope_scaling] if text.rope_scaling else ():
         yield Tensor(role=role, columns=pairs, quantizable=False)
@@ -116,7 +120,15 @@ def state_blocks(text: Text, layers: tuple[int, ...]) -> Iterator[tuple[Block, t
 
 
 def attention_blocks(
-    text: Text, layers: tuple[int, ...], *, fused: bool, sinks: bool, gate: bool = False, head_gate: bool = False, windowed_sinks: bool = False
+    text: Text,
+    layers: tuple[int, ...],
+    *,
+    fused: bool,
+    sinks: bool,
+    gate: bool = False,
+    head_gate: bool = False,
+    windowed_sinks: bool = False,
+    expanded: bool = False,
 ) -> Iterator[tuple[Block, tuple[int, ...]]]:
     """The attention of every layer: latent, or grouped with the layers that have a window apart."""
     if latent := text.latent:
@@ -129,6 +141,7 @@ def attention_blocks(
                 nope_dim=latent.qk_nope_head_dim,
                 rope_dim=latent.qk_rope_head_dim,
                 value_dim=latent.v_head_dim,
+                expanded=expanded,
             ),
             layers,
         )

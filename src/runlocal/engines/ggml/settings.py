@@ -27,6 +27,8 @@ class Settings(NamedTuple):
     swa_full: windows keep the whole context
     windows: whether this architecture's loader applies windows at all
     padded_v_values: width that every layer's V has without flash attention where their widths differ, else 0
+    flash_on_host: the host runs flash attention, because the GPU's kernels do not take heads of these widths
+    v_in_rows: V is kept as with flash attention though there is none: what turns it off finds out only once the cache stands
     """
 
     cells: int
@@ -40,6 +42,8 @@ class Settings(NamedTuple):
     swa_full: bool
     windows: bool
     padded_v_values: int = 0
+    flash_on_host: bool = False
+    v_in_rows: bool = False
 
     def cells_of(self, cache: Cache) -> int:
         """Cells that one layer of `cache` holds per stream."""
@@ -52,6 +56,11 @@ class Settings(NamedTuple):
         return pad(min(self.cells, window + self.ubatch_tokens), CELL_PADDING)
 
     @property
+    def v_transposed(self) -> bool:
+        """Whether every value of V is a row of its own."""
+        return not self.flash_attention and not self.v_in_rows
+
+    @property
     def kv_is_quantized(self) -> bool:
         return self.type_k.block_elements > 1 or self.type_v.block_elements > 1
 
@@ -61,7 +70,7 @@ def settle(
 ) -> Settings:
     """The settings that llama.cpp arrives at.
 
-    facts: `window_architectures`, `flash_attention_head_dims`
+    facts: `window_architectures`, `flash_attention_head_dims`, `without_flash_attention`
     batch_tokens, ubatch_tokens: what the runtime asks for (`-b`, `-ub`)
     """
     sequences = workload.sequences
@@ -69,7 +78,14 @@ def settle(
     context = pad(pool, CELL_PADDING)
     cells = context if workload.unified_kv else pad(context // sequences, CELL_PADDING)
     ubatch = min(context if layout.encoder else pool, max(batch_tokens, ubatch_tokens), ubatch_tokens)  # before the context is padded, but in encoders
-    flash = flash_is_available(layout, facts) if workload.flash_attention is None else workload.flash_attention
+    type_v = types[workload.cache_type_v.upper()]
+    available = flash_is_available(layout, facts)
+    flash = workload.flash_attention
+    if flash is None:
+        # A quantized V needs it, so that turns it on whatever the GPU can do (llama_init_from_model).
+        flash = available or type_v.block_elements > 1
+    without = layout.architecture in facts["without_flash_attention"]
+    flash = flash and not without
     return Settings(
         cells=cells,
         streams=1 if workload.unified_kv else sequences,
@@ -78,10 +94,12 @@ def settle(
         output_rows=min(ubatch, workload.output_tokens or (ubatch if layout.pooling else sequences)),
         flash_attention=flash,
         type_k=types[workload.cache_type_k.upper()],
-        type_v=types[workload.cache_type_v.upper()],
+        type_v=type_v,
         swa_full=workload.swa_full,
         windows=layout.architecture in facts["window_architectures"],
         padded_v_values=0 if flash else _widest_of_several(layout),
+        flash_on_host=flash and not available,
+        v_in_rows=not flash and not without and workload.flash_attention is None,
     )
 
 

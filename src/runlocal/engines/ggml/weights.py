@@ -13,6 +13,8 @@ ALIGNMENT = 128  # ggml_backend_cuda_buffer_type_get_alignment
 HOST_ALIGNMENT = 32  # TENSOR_ALIGNMENT of ggml's CPU buffers
 EMBEDDING, EXPERTS = "token embedding", "experts"
 _INPUTS = ("token_embd", "per_layer_token_embd", "position_embd", "token_types")
+# Outside of the layers by name, and loaded with the first of them.
+_FIRST_LAYER = ("per_layer_model_proj", "per_layer_proj_norm", "token_embd_norm", "token_embd_norm.bias")
 _EXPERTS = ("ffn_up_exps", "ffn_down_exps", "ffn_gate_exps", "ffn_gate_up_exps")  # what `--cpu-moe` names, biases included
 
 
@@ -101,12 +103,12 @@ def _outer(stored: Stored, placement: Placement, *, tied: bool) -> Iterator[Weig
         yield Weight(HOST, host_bytes(stored), padded, EMBEDDING)
         if tied and role == "token_embd" and placement.output != HOST:
             yield Weight(placement.output, padded, padded, "output: second copy of the tied embedding")
-    elif role.startswith("token_embd_norm"):
-        # A norm of the embedding is computed where the first layer is.
-        yield Weight(placement.layers[0], host_bytes(stored) if placement.layers[0] == HOST else padded, padded, "repeating layers")
     elif role.startswith("rope_"):
         # A rotary table is loaded once for every device that holds a layer.
         for device, _, _ in placement.ranges:
             yield Weight(device, host_bytes(stored) if device == HOST else padded, padded, "repeating layers")
+    elif role in _FIRST_LAYER:
+        device = placement.layers[0]
+        yield Weight(device, host_bytes(stored) if device == HOST else padded, padded, "repeating layers")
     else:
         yield Weight(placement.output, host_bytes(stored) if placement.output == HOST else padded, padded, "output")

@@ -8,6 +8,7 @@ from runlocal.core.model import Experts, Latent, ModelSpec, NextTokens, Text, Wi
 from runlocal.core.noun import NamedTuple
 from runlocal.sources.families import BY_NAME_ONLY, hugging_face_name
 from runlocal.sources.files import bad_file, identifier, label
+from runlocal.sources.gguf import gemma
 from runlocal.sources.gguf.header import Header, stem
 from runlocal.sources.gguf.metadata import BROKEN, LARGEST_LAYERS, Metadata
 from runlocal.sources.gguf.stored import matrices, quantization
@@ -20,8 +21,12 @@ _BEGINNINGS = {
 }
 _VARIANTS = {"instruct": "instruct", "it": "instruct", "chat": "instruct", "base": "base", "pt": "base"}
 _TOWER = ("v.", "mm.")
-_NORMS = ("attn_norm", "attn_norm_2", "ffn_norm", "post_attention_norm", "post_ffw_norm", "attn_output_norm", "layer_output_norm")
+_NORMS = ("attn_norm", "attn_norm_2", "attn_output_norm", "layer_output_norm", "ffn_norm", "post_attention_norm", "post_ffw_norm")
 _POOLINGS = {1: "mean", 2: "cls", 3: "last"}  # enum llama_pooling_type
+
+
+# Layers of these have several shapes; their own modules tell them apart.
+_VARYING = ("gemma4",)
 
 
 class _Windows(NamedTuple):
@@ -53,6 +58,8 @@ _WINDOWS = {
     "gemma-embedding": _Windows(pattern=6),
     "gemma2": _Windows(pattern=2, tokens=4096),
     "gemma3": _Windows(pattern=6),
+    "gemma3n": _Windows(pattern=5),
+    "gemma4": _Windows(pattern=6, own_heads=True),
     "gpt-oss": _Windows(pattern=2),
     "laguna": _Windows(pattern=4, first=True, own_heads=True),
     "llama4": _Windows(pattern=4, tokens=8192, chunked=True),
@@ -60,6 +67,7 @@ _WINDOWS = {
     "mimo2": _Windows(pattern=0, own_heads=True),
     "muse-glimmer": _Windows(pattern=4),
     "olmo2": _Windows(pattern=4),
+    "spark2_5": _Windows(pattern=4),
     "step35": _Windows(pattern=0, own_heads=True),
 }
 # What may differ between layers with and without a window.
@@ -104,6 +112,11 @@ def spec(header: Header, path: str) -> ModelSpec:
         raise bad_file(path, f"{block_count:,} layers are more than any model has", hint=BROKEN)
     fields = Metadata(header, architecture, path, block_count)
     shapes = _shapes(fields)
+    text = _text(fields, shapes)
+    if architecture == "gemma4":
+        text = gemma.gemma4(fields, shapes.layers, text)
+    elif architecture == "gemma3n":
+        text = gemma.gemma3n(fields, shapes.dimensions, text)
     return stranger(
         path,
         model_id=identifier(stem(path)),
@@ -114,7 +127,7 @@ def spec(header: Header, path: str) -> ModelSpec:
         hf_architecture=hugging_face_name(architecture) or UNKNOWN,
         checkpoint_type=(quantization(header) or UNKNOWN).removesuffix("_MOE"),
         context_tokens=fields.positive("context_length"),
-        text=_text(fields, shapes),
+        text=text,
         what="metadata and tensor shapes of the file itself",
     )
 
@@ -147,7 +160,7 @@ def _shapes(fields: Metadata) -> _Shapes:
     dimensions: dict[str, tuple[int, ...]] = {}
     layers: dict[str, list[int]] = {}
     for role, layer, shape in matrices(fields.header):
-        if dimensions.setdefault(role, shape) != shape and role not in varied:
+        if dimensions.setdefault(role, shape) != shape and role not in varied and fields.architecture not in _VARYING:
             raise fields.not_computed(f"the tensors {role} differ from layer to layer")
         if layer is not None:
             if layer >= fields.layers:
@@ -270,6 +283,10 @@ def _latent(fields: Metadata) -> Latent | None:
     if not rank:
         return None
     key, value = fields.optional("attention.key_length_mla"), fields.optional("attention.value_length_mla")
+    if fields.architecture == "minicpm3":
+        # It caches whole keys and values, so its widths are those of a head.
+        width = fields.positive("embedding_length") // fields.positive("attention.head_count")
+        key, value = fields.positive("attention.key_length", width), fields.positive("attention.value_length", width)
     if not key or not value:
         raise fields.not_computed("it was converted before llama.cpp kept latents in the cache", hint="convert the model again with today's llama.cpp")
     rotated = fields.positive("rope.dimension_count")

@@ -79,8 +79,9 @@ def compute_buffers(
     context = Context(layout, family, settings, devices, copied)
     sizes_of = _sizes_by_layer(copied)
     kinds = [(layer, devices.layers[index], family.kind_of(index), sizes_of.get(index)) for index, layer in enumerate(layers)]
-    # Copies for several steps are kept apart, so those of every layer count.
-    runs = [] if all_layers or (family.down_on_host and placement.pipelined) else list(_runs(kinds))
+    # Copies for several steps are kept apart, so those of every layer count. What all layers read from one tensor ties them together.
+    tied = context.layer_input_size > 0 or (family.down_on_host and placement.pipelined)
+    runs = [] if all_layers or tied else list(_runs(kinds))
     left_out = {index for run in runs for index in range(run.built_end, run.end)}
     entries = build(context, layers, [index for index in range(len(layers)) if index not in left_out])
     order = schedule(context.graph, devices.host, PIPELINE_COPIES if placement.pipelined else 1, fuses_routing=fuses_routing)

@@ -12,6 +12,7 @@ from runlocal.engines.ggml.graph.tensors import (
     like,
     mul_mat,
     new,
+    pad_rows,
     permute,
     reshape,
     set_rows,
@@ -43,7 +44,7 @@ def attend(c: Context, block: Attention, x: Node, layer: int) -> Node:
         q, k = like("RMS_NORM", q), like("RMS_NORM", k)
     if family.query_scaled:
         q = like("SCALE", q)
-    out = _through_cache(c, block, q, k, v, layer)
+    out = through_cache(c, block, q, (k, v), layer)
     if block.gate:
         out = like("MUL", out, like("SIGMOID", mul_mat(c.weight("attn_gate", layer, block.hidden_size, block.output_width), x)))
     if block.head_gate:
@@ -90,43 +91,58 @@ def _split_heads(c: Context, block: Attention, q: Node, k: Node, v: Node) -> Hea
     )
 
 
-def _through_cache(c: Context, block: Attention, q: Node, k: Node, v: Node, layer: int) -> Node:
-    """build_attn: new keys and values go to the cache, and attention reads them there."""
+def through_cache(c: Context, block: Attention, q: Node, new: tuple[Node, Node] | None, layer: int) -> Node:
+    """build_attn: new keys and values go to the cache, and attention reads them there.
+
+    new: keys and values, None where the layer reads the cache of another
+    """
     settings, inputs, graph = c.settings, c.cache_inputs(block), c.graph
-    if not block.cached:
-        for node in (q, k, v):
+    if not block.cached and new is not None:
+        for node in (q, *new):
             graph.expand(node)
-        return attention(c, q, k, v, inputs.mask)
-    if inputs.k_rotation:
-        q, k = hadamard(q, inputs.k_rotation), hadamard(k, inputs.k_rotation)
-    if inputs.v_rotation:
-        v = hadamard(v, inputs.v_rotation)
-    for node in (q, k, v) if c.has_windows else (q, v, k):
-        graph.expand(node)
+        return attention(c, q, *new, inputs.mask)
     cells, streams = inputs.cells, settings.streams
-    k_cache = c.cache(settings.type_k, layer, block.key_width, cells, streams)
-    v_width = max(block.value_width, settings.padded_v_values)
-    v_cache = c.cache(settings.type_v, layer, v_width, cells, streams)
-    graph.expand(store_keys(c, k_cache, k, inputs.k_rows))
-    if settings.flash_attention:
-        graph.expand(store_keys(c, v_cache, v, inputs.v_rows))
+    width = max(block.value_width, settings.padded_v_values)
+    holder = layer if block.reads is None else block.reads
+    k_cache = c.cache(settings.type_k, holder, block.key_width, cells, streams)
+    v_cache = c.cache(settings.type_v, holder, width, cells, streams)
+    if inputs.k_rotation:
+        q = hadamard(q, inputs.k_rotation)
+    if new is None:
+        graph.expand(q)
     else:
-        # Without flash attention V is kept transposed, and every value is a row of its own.
-        flat = reshape(v, block.value_width, c.tokens) if v.strides[2] == block.value_width * v.type.block_bytes else cont(v, block.value_width, c.tokens)
-        if v_width > block.value_width:
-            flat = new("PAD", flat.type, (v_width, c.tokens, 1, 1), flat)
-        rows = reshape(flat, 1, v_width * c.tokens)
-        graph.expand(set_rows(reshape(v_cache, 1, v_width * cells * streams), rows, inputs.v_rows))
+        _store(c, block, q, new, k_cache, v_cache)
     keys = view(k_cache, (block.head_dim, block.kv_heads, cells, streams), _cell_strides(k_cache, block.head_dim))
-    if settings.flash_attention:
+    if not settings.v_transposed:
         values = view(v_cache, (block.value_dim, block.kv_heads, cells, streams), _cell_strides(v_cache, block.value_dim))
     else:
         size = v_cache.type.block_bytes
-        strides = (cells * block.value_dim * size, cells * size, cells * v_width * size)
+        strides = (cells * block.value_dim * size, cells * size, cells * width * size)
         values = view(v_cache, (cells, block.kv_heads, block.value_dim, streams), strides)
     sinks = c.weight("attn_sinks", layer, block.heads) if block.sinks else None
     out = attention(c, q, keys, values, inputs.mask, sinks)
     return hadamard(out, inputs.v_rotation) if inputs.v_rotation else out
+
+
+def _store(c: Context, block: Attention, q: Node, new: tuple[Node, Node], k_cache: Node, v_cache: Node) -> None:
+    """Puts new keys and values into the cache; queries are computed before them."""
+    inputs, graph, (k, v), width = c.cache_inputs(block), c.graph, new, v_cache.shape[0]
+    if inputs.k_rotation:
+        k = hadamard(k, inputs.k_rotation)
+    if inputs.v_rotation:
+        v = hadamard(v, inputs.v_rotation)
+    for node in (q, k, v) if c.has_windows else (q, v, k):
+        graph.expand(node)
+    graph.expand(store_keys(c, k_cache, k, inputs.k_rows))
+    if not c.settings.v_transposed:
+        graph.expand(store_keys(c, v_cache, v, inputs.v_rows))
+        return
+    # Without flash attention V is kept transposed, and every value is a row of its own.
+    flat = reshape(v, block.value_width, c.tokens) if v.strides[2] == block.value_width * v.type.block_bytes else cont(v, block.value_width, c.tokens)
+    if width > block.value_width:
+        flat = pad_rows(flat, width)
+    rows = reshape(flat, 1, width * c.tokens)
+    graph.expand(set_rows(reshape(v_cache, 1, width * inputs.cells * c.settings.streams), rows, inputs.v_rows))
 
 
 def _cell_strides(cache: Node, head_dim: int) -> tuple[int, ...]:
@@ -164,6 +180,8 @@ def attention(c: Context, q: Node, k: Node, v: Node, mask: Node, sinks: Node | N
     q, k, v = permute(q), permute(k), permute(v)
     if c.settings.flash_attention:
         out = flash_attention(q, _half_precision(k), _half_precision(v), mask, sinks)
+        if c.settings.flash_on_host:
+            out.device = c.devices.host
         if decompress:
             out = cont(permute(mul_mat(decompress, permute(out))))
         out = reshape(out, out.shape[0] * out.shape[1], out.shape[2] * out.shape[3])

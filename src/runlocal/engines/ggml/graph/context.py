@@ -82,19 +82,35 @@ class Context:
         self.dense_layers = {layer for block, layers in layout.placed if isinstance(block, DenseMlp) for layer in layers}
         self._inputs: dict[bool, CacheInputs] = {}
         self._weight_bytes = weight_bytes
+        # What is used twice is copied to another device once.
+        self._weights: dict[tuple[str, int | None], Node] = {}
         self._rope_table_bytes = max((t.columns * F32.block_bytes for t in layout.outer if t.role.startswith("rope_")), default=0)
         self._rope_tables: dict[int, Node] = {}
+        # The embeddings that layers have of their own, all layers in one tensor (build_inp_per_layer).
+        self.layer_inputs: Node | None = None
         self._value_width = max((cache.v_values for cache in layout.caches()), default=0)
 
-    def weight(self, role: str, layer: int | None, *shape: int) -> Node:
-        """A weight of the model: where it lies, and if that is the host, what a copy takes on a GPU."""
+    @property
+    def layer_input_size(self) -> int:
+        """Width of the embedding that each layer has of its own, 0 where there is none."""
+        return next((tensor.columns for tensor in self.layout.outer if tensor.role == "per_layer_proj_norm"), 0)
+
+    def weight(self, role: str, layer: int | None, *shape: int, beside: int | None = None) -> Node:
+        """A weight of the model: where it lies, and if that is the host, what a copy takes on a GPU.
+
+        beside: the layer on whose device a weight lies that stands outside of the layers; None: the output's device
+        """
+        if (role, layer) in self._weights:
+            return self._weights[role, layer]
         devices = self.devices
         on_host = devices.experts_on_host and "_exps" in role
-        device = devices.output if layer is None else devices.host if on_host else devices.layers[layer]
+        where = beside if layer is None else layer
+        device = devices.output if where is None else devices.host if on_host else devices.layers[where]
         if role == "output" and self.family.output_on_host:
             device = devices.host
         is_copied = devices.host > 0 and (device == devices.host or (role == DOWN and self.family.down_on_host))
-        return _weight_on(device, four(*shape), self._weight_bytes[role, layer if (role, layer) in self._weight_bytes else None] if is_copied else 0)
+        self._weights[role, layer] = _weight_on(device, four(*shape), self._weight_bytes[role, layer] if is_copied else 0)
+        return self._weights[role, layer]
 
     def cache(self, type: StorageType, layer: int, *shape: int) -> Node:
         """Keys, values or states of a layer's cache."""
@@ -104,15 +120,15 @@ class Context:
         node.stored = True
         return node
 
-    def norm(self, a: Node, role: str, layer: int | None, *, bias: bool = False) -> Node:
-        """llm_graph_context::build_norm."""
+    def norm(self, a: Node, role: str, layer: int | None, *, bias: bool = False, pinned: bool = True, beside: int | None = None) -> Node:
+        """llm_graph_context::build_norm. pinned: it is told its layer; beside: as in `weight`."""
         node = like("NORM" if self.family.layer_norm else "RMS_NORM", a)
         if self.family.weightless_norms:
             return node
-        if layer is not None:
+        if layer is not None and pinned:
             node.device = self.devices.layers[layer] if self.devices.pins_norms else None
-        node = like("MUL", node, self.weight(role, layer, a.shape[0]))
-        return like("ADD", node, self.weight(f"{role}.bias", layer, a.shape[0])) if bias else node
+        node = like("MUL", node, self.weight(role, layer, a.shape[0], beside=beside))
+        return like("ADD", node, self.weight(f"{role}.bias", layer, a.shape[0], beside=beside)) if bias else node
 
     def rope_factors(self, layer: int) -> tuple[Node, ...]:
         """The table of rotary factors, where the file has one: loaded once per device; of a long and a short one, one is used."""
@@ -151,7 +167,7 @@ class Context:
             cells=cells,
             mask=given(F16 if settings.flash_attention else F32, cells, tokens // streams, 1, streams),
             k_rows=given(I64, tokens),
-            v_rows=given(I64, tokens if settings.flash_attention else tokens * self._value_width),
+            v_rows=given(I64, tokens * self._value_width if settings.v_transposed else tokens),
             k_rotation=k_rotation,
             v_rotation=v_rotation,
         )

@@ -4,6 +4,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from runlocal.architectures.blocks.attention import Attention, LatentAttention
+from runlocal.architectures.blocks.gemma import LayerInput, OutputScale, Streams
 from runlocal.architectures.blocks.mamba import Mamba1, Mamba2
 from runlocal.architectures.blocks.mlp import DenseMlp, ExpertMlp, Norms
 from runlocal.core.layout import Block, Layout
@@ -12,6 +13,7 @@ from runlocal.engines.ggml.allocator import NONE, Node
 from runlocal.engines.ggml.graph.attention import attend
 from runlocal.engines.ggml.graph.context import Context
 from runlocal.engines.ggml.graph.family import Beside
+from runlocal.engines.ggml.graph.gemma import gemma3n_layer, gemma4_layer, layer_inputs, stream_mean, streams_of
 from runlocal.engines.ggml.graph.latent import attend_latent
 from runlocal.engines.ggml.graph.mamba import scan_1, scan_2
 from runlocal.engines.ggml.graph.mlp import dense, experts
@@ -26,16 +28,26 @@ MIXERS: dict[type, Callable[[Context, Any, Node, int], Node]] = {
 }
 
 
+# Layers that are put together in a way of their own.
+OWN_LAYERS = {"gemma3n": gemma3n_layer, "gemma4": gemma4_layer}
+
+
 class NotModelled(ValueError):
     """The graph of this model is not one of those that are built here."""
 
 
 class Layer(NamedTuple):
-    """The blocks of one layer: what mixes tokens, then what works on each; one of them may be missing."""
+    """The blocks of one layer: what mixes tokens, then what works on each; one of them may be missing.
+
+    beside: a dense MLP beside the experts
+    others: blocks that only this architecture has
+    """
 
     mixer: Block | None
     mlp: DenseMlp | ExpertMlp | None
     norms: Norms | None
+    beside: DenseMlp | None = None
+    others: tuple[LayerInput | OutputScale | Streams, ...] = ()
 
 
 def layers_of(layout: Layout) -> list[Layer]:
@@ -43,6 +55,8 @@ def layers_of(layout: Layout) -> list[Layer]:
     mixers: dict[int, Block] = {}
     mlps: dict[int, DenseMlp | ExpertMlp] = {}
     norms: dict[int, Norms] = {}
+    beside: dict[int, DenseMlp] = {}
+    others: dict[int, tuple[LayerInput | OutputScale | Streams, ...]] = {}
     for block, where in layout.placed:
         for layer in where:
             if layer >= layout.layers:
@@ -53,9 +67,13 @@ def layers_of(layout: Layout) -> list[Layer]:
                 mlps[layer] = block
             elif isinstance(block, Norms) and layer not in norms:
                 norms[layer] = block
+            elif isinstance(block, ExpertMlp) and block.scaled and isinstance(dense_one := mlps[layer], DenseMlp):
+                beside[layer], mlps[layer] = dense_one, block
+            elif isinstance(block, LayerInput | OutputScale | Streams):
+                others[layer] = (*others.get(layer, ()), block)
             else:
                 raise NotModelled(f"a layer of {layout.architecture} with {type(block).__name__}")
-    return [Layer(mixer=mixers.get(layer), mlp=mlps.get(layer), norms=norms.get(layer)) for layer in range(layout.layers)]
+    return [Layer(mixers.get(layer), mlps.get(layer), norms.get(layer), beside.get(layer), others.get(layer, ())) for layer in range(layout.layers)]
 
 
 def build(c: Context, layers: Sequence[Layer], chosen: Sequence[int]) -> dict[int, Node]:
@@ -65,13 +83,21 @@ def build(c: Context, layers: Sequence[Layer], chosen: Sequence[int]) -> dict[in
     Returns what enters each of them.
     """
     x, embedded = _embed(c)
+    streams = next((other.inputs for other in layers[0].others if isinstance(other, Streams)), 0)
+    if streams:
+        x = streams_of(c, x, streams)
     entries = {}
     for index in chosen:
         entries[index] = x
+        if c.family.own_layer and isinstance(block := layers[index].mixer, Attention):
+            x = OWN_LAYERS[c.family.own_layer](c, layers[index], block, x, index)
+            continue
         x = _layer(c, layers[index], x, index, last=index == chosen[-1])
         if index < c.family.deepstack:
             d = c.layout.hidden_size
             x = like("ADD", x, view(embedded, (d, c.tokens), (embedded.strides[1],), (index + 1) * d * F32.block_bytes))
+    if streams:
+        x = stream_mean(c, x)
     _logits(c, x, biased=bool(layers[-1].norms and layers[-1].norms.bias))
     return entries
 
@@ -95,7 +121,10 @@ def _embed(c: Context) -> tuple[Node, Node]:
         x = like("SCALE", x)
     if c.family.embedding_normed:
         x = like("RMS_NORM", x)
-    c.graph.expand(x)
+    if size := c.layer_input_size:
+        c.layer_inputs = layer_inputs(c, x, size)
+    else:
+        c.graph.expand(x)
     return x, embedded
 
 
@@ -113,7 +142,7 @@ def _with_positions(c: Context, x: Node) -> Node:
         x = like("ADD", x, view(table(), (d,)))
     if "position_embd" in roles:
         x = like("ADD", get_rows(table(), c.positions), x)
-    return c.norm(x, "token_embd_norm", 0, bias=True) if "token_embd_norm" in roles else x
+    return c.norm(x, "token_embd_norm", None, bias=True, beside=0) if "token_embd_norm" in roles else x
 
 
 def _post_normed(c: Context, blocks: Layer, x: Node, layer: int, *, last: bool) -> Node:
@@ -133,15 +162,17 @@ def _layer(c: Context, blocks: Layer, x: Node, layer: int, *, last: bool) -> Nod
     if blocks.mixer is None or blocks.mlp is None:
         return _half(c, blocks, x, layer, last=last)
     roles = norms.roles if norms else ()
-    if "layer_output_norm" in roles:
+    if c.layout.encoder and "layer_output_norm" in roles:
         return _post_normed(c, blocks, x, layer, last=last)
     biased = bool(norms and norms.bias)
-    sandwich = "post_ffw_norm" in roles
+    behind_attention = "attn_output_norm" if "attn_output_norm" in roles else "post_attention_norm"
+    behind_mlp = "layer_output_norm" if "layer_output_norm" in roles else "post_ffw_norm"
+    sandwich = behind_mlp in roles
     normed = c.norm(x, "attn_norm", layer, bias=biased) if "attn_norm" in roles or family.weightless_norms else x
     into_attention = c.norm(x, "attn_norm_2", layer, bias=biased) if "attn_norm_2" in roles else normed
     out = MIXERS[type(blocks.mixer)](c, blocks.mixer, into_attention, layer)
     if sandwich and family.attention_normed:
-        out = c.norm(out, "post_attention_norm", layer)
+        out = c.norm(out, behind_attention, layer)
     if last and not family.outputs_last and not family.outputs_normed:
         out, x = get_rows(out, c.output_rows), get_rows(x, c.output_rows)
         if family.beside:
@@ -149,14 +180,14 @@ def _layer(c: Context, blocks: Layer, x: Node, layer: int, *, last: bool) -> Nod
     if family.beside:
         return _parallel(family.beside, x, out, _mlp(c, blocks.mlp, normed, layer))
     if sandwich and not family.attention_normed:
-        out = c.norm(out, "post_attention_norm", layer)
+        out = c.norm(out, behind_attention, layer)
     if family.residual_scaled:
         out = like("SCALE", out)
     x = like("ADD", out, x)
-    second = "ffn_norm" if "ffn_norm" in roles else None if sandwich else "post_attention_norm"
+    second = "ffn_norm" if "ffn_norm" in roles else None if sandwich or not roles else roles[-1]
     out = _mlp(c, blocks.mlp, c.norm(x, second, layer, bias=biased) if second else x, layer)
     if sandwich:
-        out = c.norm(out, "post_ffw_norm", layer)
+        out = c.norm(out, behind_mlp, layer)
     if family.residual_scaled:
         out = like("SCALE", out)
     return like("ADD", x, out) if family.residual_first else like("ADD", out, x)
@@ -202,12 +233,13 @@ def _logits(c: Context, x: Node, *, biased: bool) -> None:
     if family.outputs_normed:
         x = get_rows(x, c.output_rows)
         x.is_output = True
+    if family.logits_scaled == "before":
+        x = like("SCALE", x)
     out = mul_mat(c.weight("output", None, layout.hidden_size, layout.vocabulary_size), x)
     if "output.bias" in roles:
         out = like("ADD", out, c.weight("output.bias", None, layout.vocabulary_size))
-    for op in {None: (), "once": ("SCALE",), "capped": ("SCALE", "TANH", "SCALE"), "once_and_capped": ("SCALE", "SCALE", "TANH", "SCALE")}[
-        family.logits_scaled
-    ]:
+    scales = {"once": ("SCALE",), "capped": ("SCALE", "TANH", "SCALE"), "once_and_capped": ("SCALE", "SCALE", "TANH", "SCALE")}
+    for op in scales.get(family.logits_scaled or "", ()):
         out = like(op, out)
     out.is_output = True
     c.graph.expand(out)

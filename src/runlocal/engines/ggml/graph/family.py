@@ -68,11 +68,13 @@ class Family(NamedTuple):
     outputs_last: rows for the logits are picked behind the last layer, not in it
     outputs_normed: they are picked behind the final norm, whose result is kept for next-token layers
     attention_normed: they are picked behind the norm of what attention yields, not before it
-    logits_scaled: `once`: the logits are multiplied by a constant; `capped`: scale, tanh, scale; `once_and_capped`: both
+    logits_scaled: `once`: the logits are multiplied by a constant; `before`: what they are computed from is; `capped`: scale, tanh, scale;
+        `once_and_capped`: both
     positions: position ids per token
     deepstack: the first layers add that many slices of a wider embedding
     head_gate: the unary operation of a gate per head
     attention_scaled: what attention yields is multiplied by a constant behind the output projection
+    own_layer: whose layer it is, where it is put together in another way than others' (graph/gemma.py)
     down_on_host: experts' last matrix is multiplied in a precision that CUDA has no kernel for, so the host does it, with a copy of the matrix
     output_on_host: the logits are computed with the embedding on the host, or with a copy of it where they are many
     """
@@ -102,6 +104,7 @@ class Family(NamedTuple):
     deepstack: int = 0
     head_gate: str = "SIGMOID"
     attention_scaled: bool = False
+    own_layer: str | None = None
     down_on_host: bool = False
     output_on_host: bool = False
 
@@ -132,7 +135,7 @@ _PLAIN_SIGMOID = Router(gate="sigmoid", normalised=False)
 
 FAMILIES = {
     **dict.fromkeys(("llama", "internlm2", "qwen2", "qwen3", "seed_oss", "exaone", "ernie4_5", "chatglm", "glm4", "qwen3moe", "mellum"), Family()),
-    **dict.fromkeys(("ernie4_5-moe", "olmo2", "mamba", "mamba2"), Family()),
+    **dict.fromkeys(("ernie4_5-moe", "olmo2", "mamba", "mamba2", "spark2_5"), Family()),
     "mistral3": Family(temperature="all"),
     "qwen": Family(),
     "bitnet": Family(output_on_host=True),
@@ -151,9 +154,12 @@ FAMILIES = {
     "granite": _GRANITE,
     "granitemoe": _GRANITE,
     "minicpm": _GRANITE,
+    "minicpm3": _GRANITE._replace(logits_scaled="before"),
     "gemma": Family(embedding_scaled=True, query_scaled=True),
     "gemma2": Family(embedding_scaled=True, query_scaled=True, scores_capped=True, logits_scaled="capped"),
     "gemma3": Family(embedding_scaled=True, query_scaled=True),
+    "gemma3n": Family(embedding_scaled=True, logits_scaled="capped", own_layer="gemma3n"),
+    "gemma4": Family(embedding_scaled=True, outputs_normed=True, logits_scaled="capped", own_layer="gemma4"),
     "gemma-embedding": Family(embedding_scaled=True, query_scaled=True),
     "bert": Family(layer_norm=True, rope=Rope.NONE),
     "nomic-bert": Family(layer_norm=True),
@@ -170,6 +176,11 @@ FAMILIES = {
     "qwen2moe": Family(router=Router(normalised=False)),
     "olmoe": Family(router=Router(normalised=False)),
     "dots1": Family(router=_SCORED),
+    "bailingmoe": Family(),
+    "deepseek": Family(router=Router(normalised=False)),
+    "grok": Family(embedding_scaled=True, scores_capped=True, logits_scaled="once"),
+    # It clamps queries, keys and values in place, which takes no memory.
+    "dbrx": Family(layer_norm=True),
     # As measured: those files name neither the groups nor the scale that config.json has (n_group, routed_scaling_factor).
     "bailingmoe2": Family(router=_SCORED._replace(scaled=False)),
     "glm4moe": Family(router=_SCORED._replace(scaled=False)),

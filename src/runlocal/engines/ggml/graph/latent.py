@@ -2,13 +2,15 @@
 
 from runlocal.architectures.blocks.attention import LatentAttention
 from runlocal.engines.ggml.allocator import Node
-from runlocal.engines.ggml.graph.attention import attention, rope, store_keys
+from runlocal.engines.ggml.graph.attention import attention, rope, store_keys, through_cache
 from runlocal.engines.ggml.graph.context import Context
-from runlocal.engines.ggml.graph.tensors import concat, like, mul_mat, permute, reshape, view
+from runlocal.engines.ggml.graph.tensors import concat, cont, in_place, like, mul_mat, new, permute, reshape, view
 
 
 def attend_latent(c: Context, block: LatentAttention, x: Node, layer: int) -> Node:
     """The attention half of a layer, output projection included."""
+    if block.expanded:
+        return _attend_expanded(c, block, x, layer)
     d, heads, tokens, rank = block.hidden_size, block.heads, c.tokens, block.kv_lora_rank
     key_dim = block.nope_dim + block.rope_dim
     if block.q_lora_rank:
@@ -44,3 +46,28 @@ def _through_cache(c: Context, block: LatentAttention, q: Node, k: Node, v: Node
     values = view(keys, (block.kv_lora_rank, *keys.shape[1:]), keys.strides[1:])
     decompress = c.weight("attn_v_b", layer, block.kv_lora_rank, block.value_dim, block.heads)
     return attention(c, q, keys, values, inputs.mask, decompress=decompress)
+
+
+def _attend_expanded(c: Context, block: LatentAttention, x: Node, layer: int) -> Node:
+    """The latent is expanded to keys and values of every head before they are cached (src/models/minicpm3.cpp)."""
+    d, heads, tokens, rank = block.hidden_size, block.heads, c.tokens, block.kv_lora_rank
+    plain, rotary, value = block.nope_dim, block.rope_dim, block.value_dim
+    q = c.norm(mul_mat(c.weight("attn_q_a", layer, d, block.q_lora_rank or 0), x), "attn_q_a_norm", layer)
+    q = mul_mat(c.weight("attn_q_b", layer, block.q_lora_rank or 0, heads * (plain + rotary)), q)
+    size = q.type.block_bytes
+    strides = ((plain + rotary) * size, heads * (plain + rotary) * size)
+    q_plain, q_rotary = view(q, (plain, heads, tokens), strides), view(q, (rotary, heads, tokens), strides, plain * size)
+    both = mul_mat(c.weight("attn_kv_a_mqa", layer, d, block.latent_width), x)
+    row = both.strides[1]
+    k_rotary = view(both, (rotary, 1, tokens), (row, row), rank * size)
+    latent = c.norm(view(both, (rank, tokens), (row,)), "attn_kv_a_norm", layer)
+    pairs = mul_mat(c.weight("attn_kv_b", layer, rank, heads * (plain + value)), latent)
+    strides = ((plain + value) * size, heads * (plain + value) * size)
+    k_plain = view(pairs, (plain, heads, tokens), strides)
+    v = cont(view(pairs, (value, heads, tokens), strides, plain * size))
+    # As measured: the rotary part of the queries is rotated where it lies.
+    q = concat(q_plain, in_place(rope(c, q_rotary, layer)))
+    k_rotary = rope(c, k_rotary, layer)
+    k = concat(k_plain, new("REPEAT", k_rotary.type, q_rotary.shape, k_rotary))
+    out = through_cache(c, block.whole, q, (k, v), layer)
+    return mul_mat(c.weight("attn_output", layer, heads * value, d), out)

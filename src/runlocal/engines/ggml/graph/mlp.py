@@ -3,7 +3,7 @@
 from runlocal.architectures.blocks.mlp import DenseMlp, ExpertMlp
 from runlocal.engines.ggml.allocator import Node
 from runlocal.engines.ggml.graph.context import DOWN, Context
-from runlocal.engines.ggml.graph.tensors import argsort_top_k, cont, get_rows, glu, like, mul_mat, mul_mat_id, new, reshape, set_rows, sum_rows, view
+from runlocal.engines.ggml.graph.tensors import F32, argsort_top_k, cont, get_rows, glu, like, mul_mat, mul_mat_id, new, reshape, set_rows, sum_rows, view
 
 _BEST_OF_GROUP = 2
 
@@ -30,9 +30,9 @@ def dense(c: Context, block: DenseMlp, x: Node, layer: int, suffix: str = "") ->
     return project("ffn_down", width, d, hidden)
 
 
-def experts(c: Context, block: ExpertMlp, x: Node, layer: int) -> Node:
-    """Routed experts, and shared ones beside them."""
-    out = _routed(c, block, x, layer)
+def experts(c: Context, block: ExpertMlp, x: Node, layer: int, logits: Node | None = None) -> Node:
+    """Routed experts, and shared ones beside them. logits: what the router says, where it does not read `x`."""
+    out = _routed(c, block, x, layer, logits)
     if not block.shared_size:
         return out
     shape = DenseMlp(hidden_size=block.hidden_size, intermediate_size=block.shared_size, gated=block.gated)
@@ -44,11 +44,11 @@ def experts(c: Context, block: ExpertMlp, x: Node, layer: int) -> Node:
     return like("ADD", out, shared)
 
 
-def _routed(c: Context, block: ExpertMlp, x: Node, layer: int) -> Node:
+def _routed(c: Context, block: ExpertMlp, x: Node, layer: int, logits: Node | None) -> Node:
     """build_moe_ffn."""
     d, count, used, width = block.hidden_size, block.count, block.used, block.intermediate_size
     tokens = x.shape[1]
-    weights, chosen = _route(c, block, x, layer)
+    weights, chosen = _route(c, block, x, layer, logits)
     c.graph.expand(weights)
     x = reshape(x, d, 1, tokens)
     if c.family.router.before:
@@ -58,14 +58,21 @@ def _routed(c: Context, block: ExpertMlp, x: Node, layer: int) -> Node:
         out = mul_mat_id(c.weight(role, layer, columns, rows, count), a, chosen)
         return like("ADD_ID", out, c.weight(f"{role}.bias", layer, rows, count), chosen) if block.bias else out
 
-    up = project("ffn_up_exps", d, width, x)
-    if block.gated:
+    if block.fused:
+        both = project("ffn_gate_up_exps", d, 2 * width, x)
+        strides = both.strides[1:3]
+        hidden = glu(view(both, (width, used, tokens), strides), view(both, (width, used, tokens), strides, width * both.strides[0]))
+    elif block.gated:
+        up = project("ffn_up_exps", d, width, x)
         hidden = glu(project("ffn_gate_exps", d, width, x), up)
     else:
-        hidden = up
+        hidden = project("ffn_up_exps", d, width, x)
         for op in c.family.activation:
             hidden = like(op, hidden)
     out = project(DOWN, width, d, hidden)
+    if block.scaled:
+        scales = new("REPEAT", F32, (1, count, tokens, 1), reshape(c.weight(f"{DOWN}.scale", layer, count), 1, count))
+        out = like("MUL", out, get_rows(scales, chosen))
     if c.family.down_on_host:
         out.device = c.devices.host
     if not c.family.router.before:
@@ -81,10 +88,11 @@ def _routed(c: Context, block: ExpertMlp, x: Node, layer: int) -> Node:
     return cont(total) if used == 1 else total
 
 
-def _route(c: Context, block: ExpertMlp, x: Node, layer: int) -> tuple[Node, Node]:
+def _route(c: Context, block: ExpertMlp, x: Node, layer: int, logits: Node | None) -> tuple[Node, Node]:
     """Weights of the chosen experts, (1, used, tokens), and their ids."""
     router, tokens, used, count = c.family.router_of(biased=block.router_bias), x.shape[1], block.used, block.count
-    logits = mul_mat(c.weight("ffn_gate_inp", layer, block.hidden_size, count), x)
+    if logits is None:
+        logits = mul_mat(c.weight("ffn_gate_inp", layer, block.hidden_size, count), x)
     if block.bias:
         logits = like("ADD", logits, c.weight("ffn_gate_inp.bias", layer, count))
     scores = logits

@@ -48,7 +48,7 @@ def schedule(graph: Graph, host: int, copies: int, *, fuses_routing: bool) -> Or
             node.size_bytes = spanned_bytes(node)  # the host's kernel needs no copies of K and V
     uses = Counter(source for node in graph.nodes for source in node.sources) if fuses_routing else None
     twins: dict[tuple[Node, int], list[Node]] = {}
-    splits = list(_split(graph.nodes, copies, twins))
+    splits = list(_split(graph.nodes, host, copies, twins))
     nodes: list[Node] = []
     for split in splits:
         for original in split.copied:
@@ -59,7 +59,7 @@ def schedule(graph: Graph, host: int, copies: int, *, fuses_routing: bool) -> Or
     if copies > 1:
         for leaf in graph.leaves:
             if leaf.is_input:
-                leaves += (leaf, *(_copy(leaf, host, lasting=True) for _ in range(copies - 1)))
+                leaves += (leaf, *(_copy(leaf, host, lasting=True, padded=False) for _ in range(copies - 1)))
                 leaf.is_output = True
         for split in splits:
             for original in split.copied:
@@ -119,7 +119,7 @@ def _rows(node: Node) -> int:
             return node.shape[1] * node.shape[2] * node.shape[3]
 
 
-def _split(nodes: Sequence[Node], copies: int, twins: dict[tuple[Node, int], list[Node]]) -> Iterator[Split]:
+def _split(nodes: Sequence[Node], host: int, copies: int, twins: dict[tuple[Node, int], list[Node]]) -> Iterator[Split]:
     """Pass 5. `twins`: filled with the copies of each tensor per device."""
     first = next(node for node in nodes if node.op not in _VIEWS)
     split = Split(device=_device(first), nodes=[], copied=[])
@@ -137,7 +137,7 @@ def _split(nodes: Sequence[Node], copies: int, twins: dict[tuple[Node, int], lis
                 continue
             key = (source, device)
             if key not in twins:
-                twins[key] = [_copy(source, device, lasting=copies > 1) for _ in range(copies)]
+                twins[key] = [_copy(source, device, lasting=copies > 1, padded=device != host) for _ in range(copies)]
                 split.copied.append(source)
             node.sources[position] = twins[key][0]
         split.nodes.append(node)
@@ -150,9 +150,9 @@ def _device(node: Node) -> int:
     return node.device
 
 
-def _copy(node: Node, device: int, *, lasting: bool) -> Node:
+def _copy(node: Node, device: int, *, lasting: bool, padded: bool) -> Node:
     """ggml_dup_tensor_layout. Copies for several steps are kept apart throughout."""
-    twin = Node(NONE, node.type, node.shape, node.strides, [], node.size_bytes or spanned_bytes(node))
+    twin = Node(NONE, node.type, node.shape, node.strides, [], node.size_bytes or spanned_bytes(node, padded=padded))
     twin.device = device
     twin.is_input = twin.is_output = lasting
     return twin

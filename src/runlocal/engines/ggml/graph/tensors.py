@@ -28,11 +28,12 @@ def is_contiguous(node: Node) -> bool:
     return all(length == 1 or have == want for length, have, want in zip(node.shape, node.strides, expected, strict=True))
 
 
-def spanned_bytes(node: Node) -> int:
+def spanned_bytes(node: Node, *, padded: bool = True) -> int:
     """Bytes from the first to the last value of a view (ggml_nbytes), with CUDA's padding of quantized rows."""
     (n0, *shape), (b0, *strides) = node.shape, node.strides
-    size = n0 // node.type.block_elements * b0 + sum((length - 1) * stride for length, stride in zip(shape, strides, strict=True))
-    if node.type.block_elements > 1 and n0 % _ROW_PADDING:
+    size = n0 // node.type.block_elements * b0 if node.type.block_elements > 1 else node.type.block_bytes + (n0 - 1) * b0
+    size += sum((length - 1) * stride for length, stride in zip(shape, strides, strict=True))
+    if padded and node.type.block_elements > 1 and n0 % _ROW_PADDING:
         size += node.type.row_bytes(_ROW_PADDING - n0 % _ROW_PADDING)
     return size
 
@@ -52,6 +53,12 @@ def like(op: str, *sources: Node) -> Node:
 def look(op: str, of: Node, shape: Four, strides: Four, offset: int = 0) -> Node:
     """A view: ggml always refers it to the tensor that owns the memory."""
     return Node(op, of.type, shape, strides, [of], 0, of.root or of, of.view_offset + offset)
+
+
+def in_place(a: Node) -> Node:
+    """The result lies where its first operand does, and has its strides (the `_inplace` variants)."""
+    first = a.sources[0]
+    return Node(a.op, a.type, a.shape, first.strides, a.sources, 0, first.root or first, first.view_offset)
 
 
 def given(type: StorageType, *shape: int) -> Node:
@@ -84,6 +91,12 @@ def permute(a: Node) -> Node:
     """ggml_permute(a, 0, 2, 1, 3): the only one that is used here."""
     (s0, s1, s2, s3), (n0, n1, n2, n3) = a.shape, a.strides
     return look("PERMUTE", a, (s0, s2, s1, s3), (n0, n2, n1, n3))
+
+
+def rotate_axes(a: Node) -> Node:
+    """ggml_permute(a, 1, 2, 0, 3)."""
+    (s0, s1, s2, s3), (n0, n1, n2, n3) = a.shape, a.strides
+    return look("PERMUTE", a, (s2, s0, s1, s3), (n2, n0, n1, n3))
 
 
 def transpose(a: Node) -> Node:
@@ -121,9 +134,23 @@ def copy(a: Node, into: Node) -> Node:
     return node
 
 
+def pad_rows(a: Node, columns: int) -> Node:
+    """ggml_pad along the first dimension."""
+    return new("PAD", a.type, (columns, *a.shape[1:]), a)
+
+
 def concat(a: Node, b: Node) -> Node:
     """ggml_concat along the first dimension."""
     return new("CONCAT", a.type, (a.shape[0] + b.shape[0], *a.shape[1:]), a, b)
+
+
+def stack(a: Node, b: Node) -> Node:
+    """ggml_concat along the third dimension."""
+    return new("CONCAT", a.type, (*a.shape[:2], a.shape[2] + b.shape[2], a.shape[3]), a, b)
+
+
+def repeat(a: Node, *shape: int) -> Node:
+    return new("REPEAT", a.type, four(*shape), a)
 
 
 def glu(gate: Node, up: Node | None = None) -> Node:
