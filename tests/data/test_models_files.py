@@ -19,7 +19,7 @@ IDS = sorted(FILES)
 
 VARIANTS = {"instruct", "base", "reasoning", "guard", "embedding"}
 KINDS = {"huggingface", "ollama", "gguf"}
-CHECKPOINT_TYPES = {"F16", "BF16", "FP8", "MXFP4", "INT4"}
+CHECKPOINT_TYPES = {"F32", "F16", "BF16", "FP8", "MXFP4", "INT4"}
 NORMS = {"rmsnorm", "layernorm", "layernorm_no_bias", "none"}
 ALIAS_FORMS = {
     "huggingface": re.compile(r"[\w.-]+/[\w.-]+"),
@@ -121,6 +121,7 @@ def test_words_come_from_their_lists(model_id: str) -> None:
     assert model.variant in VARIANTS
     assert model.license in licenses()
     assert model.checkpoint_type in CHECKPOINT_TYPES
+    assert model.text.pooling in {"mean", "cls", "last", None}
     assert set(model.modalities) <= {"text", "vision", "audio"} and model.modalities[0] == "text"
     assert ("vision" in model.modalities) == (model.vision is not None)
     assert model.text.norm in NORMS

@@ -754,6 +754,41 @@ NEMOTRON_SUPER_49B: dict[str, Any] = {
     "vocab_size": 128256,
 }
 
+OLMO_7B: dict[str, Any] = {
+    "architectures": ["OlmoForCausalLM"],
+    "attention_bias": False,
+    "clip_qkv": None,
+    "hidden_size": 4096,
+    "intermediate_size": 11008,
+    "max_position_embeddings": 4096,
+    "model_type": "olmo",
+    "num_attention_heads": 32,
+    "num_hidden_layers": 32,
+    "num_key_value_heads": 32,
+    "rope_scaling": None,
+    "tie_word_embeddings": False,
+    "torch_dtype": "bfloat16",
+    "vocab_size": 50304,
+}
+
+QWEN_7B: dict[str, Any] = {
+    "architectures": ["QWenLMHeadModel"],
+    "bf16": True,
+    "hidden_size": 4096,
+    "intermediate_size": 22016,
+    "kv_channels": 128,
+    "max_position_embeddings": 32768,
+    "model_type": "qwen",
+    "no_bias": True,
+    "num_attention_heads": 32,
+    "num_hidden_layers": 32,
+    "rotary_pct": 1.0,
+    "seq_length": 8192,
+    "tie_word_embeddings": False,
+    "torch_dtype": "bfloat16",
+    "vocab_size": 151936,
+}
+
 BUNDLED: dict[str, dict[str, Any]] = {
     "apertus-8b": APERTUS_8B,
     "deepseek-v2-lite-16b": DEEPSEEK_V2_LITE,
@@ -787,4 +822,6 @@ BUNDLED: dict[str, dict[str, Any]] = {
     "llama-3.3-nemotron-super-49b": NEMOTRON_SUPER_49B,
     "minicpm3-4b": MINICPM3_4B,
     "spark-x2.5-4b": SPARK_X25_4B,
+    "olmo-7b": OLMO_7B,
+    "qwen-7b": QWEN_7B,
 }

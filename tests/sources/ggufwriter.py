@@ -106,6 +106,8 @@ def keys(model: ModelSpec, layout: Layout) -> Mapping[str, Any]:
             "attention.head_count": [text.heads if layer in attending else 0 for layer in range(text.layers)],
             "attention.head_count_kv": [text.kv_heads if layer in attending else 0 for layer in range(text.layers)],
         }
+    if text.pooling:
+        fields |= {"attention.causal": not layout.encoder, "pooling_type": {"mean": 1, "cls": 2, "last": 3}[text.pooling]}
     if text.experts:
         fields |= {"expert_count": text.experts.count, "expert_used_count": text.experts.used}
     if text.norm.startswith("layernorm"):

@@ -39,6 +39,9 @@ class Layout(NamedTuple):
     kv_group: query heads per KV head of layer 0, 0 where that layer has no attention
     experts: routed experts per layer, 0 if none
     loaded_ahead: beginnings of the names of tensors that the loader does not skip behind the layers that run
+    pooling: how an embedding model makes one vector of many
+    encoder: every token sees those behind it too, so a text goes through in one step, and there are no logits
+    single_embedding: no device gets a second copy of a tied embedding
     """
 
     architecture: str
@@ -52,6 +55,9 @@ class Layout(NamedTuple):
     kv_group: int
     experts: int
     loaded_ahead: tuple[str, ...] = ()
+    pooling: str | None = None
+    encoder: bool = False
+    single_embedding: bool = False
 
     def tensors(self) -> tuple[Tensor, ...]:
         """Every tensor of the file, those that a loader skips included."""

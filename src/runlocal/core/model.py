@@ -163,6 +163,9 @@ class Text(NamedTuple):
     mlp_layers: the layers with an MLP or experts where not all have one
     intermediate_sizes: width of the dense MLP layer by layer where they differ, 0 where a layer has none
     next_tokens: multi-token-prediction layers, absent elsewhere
+    position_embeddings: rows of a table of learned positions, absent elsewhere
+    token_types: rows of a table of token types, absent elsewhere
+    pooling: how an embedding model makes one vector of many: `mean`, `cls` (the first) or `last`
     """
 
     layers: int
@@ -199,6 +202,9 @@ class Text(NamedTuple):
     intermediate_sizes: tuple[int, ...] | None = None
     next_tokens: NextTokens | None = None
     value_dim: int | None = None
+    position_embeddings: int | None = None
+    token_types: int | None = None
+    pooling: str | None = None
 
 
 class Vision(NamedTuple):

@@ -102,6 +102,11 @@ def _cohere2moe(keys: Keys) -> Keys:
     return keys._replace(table={**keys.table, **table})
 
 
+def _qwen(keys: Keys) -> Keys:
+    """The first Qwen counts gate and up together."""
+    return keys._replace(table={**keys.table, "intermediate_size": keys.number("intermediate_size") // 2})
+
+
 def _dbrx(keys: Keys) -> Keys:
     """DBRX's keys, two objects of them, under the names that the others have (DbrxConfig)."""
     attention, mlp = keys.inner("attn_config"), keys.inner("ffn_config")
@@ -133,5 +138,6 @@ RENAMED: Mapping[str, Callable[[Keys], Keys]] = {
     "laguna": _laguna,
     "mimo2": _mimo2,
     "minicpm3": _minicpm3,
+    "qwen": _qwen,
     "step35": _step35,
 }

@@ -16,9 +16,10 @@ _PIXTRAL = {"hidden_size": 1024, "intermediate_size": 4096, "num_hidden_layers":
 _IDEFICS = {"hidden_size": 1152, "intermediate_size": 3072, "num_hidden_layers": 12, "num_attention_heads": 16, "image_size": 224, "patch_size": 32}
 _GEMMA4 = {"hidden_size": 768, "intermediate_size": 3072, "num_hidden_layers": 16, "num_attention_heads": 12, "patch_size": 16}
 _GEMMA4_TOKENS = 280
-_MODEL_TYPES = {"clip_vision_model": "llava-clip", "pixtral": "pixtral"}
+_MODEL_TYPES = {"clip_vision_model": "llava-clip", "pixtral": "pixtral", "siglip_vision_model": "llava-siglip"}
 _LLAMA4_TILES = 16
 _INTERNVL_TILES = 12
+_MUSE_GRID, _MUSE_FRAMES = 32, 2
 _MERGED = 2
 _CLIP_FEATURE_LAYER = -2
 _STEP3_RATIO = 8960 / 1536
@@ -105,6 +106,17 @@ def _clip(keys: Keys, top: Keys) -> Vision:
     layer = top.get("vision_feature_layer")
     feature = layer if isinstance(layer, int) and not isinstance(layer, bool) and -vision.layers <= layer < 0 else _CLIP_FEATURE_LAYER
     return vision._replace(tokens_per_image=_patches(vision), max_tiles=_pinpoints(top, vision.image_size), feature_layer=feature)
+
+
+def _llava_siglip(keys: Keys, top: Keys) -> Vision:
+    """Granite Vision: features of several layers, counted from the end, are joined."""
+    vision, named = _plain(keys), top.items("vision_feature_layer")
+    if not named or not all(isinstance(layer, int) and -vision.layers <= layer < 0 for layer in named):
+        raise top.not_computed("it uses the features of one layer of SigLIP")
+    joined = tuple(vision.layers + layer for layer in named)
+    if joined[-1] != vision.layers - 1:
+        raise top.not_computed("it leaves out layers of SigLIP")
+    return vision._replace(tokens_per_image=_patches(vision), max_tiles=_pinpoints(top, vision.image_size), intermediate_layers=joined)
 
 
 def _pinpoints(top: Keys, side: int) -> int:
@@ -203,6 +215,13 @@ def _step3vl(keys: Keys, top: Keys) -> Vision:
     return _plain(keys._replace(table={**keys.table, **table}))._replace(spatial_merge_size=_STEP3_MERGED, max_tiles=_STEP3_TILES)
 
 
+def _muse(keys: Keys, top: Keys) -> Vision:
+    """A position grid of the tower's own; llama.cpp's converter makes the nominal size of an image of it."""
+    merged, side = keys.maybe("merge_size") or _MERGED, keys.maybe("pos_emb_height") or _MUSE_GRID
+    patch = keys.number("patch_size")
+    return _plain(keys)._replace(image_size=side * patch * merged, spatial_merge_size=merged, temporal_patch_size=keys.maybe("patch_temporal") or _MUSE_FRAMES)
+
+
 _READERS: dict[str, Callable[[Keys, Keys], Vision]] = {
     "gemma4": _gemma4,
     "gemma4_unified": _gemma4_unified,
@@ -213,7 +232,9 @@ _READERS: dict[str, Callable[[Keys, Keys], Vision]] = {
     "kimivl": _moonvit,
     "llama4": _llama4,
     "llava-clip": _clip,
+    "llava-siglip": _llava_siglip,
     "mllama": _mllama,
+    "muse": _muse,
     "pixtral": _pixtral,
     "qwen2_5vl": _qwen2_5vl,
     "qwen2vl": _qwen2vl,

@@ -25,6 +25,8 @@ class Attention(NamedTuple):
     values: there is a projection of values; else keys are values
     reads: the layer whose cache it reads instead of having one, None where it has its own
     idle: its projections of keys and values are stored although it reads another layer's cache
+    sub_norm: a norm before the output projection
+    cached: keys and values are kept for the steps that follow
     """
 
     hidden_size: int
@@ -44,6 +46,8 @@ class Attention(NamedTuple):
     values: bool = True
     reads: int | None = None
     idle: bool = False
+    sub_norm: bool = False
+    cached: bool = True
 
     @property
     def query_width(self) -> int:
@@ -84,11 +88,13 @@ class Attention(NamedTuple):
                 yield Tensor(role=role, columns=columns, rows=rows, layers=layers, quantizable=False)
         if self.gate or self.head_gate:
             yield Tensor(role="attn_gate", columns=self.hidden_size, rows=self.heads if self.head_gate else self.output_width, layers=layers)
+        if self.sub_norm:
+            yield Tensor(role="attn_sub_norm", columns=self.output_width, layers=layers, quantizable=False)
         if self.sinks:
             yield Tensor(role="attn_sinks", columns=self.heads, layers=layers, quantizable=False)
 
     def caches(self, layers: tuple[int, ...]) -> Iterator[Cache]:
-        if self.reads is not None:
+        if self.reads is not None or not self.cached:
             return
         kind = CacheKind.FULL if self.window_tokens is None else CacheKind.CHUNKED if self.chunked else CacheKind.SLIDING
         yield Cache(kind=kind, layers=layers, k_values=self.key_width, v_values=self.value_width, window_tokens=self.window_tokens, heads=self.kv_heads)

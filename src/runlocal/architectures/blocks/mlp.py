@@ -14,6 +14,7 @@ class DenseMlp(NamedTuple):
     gated: with a gate
     fused: gate and up are one matrix, stored as `ffn_up`
     bias: every projection has a bias
+    sub_norm: a norm before the last projection
     """
 
     hidden_size: int
@@ -21,6 +22,7 @@ class DenseMlp(NamedTuple):
     gated: bool = True
     fused: bool = False
     bias: bool = False
+    sub_norm: bool = False
 
     def tensors(self, layers: tuple[int, ...]) -> Iterator[Tensor]:
         wide = {"ffn_up": self.intermediate_size * (2 if self.fused else 1)}
@@ -33,6 +35,8 @@ class DenseMlp(NamedTuple):
         yield Tensor(role="ffn_down", columns=self.intermediate_size, rows=self.hidden_size, layers=layers)
         if self.bias:
             yield Tensor(role="ffn_down.bias", columns=self.hidden_size, layers=layers, quantizable=False)
+        if self.sub_norm:
+            yield Tensor(role="ffn_sub_norm", columns=self.intermediate_size, layers=layers, quantizable=False)
 
     def caches(self, layers: tuple[int, ...]) -> Iterator[Cache]:
         return iter(())

@@ -86,6 +86,7 @@ def decoder(
         tied=text.tied_embeddings,
         kv_group=text.heads // text.kv_heads if text.kv_heads and 0 in attending else 0,
         experts=text.experts.count if text.experts else 0,
+        pooling=text.pooling,
     )
 
 

@@ -74,7 +74,7 @@ class Session:
     def batches(self, workload: Workload) -> tuple[int, int]:
         """(batch, ubatch) in tokens that the runtime asks llama.cpp for; `-b` is raised to `-ub`."""
         batch, ubatch = self.facts.runtime["batch_tokens"], self.facts.runtime["ubatch_tokens"]
-        asked = workload.batch_tokens or ubatch
+        asked = workload.batch_tokens or (_pool_tokens(workload) if self.layout.encoder else ubatch)
         return max(batch, asked), asked
 
     def adopt(self, own: OwnTensors) -> None:
@@ -136,7 +136,7 @@ class Session:
         if key not in self._weights:
             if recipe not in self._sized:
                 self._sized[recipe] = measure(self.stored(recipe))
-            self._weights[key] = tuple(lay(self._sized[recipe], placement, tied=self.layout.tied))
+            self._weights[key] = tuple(lay(self._sized[recipe], placement, tied=self.layout.tied and not self.layout.single_embedding))
         return self._weights[key]
 
     def placement(self, workload: Workload, machine: Machine, shares: Sequence[float] | None = None) -> Placement:
@@ -276,8 +276,10 @@ class Session:
         ]
         parts.append(Part(Kind.COMPUTE_BUFFER, "compute buffer, host", HOST, buffers.host, basis, because, source, buffers.host * percent // 100))
         rows = max(workload.sequences, settings.output_rows)
-        because = f"4 B × {self.layout.vocabulary_size} values × {_rows(rows)}"
-        parts.append(Part(Kind.COMPUTE_BUFFER, "logits", HOST, _F32_BYTES * self.layout.vocabulary_size * rows, Basis.EXACT, because, source))
+        # With embeddings asked for, a row of them lies behind the logits, which are set aside all the same.
+        values = self.layout.vocabulary_size + (self.layout.hidden_size if self.layout.pooling else 0)
+        because = f"4 B × {values} values × {_rows(rows)}"
+        parts.append(Part(Kind.COMPUTE_BUFFER, "logits", HOST, _F32_BYTES * values * rows, Basis.EXACT, because, source))
         return tuple(parts)
 
     def image_tokens(self, images: int) -> tuple[int, int] | None:
@@ -303,6 +305,10 @@ class Session:
         if key not in self._vision:
             self._vision[key] = vision_parts(self.model, workload, device, self.facts.types, self.facts.vision)
         return self._vision[key]
+
+
+def _pool_tokens(workload: Workload) -> int:
+    return workload.pool_tokens or workload.context_tokens * workload.sequences
 
 
 def _rows(count: int) -> str:

@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from typing import Any
 
+from runlocal.architectures.blocks.attention import Attention
 from runlocal.core.cache import Cache, CacheKind
 from runlocal.core.layout import Layout
 from runlocal.core.noun import NamedTuple
@@ -76,7 +77,7 @@ def settle(
     pool = workload.pool_tokens if workload.pool_tokens is not None else workload.context_tokens * sequences
     context = pad(pool, CELL_PADDING)
     cells = context if workload.unified_kv else pad(context // sequences, CELL_PADDING)
-    ubatch = min(pool, max(batch_tokens, ubatch_tokens), ubatch_tokens)  # before the context is padded
+    ubatch = min(context if layout.encoder else pool, max(batch_tokens, ubatch_tokens), ubatch_tokens)  # before the context is padded, but in encoders
     type_v = types[workload.cache_type_v.upper()]
     available = flash_is_available(layout, facts)
     flash = workload.flash_attention
@@ -91,7 +92,7 @@ def settle(
         streams=1 if workload.unified_kv else sequences,
         sequences=sequences,
         ubatch_tokens=ubatch,
-        output_rows=min(ubatch, workload.output_tokens or sequences),
+        output_rows=min(ubatch, workload.output_tokens or (ubatch if layout.pooling else sequences)),
         flash_attention=flash,
         type_k=types[workload.cache_type_k.upper()],
         type_v=type_v,
@@ -112,7 +113,8 @@ def _widest_of_several(layout: Layout) -> int:
 def flash_is_available(layout: Layout, facts: Mapping[str, Any]) -> bool:
     """Whether the CUDA kernels take the model's head widths; where one layer's do not, `auto` turns flash attention off for all."""
     supported = {tuple(pair) for pair in facts["flash_attention_head_dims"]}
-    return all(
+    heads = (block for block, _ in layout.placed if isinstance(block, Attention) and not block.cached)
+    return all((block.head_dim, block.value_dim) in supported for block in heads) and all(
         (cache.k_values // cache.heads, cache.v_values // cache.heads if cache.v_values else None) in supported
         or (cache.v_values == 0 and any(cache.k_values == k for k, _ in supported))
         for cache in layout.caches()

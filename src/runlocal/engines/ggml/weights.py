@@ -12,8 +12,9 @@ ROW_PADDING = 512  # MATRIX_ROW_PADDING: CUDA pads the last row of a quantized t
 ALIGNMENT = 128  # ggml_backend_cuda_buffer_type_get_alignment
 HOST_ALIGNMENT = 32  # TENSOR_ALIGNMENT of ggml's CPU buffers
 EMBEDDING, EXPERTS = "token embedding", "experts"
-_INPUTS = ("token_embd", "per_layer_token_embd")
-_FIRST_LAYER = ("per_layer_model_proj", "per_layer_proj_norm")  # outside of the layers by name, and loaded with the first of them
+_INPUTS = ("token_embd", "per_layer_token_embd", "position_embd", "token_types")
+# Outside of the layers by name, and loaded with the first of them.
+_FIRST_LAYER = ("per_layer_model_proj", "per_layer_proj_norm", "token_embd_norm", "token_embd_norm.bias")
 _EXPERTS = ("ffn_up_exps", "ffn_down_exps", "ffn_gate_exps", "ffn_gate_up_exps")  # what `--cpu-moe` names, biases included
 
 

@@ -22,6 +22,7 @@ _BEGINNINGS = {
 _VARIANTS = {"instruct": "instruct", "it": "instruct", "chat": "instruct", "base": "base", "pt": "base"}
 _TOWER = ("v.", "mm.")
 _NORMS = ("attn_norm", "attn_norm_2", "attn_output_norm", "layer_output_norm", "ffn_norm", "post_attention_norm", "post_ffw_norm")
+_POOLINGS = {1: "mean", 2: "cls", 3: "last"}  # enum llama_pooling_type
 
 
 # Layers of these have several shapes; their own modules, or a function here, tell them apart.
@@ -54,6 +55,7 @@ _WINDOWS = {
     "cohere2moe": _Windows(pattern=4, first=True),
     "exaone-moe": _Windows(pattern=4),
     "exaone4": _Windows(pattern=4, tokens=4096, layers=64),
+    "gemma-embedding": _Windows(pattern=6),
     "gemma2": _Windows(pattern=2, tokens=4096),
     "gemma3": _Windows(pattern=6),
     "gemma3n": _Windows(pattern=5),
@@ -63,6 +65,7 @@ _WINDOWS = {
     "llama4": _Windows(pattern=4, tokens=8192, chunked=True),
     "mellum": _Windows(pattern=4),
     "mimo2": _Windows(pattern=0, own_heads=True),
+    "muse-glimmer": _Windows(pattern=4),
     "olmo2": _Windows(pattern=4),
     "spark2_5": _Windows(pattern=4),
     "step35": _Windows(pattern=0, own_heads=True),
@@ -178,6 +181,12 @@ def _rows(fields: Metadata, shapes: _Shapes, role: str) -> int:
     return found[1]
 
 
+def _table_rows(shapes: _Shapes, role: str) -> int | None:
+    """Rows of a table, None where the file has none; of one row the file keeps the row alone."""
+    found = shapes.dimensions.get(role)
+    return None if found is None else found[1] if len(found) > 1 else 1
+
+
 def _columns(fields: Metadata, shapes: _Shapes, role: str) -> int:
     _rows(fields, shapes, role)
     return shapes.dimensions[role][0]
@@ -238,6 +247,9 @@ def _text(fields: Metadata, shapes: _Shapes) -> Text:
         window=window,
         next_tokens=_next_tokens(shapes, layers, next_layers),
         value_dim=value_dim if value_dim != head_dim else None,
+        position_embeddings=_table_rows(shapes, "position_embd"),
+        token_types=_table_rows(shapes, "token_types"),
+        pooling=_POOLINGS.get(fields.optional("pooling_type") or 0),
     )
 
 
@@ -280,7 +292,7 @@ def _qk_norm(shapes: _Shapes, heads: int, head_dim: int) -> str | None:
 def _norm(fields: Metadata, shapes: _Shapes) -> str:
     if not any(shapes.has(role) for role in _NORMS):
         return "none"
-    if shapes.has("attn_norm.bias"):
+    if shapes.has("attn_norm.bias", "attn_output_norm.bias"):
         return "layernorm"
     named = {kind for kind in ("", "rms_") if f"{fields.architecture}.attention.layer_norm_{kind}epsilon" in fields.header.fields}
     return "layernorm_no_bias" if named == {""} else "rmsnorm"

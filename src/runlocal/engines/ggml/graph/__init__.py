@@ -95,7 +95,7 @@ def compute_buffers(
 def copies_weights(architecture: str, placement: Placement) -> bool:
     """Whether a step copies weights from where they lie to where they are computed with."""
     family = FAMILIES.get(architecture)
-    return placement.experts_on_host or not placement.all_on_gpus or (family is not None and family.down_on_host)
+    return placement.experts_on_host or not placement.all_on_gpus or (family is not None and (family.down_on_host or family.output_on_host))
 
 
 def copy_bytes(weights: Iterable[Stored], *, tied: bool, architecture: str | None = None) -> dict[tuple[str, int | None], int]:

@@ -4,11 +4,14 @@ from runlocal.architectures.blocks.attention import Attention
 from runlocal.engines.ggml.allocator import Node
 from runlocal.engines.ggml.graph.context import Context
 from runlocal.engines.ggml.graph.tensors import (
+    F16,
+    F32,
     cont,
     flash_attention,
     is_contiguous,
     like,
     mul_mat,
+    new,
     pad_rows,
     permute,
     reshape,
@@ -48,6 +51,8 @@ def attend(c: Context, block: Attention, x: Node, layer: int) -> Node:
         gate = like(family.head_gate, mul_mat(c.weight("attn_gate", layer, block.hidden_size, block.heads), x))
         by_head = reshape(out, block.value_dim, block.heads, c.tokens)
         out = reshape(like("MUL", by_head, reshape(gate, 1, block.heads, c.tokens)), block.output_width, c.tokens)
+    if block.sub_norm:
+        out = c.norm(out, "attn_sub_norm", layer)
     out = mul_mat(c.weight("attn_output", layer, block.output_width, block.hidden_size), out)
     if family.attention_scaled:
         out = like("SCALE", out)
@@ -92,6 +97,10 @@ def through_cache(c: Context, block: Attention, q: Node, new: tuple[Node, Node] 
     new: keys and values, None where the layer reads the cache of another
     """
     settings, inputs, graph = c.settings, c.cache_inputs(block), c.graph
+    if not block.cached and new is not None:
+        for node in (q, *new):
+            graph.expand(node)
+        return attention(c, q, *new, inputs.mask)
     cells, streams = inputs.cells, settings.streams
     width = max(block.value_width, settings.padded_v_values)
     holder = layer if block.reads is None else block.reads
@@ -157,6 +166,11 @@ def hadamard(a: Node, rotation: Node) -> Node:
     return reshape(mul_mat(rotation, flat), *a.shape)
 
 
+def _half_precision(a: Node) -> Node:
+    """What comes from no cache is F32, which the kernels do not read (ggml_cast)."""
+    return new("CPY", F16, a.shape, a) if a.type is F32 else a
+
+
 def attention(c: Context, q: Node, k: Node, v: Node, mask: Node, sinks: Node | None = None, decompress: Node | None = None) -> Node:
     """build_attn_mha. `decompress`: the matrix that latent attention turns its result into values with."""
     streams = k.shape[3]
@@ -165,7 +179,7 @@ def attention(c: Context, q: Node, k: Node, v: Node, mask: Node, sinks: Node | N
     q = view(q, (q.shape[0], q.shape[1], per_stream, streams), (q.strides[1], q.strides[2], q.strides[2] * per_stream))
     q, k, v = permute(q), permute(k), permute(v)
     if c.settings.flash_attention:
-        out = flash_attention(q, k, v, mask, sinks)
+        out = flash_attention(q, _half_precision(k), _half_precision(v), mask, sinks)
         if c.settings.flash_on_host:
             out.device = c.devices.host
         if decompress:

@@ -106,6 +106,8 @@ class Context:
         on_host = devices.experts_on_host and "_exps" in role
         where = beside if layer is None else layer
         device = devices.output if where is None else devices.host if on_host else devices.layers[where]
+        if role == "output" and self.family.output_on_host:
+            device = devices.host
         is_copied = devices.host > 0 and (device == devices.host or (role == DOWN and self.family.down_on_host))
         self._weights[role, layer] = _weight_on(device, four(*shape), self._weight_bytes[role, layer] if is_copied else 0)
         return self._weights[role, layer]
@@ -121,10 +123,12 @@ class Context:
     def norm(self, a: Node, role: str, layer: int | None, *, bias: bool = False, pinned: bool = True, beside: int | None = None) -> Node:
         """llm_graph_context::build_norm. pinned: it is told its layer; beside: as in `weight`."""
         node = like("NORM" if self.family.layer_norm else "RMS_NORM", a)
+        if self.family.weightless_norms:
+            return node
         if layer is not None and pinned:
             node.device = self.devices.layers[layer] if self.devices.pins_norms else None
         node = like("MUL", node, self.weight(role, layer, a.shape[0], beside=beside))
-        return like("ADD", node, self.weight(f"{role}.bias", layer, a.shape[0])) if bias else node
+        return like("ADD", node, self.weight(f"{role}.bias", layer, a.shape[0], beside=beside)) if bias else node
 
     def rope_factors(self, layer: int) -> tuple[Node, ...]:
         """The table of rotary factors, where the file has one: loaded once per device; of a long and a short one, one is used."""
@@ -148,10 +152,13 @@ class Context:
 
     def _new_inputs(self, block: Attention | LatentAttention) -> CacheInputs:
         settings, tokens, streams = self.settings, self.tokens, self.settings.streams
-        (cache,) = block.caches((0,))
-        cells = settings.cells_of(cache)
+        cache = next(block.caches((0,)), None)
+        if cache is None:
+            # The tokens of the step see each other (build_attn_inp_no_cache), whatever the sequences.
+            streams = 1
+        cells = settings.cells_of(cache) if cache else tokens
         k_rotation = v_rotation = None
-        if isinstance(block, Attention):
+        if cache and isinstance(block, Attention):
             if settings.type_k.block_elements > 1 and block.head_dim % _SMALLEST_ROTATION == 0:
                 k_rotation = _rotation(_largest_rotation(block.head_dim))
             if settings.type_v.block_elements > 1 and block.value_dim % _SMALLEST_ROTATION == 0:

@@ -17,7 +17,7 @@ from runlocal.engines.ggml.graph.gemma import gemma3n_layer, gemma4_layer, layer
 from runlocal.engines.ggml.graph.latent import attend_latent
 from runlocal.engines.ggml.graph.mamba import scan_1, scan_2
 from runlocal.engines.ggml.graph.mlp import dense, experts
-from runlocal.engines.ggml.graph.tensors import F32, I32, get_rows, given, like, mul_mat, new, view
+from runlocal.engines.ggml.graph.tensors import F32, I32, cont, get_rows, given, like, mul_mat, new, transpose, view
 
 # What a layer mixes its tokens with: builders of that part of the graph, by block.
 MIXERS: dict[type, Callable[[Context, Any, Node, int], Node]] = {
@@ -116,13 +116,44 @@ def _embed(c: Context) -> tuple[Node, Node]:
     if wide != d:
         x = view(x, (d, c.tokens), (x.strides[1],))
     embedded = x
+    x = _with_positions(c, x)
     if c.family.embedding_scaled:
         x = like("SCALE", x)
+    if c.family.embedding_normed:
+        x = like("RMS_NORM", x)
     if size := c.layer_input_size:
         c.layer_inputs = layer_inputs(c, x, size)
     else:
         c.graph.expand(x)
     return x, embedded
+
+
+def _with_positions(c: Context, x: Node) -> Node:
+    """What BERT adds to the embedding, from tables on the host: the first token type and the learned positions; then a norm."""
+    roles, d = {tensor.role for tensor in c.layout.outer}, c.layout.hidden_size
+
+    def table() -> Node:
+        node = new(NONE, F32, (d, 1, 1, 1))
+        node.stored = node.weight = True
+        node.device = c.devices.host
+        return node
+
+    if "token_types" in roles:
+        x = like("ADD", x, view(table(), (d,)))
+    if "position_embd" in roles:
+        x = like("ADD", get_rows(table(), c.positions), x)
+    return c.norm(x, "token_embd_norm", None, bias=True, beside=0) if "token_embd_norm" in roles else x
+
+
+def _post_normed(c: Context, blocks: Layer, x: Node, layer: int, *, last: bool) -> Node:
+    """A layer of BERT: attention, residual, norm, MLP, residual, norm."""
+    if blocks.mixer is None or blocks.mlp is None:
+        raise NotModelled(f"a layer of {c.layout.architecture} without attention or MLP")
+    out = MIXERS[type(blocks.mixer)](c, blocks.mixer, x, layer)
+    if last:
+        out, x = get_rows(out, c.output_rows), get_rows(x, c.output_rows)
+    x = c.norm(like("ADD", out, x), "attn_output_norm", layer, bias=True)
+    return c.norm(like("ADD", _mlp(c, blocks.mlp, x, layer), x), "layer_output_norm", layer, bias=True)
 
 
 def _layer(c: Context, blocks: Layer, x: Node, layer: int, *, last: bool) -> Node:
@@ -131,11 +162,13 @@ def _layer(c: Context, blocks: Layer, x: Node, layer: int, *, last: bool) -> Nod
     if blocks.mixer is None or blocks.mlp is None:
         return _half(c, blocks, x, layer, last=last)
     roles = norms.roles if norms else ()
+    if c.layout.encoder and "layer_output_norm" in roles:
+        return _post_normed(c, blocks, x, layer, last=last)
     biased = bool(norms and norms.bias)
     behind_attention = "attn_output_norm" if "attn_output_norm" in roles else "post_attention_norm"
     behind_mlp = "layer_output_norm" if "layer_output_norm" in roles else "post_ffw_norm"
     sandwich = behind_mlp in roles
-    normed = c.norm(x, "attn_norm", layer, bias=biased) if "attn_norm" in roles else x
+    normed = c.norm(x, "attn_norm", layer, bias=biased) if "attn_norm" in roles or family.weightless_norms else x
     into_attention = c.norm(x, "attn_norm_2", layer, bias=biased) if "attn_norm_2" in roles else normed
     out = MIXERS[type(blocks.mixer)](c, blocks.mixer, into_attention, layer)
     if sandwich and family.attention_normed:
@@ -192,8 +225,13 @@ def _logits(c: Context, x: Node, *, biased: bool) -> None:
     if family.outputs_last:
         x.is_output = True
         x = get_rows(x, c.output_rows)
-    x = c.norm(x, "output_norm", None, bias=biased)
+    if not layout.encoder or "output_norm" in roles:
+        x = c.norm(x, "output_norm", None, bias=biased)
     x.is_output = True
+    if layout.encoder:
+        c.graph.expand(x)
+        _pool(c, x)
+        return
     if family.outputs_normed:
         x = get_rows(x, c.output_rows)
         x.is_output = True
@@ -202,7 +240,22 @@ def _logits(c: Context, x: Node, *, biased: bool) -> None:
     out = mul_mat(c.weight("output", None, layout.hidden_size, layout.vocabulary_size), x)
     if "output.bias" in roles:
         out = like("ADD", out, c.weight("output.bias", None, layout.vocabulary_size))
-    for op in {None: (), "before": (), "once": ("SCALE",), "capped": ("SCALE", "TANH", "SCALE")}[family.logits_scaled]:
+    scales = {"once": ("SCALE",), "capped": ("SCALE", "TANH", "SCALE"), "once_and_capped": ("SCALE", "SCALE", "TANH", "SCALE")}
+    for op in scales.get(family.logits_scaled or "", ()):
         out = like(op, out)
     out.is_output = True
     c.graph.expand(out)
+    _pool(c, x)
+
+
+def _pool(c: Context, x: Node) -> None:
+    """One vector per sequence (llm_graph_context::build_pooling)."""
+    match c.layout.pooling:
+        case None:
+            return
+        case "mean":
+            pooled = mul_mat(cont(transpose(x)), given(F32, c.tokens, c.settings.sequences))
+        case _:
+            pooled = get_rows(x, given(I32, c.settings.sequences))
+    pooled.is_output = True
+    c.graph.expand(pooled)

@@ -14,6 +14,7 @@ class Rope(StrEnum):
     """Which layers rotate queries and keys."""
 
     ALL = "all"
+    NONE = "none"
     WINDOWED = "windowed"  # those with a window, where there are such
     THREE_OF_FOUR = "three_of_four"  # all but every fourth
 
@@ -48,7 +49,9 @@ class Family(NamedTuple):
     """An architecture's graph.
 
     embedding_scaled: the embedding is multiplied by a constant
+    embedding_normed: the embedding is normed without weights
     layer_norm: LayerNorm where others have RMSNorm
+    weightless_norms: norms of the residual stream have no weights
     rope: which layers rotate
     dense_rotates: layers with a dense MLP rotate whatever `rope` says
     norm_after_rope: queries and keys are normed behind the rotation
@@ -65,17 +68,21 @@ class Family(NamedTuple):
     outputs_last: rows for the logits are picked behind the last layer, not in it
     outputs_normed: they are picked behind the final norm, whose result is kept for next-token layers
     attention_normed: they are picked behind the norm of what attention yields, not before it
-    logits_scaled: `once`: the logits are multiplied by a constant; `before`: what they are computed from is; `capped`: scale, tanh, scale
+    logits_scaled: `once`: the logits are multiplied by a constant; `before`: what they are computed from is; `capped`: scale, tanh, scale;
+        `once_and_capped`: both
     positions: position ids per token
     deepstack: the first layers add that many slices of a wider embedding
     head_gate: the unary operation of a gate per head
     attention_scaled: what attention yields is multiplied by a constant behind the output projection
     own_layer: whose layer it is, where it is put together in another way than others' (graph/gemma.py)
     down_on_host: experts' last matrix is multiplied in a precision that CUDA has no kernel for, so the host does it, with a copy of the matrix
+    output_on_host: the logits are computed with the embedding on the host, or with a copy of it where they are many
     """
 
     embedding_scaled: bool = False
+    embedding_normed: bool = False
     layer_norm: bool = False
+    weightless_norms: bool = False
     rope: Rope = Rope.ALL
     dense_rotates: bool = False
     norm_after_rope: bool = False
@@ -99,6 +106,7 @@ class Family(NamedTuple):
     attention_scaled: bool = False
     own_layer: str | None = None
     down_on_host: bool = False
+    output_on_host: bool = False
 
     def kind_of(self, layer: int) -> tuple[int, bool]:
         """What differs between layers beyond their blocks."""
@@ -113,6 +121,8 @@ class Family(NamedTuple):
         match self.rope:
             case Rope.ALL:
                 return True
+            case Rope.NONE:
+                return False
             case Rope.WINDOWED:
                 return windowed or not has_windows
             case Rope.THREE_OF_FOUR:
@@ -127,6 +137,11 @@ FAMILIES = {
     **dict.fromkeys(("llama", "internlm2", "qwen2", "qwen3", "seed_oss", "exaone", "ernie4_5", "chatglm", "glm4", "qwen3moe", "mellum"), Family()),
     **dict.fromkeys(("ernie4_5-moe", "olmo2", "mamba", "mamba2", "spark2_5", "deci"), Family()),
     "mistral3": Family(temperature="all"),
+    "qwen": Family(),
+    "bitnet": Family(output_on_host=True),
+    "olmo": Family(layer_norm=True, weightless_norms=True),
+    "nemotron": Family(layer_norm=True, activation=("RELU", "SQR")),
+    "muse-glimmer": Family(embedding_normed=True, rope=Rope.WINDOWED, attention_normed=True, logits_scaled="once_and_capped"),
     "apertus": Family(activation=("XIELU",)),
     "arcee": Family(activation=("RELU", "SQR")),
     "smollm3": Family(rope=Rope.THREE_OF_FOUR),
@@ -145,6 +160,9 @@ FAMILIES = {
     "gemma3": Family(embedding_scaled=True, query_scaled=True),
     "gemma3n": Family(embedding_scaled=True, logits_scaled="capped", own_layer="gemma3n"),
     "gemma4": Family(embedding_scaled=True, outputs_normed=True, logits_scaled="capped", own_layer="gemma4"),
+    "gemma-embedding": Family(embedding_scaled=True, query_scaled=True),
+    "bert": Family(layer_norm=True, rope=Rope.NONE),
+    "nomic-bert": Family(layer_norm=True),
     "phi2": Family(layer_norm=True, query_scaled=True, beside=Beside.PHI),
     "phi3": Family(query_scaled=True, residual_first=True),
     "phimoe": Family(query_scaled=True, residual_first=True),

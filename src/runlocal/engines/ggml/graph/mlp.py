@@ -25,6 +25,8 @@ def dense(c: Context, block: DenseMlp, x: Node, layer: int, suffix: str = "") ->
         hidden = project("ffn_up", d, width, x)
         for op in c.family.activation:
             hidden = like(op, hidden)
+    if block.sub_norm:
+        hidden = c.norm(hidden, "ffn_sub_norm", layer)
     return project("ffn_down", width, d, hidden)
 
 
