@@ -46,7 +46,7 @@ def test_computed_parameters_are_those_published(model_id: str) -> None:
 
 
 # The last matrix of what mixes a layer's tokens, and of what works on each of them.
-MIXING = ("attn_output", "cross_attn_o_proj", "ssm_out")
+MIXING = ("attn_output", "attn_output_b", "cross_attn_o_proj", "ssm_out")
 WORKING = ("ffn_down", "ffn_down_exps")
 
 
