@@ -24,6 +24,7 @@ ARCHITECTURES = {
     "deci": "deci",
     "deepseek": "mixture",
     "deepseek2": "deepseek",
+    "deepseek2-ocr": "mixture",
     "deepseek32": "deepseek",
     "deepseek4": "deepseek4",
     "dots1": "mixture",

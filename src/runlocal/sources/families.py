@@ -188,6 +188,7 @@ FAMILIES: Mapping[str, Family] = {
     "DbrxForCausalLM": Family("dbrx", norm="layernorm_no_bias", mixture=Mixture.MIXTRAL),
     "DeciLMForCausalLM": _LLAMA._replace(architecture="deci"),
     "DeepseekForCausalLM": Family("deepseek", qkv_bias="attention_bias", output_bias="attention_bias", mixture=Mixture.DEEPSEEK),
+    "DeepseekOCRForCausalLM": Family("deepseek2-ocr", mixture=Mixture.DEEPSEEK),
     "DeepseekV2ForCausalLM": _DEEPSEEK,
     "DeepseekV32ForCausalLM": _DEEPSEEK_V32,
     "DeepseekV3ForCausalLM": _DEEPSEEK_V3,
@@ -340,6 +341,7 @@ class Wrapper(NamedTuple):
 
 
 WRAPPERS: Mapping[str, Wrapper] = {
+    "DeepseekOCRForCausalLM": Wrapper("deepseekocr", "DeepseekOCRForCausalLM"),
     "Gemma3ForConditionalGeneration": Wrapper("siglip", "Gemma3ForCausalLM"),
     "Gemma3nForConditionalGeneration": Wrapper(None, "Gemma3nForCausalLM"),
     "Gemma4ForConditionalGeneration": Wrapper("gemma4", "Gemma4ForCausalLM"),

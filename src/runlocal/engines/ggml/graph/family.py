@@ -169,6 +169,7 @@ FAMILIES = {
     "hy_v3": Family(router=_SCORED._replace(scaled=False), outputs_normed=True),
     "minimax-m2": Family(router=_SCORED._replace(scaled=False)),
     "deepseek2": Family(router=_SCORED._replace(groups=((256, (8, 4)),)), plain_router=Router(normalised=False, scaled=True, groups=((160, (8, 3)),))),
+    "deepseek2-ocr": Family(router=Router(normalised=False)),
     "deepseek32": Family(router=_SCORED._replace(groups=((256, (8, 4)),))),
     "glm-dsa": Family(router=_SCORED),
     "deepseek4": Family(router=Router(gate="sqrt_softplus", scaled=True)),
