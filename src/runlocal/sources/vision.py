@@ -228,9 +228,9 @@ def _step3vl(keys: Keys, top: Keys) -> Vision:
 
 
 _READERS: dict[str, Callable[[Keys, Keys], Vision]] = {
+    "deepseekocr": _deepencoder,
     "gemma4": _gemma4,
     "gemma4_unified": _gemma4_unified,
-    "deepseekocr": _deepencoder,
     "glm4v": _glm4v,
     "idefics3": _idefics3,
     "internvl": _internvl,
