@@ -10,7 +10,7 @@ from runlocal.core.model import ModelSpec
 from runlocal.quants.gguf import Stored
 
 U8, U32, F32, BOOL, STRING, ARRAY, U64 = 0, 4, 6, 7, 8, 9, 10
-NUMBERS = {"F32": 0, "F16": 1, "Q8_0": 8, "Q4_K": 12, "Q6_K": 14, "Q5_K": 13, "BF16": 30, "MXFP4": 39}
+NUMBERS = {"F32": 0, "F16": 1, "Q8_0": 8, "Q4_K": 12, "Q6_K": 14, "Q5_K": 13, "I32": 26, "BF16": 30, "MXFP4": 39}
 
 Dimensions = Sequence[int]
 
@@ -108,6 +108,20 @@ def keys(model: ModelSpec, layout: Layout) -> Mapping[str, Any]:
         }
     if text.pooling:
         fields |= {"attention.causal": not layout.encoder, "pooling_type": {"mean": 1, "cls": 2, "last": 3}[text.pooling]}
+    if indexer := text.indexer:
+        fields |= {
+            "attention.indexer.head_count": indexer.heads,
+            "attention.indexer.key_length": indexer.head_dim,
+            "attention.indexer.top_k": indexer.top_k,
+        }
+    if compressed := text.compressed:
+        fields |= {
+            "attention.q_lora_rank": compressed.q_lora_rank,
+            "attention.output_group_count": compressed.o_groups,
+            "attention.output_lora_rank": compressed.o_lora_rank,
+            "attention.compress_ratios": [*compressed.compress_ratios, 0],
+            "hyper_connection.count": text.hc_mult,
+        }
     if text.experts:
         fields |= {"expert_count": text.experts.count, "expert_used_count": text.experts.used}
     if text.norm.startswith("layernorm"):

@@ -51,6 +51,7 @@ class _Traits(NamedTuple):
 
 
 _ATTENTION_V = ("attn_v", "attn_qkv", "attn_kv_b")
+_ATTENTION_QUERY_KEY = ("attn_k", "attn_q", "indexer.attn_k")  # a rule names the end of the name
 _LOW_BIT = ("IQ1_S", "IQ1_M", "IQ2_XXS", "IQ2_XS", "IQ2_S", "IQ2_M")
 _TWO_BIT_S_M = ("IQ2_S", "IQ2_M")
 _FALLBACK = {
@@ -115,6 +116,8 @@ def _fit(name: str, columns: int, types: Types) -> str:
 def _choose(tensor: Tensor, traits: _Traits, tensors: tuple[Tensor, ...], types: Types) -> str | Callable[[int], str]:
     """The type of a tensor before fallback: a name, or a function of the layer where the rule looks at it."""
     recipe, role = traits.recipe, tensor.role
+    if recipe.default_type == "F16" and tensor.source_type:
+        return tensor.source_type  # that file is the converter's own
     if recipe.default_type in _UNQUANTIZED:
         return recipe.default_type
     if role == "output" or (traits.tied and role in _EMBEDDINGS):
@@ -129,7 +132,7 @@ def _choose(tensor: Tensor, traits: _Traits, tensors: tuple[Tensor, ...], types:
         return _attention_v_type(traits, tensors)
     if role == "attn_k" and traits.experts == _EIGHT:
         return "Q8_0"
-    if role in ("attn_k", "attn_q"):
+    if role in _ATTENTION_QUERY_KEY:
         return {"IQ3_XS": "IQ3_XXS", "IQ3_XXS": "IQ2_S"}.get(recipe.name, recipe.default_type)
     if role.startswith("ffn_down"):
         return _ffn_down_type(role, traits, tensors)

@@ -82,6 +82,17 @@ class Metadata(NamedTuple):
             return tuple(bool(flag) for flag in value[: self.layers])
         return self.optional(key)
 
+    def numbers(self, key: str) -> tuple[int, ...]:
+        """One number per layer."""
+        full = f"{self.architecture}.{key}"
+        value = self.header.fields.get(full)
+        if not isinstance(value, tuple) or len(value) < self.layers:
+            raise self.miscounted(full, self.header.lengths.get(full, 0))
+        found = tuple(entry for entry in value[: self.layers] if isinstance(entry, int) and not isinstance(entry, bool) and 0 <= entry <= LARGEST)
+        if len(found) < self.layers:
+            raise bad_file(self.path, f"the field {full} holds no sensible numbers", hint=BROKEN)
+        return found
+
     def miscounted(self, full: str, count: int) -> Problem:
         """The problem that a field does not have one value per layer."""
         return bad_file(self.path, f"the field {full} has {count:,} values for {self.layers} layers", hint=BROKEN)
