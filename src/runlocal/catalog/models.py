@@ -8,6 +8,7 @@ from runlocal.core.model import (
     Alias,
     Context,
     Cross,
+    DeltaNet,
     Experts,
     Latent,
     License,
@@ -42,7 +43,7 @@ def spec_from_table(model_id: str, table: Table) -> ModelSpec:
     return ModelSpec(id=model_id, **fields)
 
 
-_PARTS = {"experts": Experts, "latent": Latent, "window": Window, "cross": Cross, "mamba": Mamba, "next_tokens": NextTokens}
+_PARTS = {"experts": Experts, "latent": Latent, "window": Window, "cross": Cross, "mamba": Mamba, "delta_net": DeltaNet, "next_tokens": NextTokens}
 
 
 def _text(table: Table) -> Text:

@@ -102,6 +102,23 @@ class Mamba(NamedTuple):
     layers: tuple[int, ...] | None = None
 
 
+class DeltaNet(NamedTuple):
+    """Gated delta net layers (Qwen3-Next), which keep a state of fixed size in place of keys and values.
+
+    key_heads: heads of queries and keys
+    value_heads: heads of values, each with a state of head_dim x head_dim
+    head_dim: width of one head
+    conv_size: length of the causal convolution
+    layers: the layers with it
+    """
+
+    key_heads: int
+    value_heads: int
+    head_dim: int
+    conv_size: int
+    layers: tuple[int, ...]
+
+
 class NextTokens(NamedTuple):
     """Multi-token-prediction layers behind the last layer.
 
@@ -142,6 +159,7 @@ class Text(NamedTuple):
     window: sliding or chunked attention, absent elsewhere
     cross: cross-attention layers, absent elsewhere
     mamba: state-space layers, absent elsewhere
+    delta_net: gated delta net layers, absent elsewhere
     attention_layers: the layers with attention where that is neither all nor all without a state
     mlp_layers: the layers with an MLP or experts where not all have one
     next_tokens: multi-token-prediction layers, absent elsewhere
@@ -170,6 +188,7 @@ class Text(NamedTuple):
     window: Window | None = None
     cross: Cross | None = None
     mamba: Mamba | None = None
+    delta_net: DeltaNet | None = None
     attention_layers: tuple[int, ...] | None = None
     mlp_layers: tuple[int, ...] | None = None
     next_tokens: NextTokens | None = None

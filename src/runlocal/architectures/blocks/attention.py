@@ -22,6 +22,7 @@ class Attention(NamedTuple):
     chunked: that window is a fixed chunk
     gate: a matrix of its own makes a gate for every value of the result
     head_gate: it makes one for every head instead
+    query_gate: the queries' matrix makes that gate, head by head behind the query
     """
 
     hidden_size: int
@@ -38,6 +39,7 @@ class Attention(NamedTuple):
     chunked: bool = False
     gate: bool = False
     head_gate: bool = False
+    query_gate: bool = False
 
     @property
     def query_width(self) -> int:
@@ -56,7 +58,7 @@ class Attention(NamedTuple):
         return self.heads * self.value_dim
 
     def tensors(self, layers: tuple[int, ...]) -> Iterator[Tensor]:
-        widths = {"attn_q": self.query_width, "attn_k": self.key_width, "attn_v": self.value_width}
+        widths = {"attn_q": self.query_width * (2 if self.query_gate else 1), "attn_k": self.key_width, "attn_v": self.value_width}
         if self.fused:
             widths = {"attn_qkv": sum(widths.values())}
         for role, width in widths.items():

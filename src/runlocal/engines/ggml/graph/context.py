@@ -4,6 +4,7 @@ from collections.abc import Mapping
 
 from runlocal.architectures.blocks.attention import Attention, LatentAttention
 from runlocal.architectures.blocks.mlp import DenseMlp
+from runlocal.core.cache import CacheKind
 from runlocal.core.layout import Block, Layout
 from runlocal.core.noun import NamedTuple
 from runlocal.core.tensor import StorageType
@@ -84,7 +85,7 @@ class Context:
         self._weight_bytes = weight_bytes
         self._rope_table_bytes = max((t.columns * F32.block_bytes for t in layout.outer if t.role.startswith("rope_")), default=0)
         self._rope_tables: dict[int, Node] = {}
-        self._value_width = max((cache.v_values for cache in layout.caches()), default=0)
+        self._value_width = max((cache.v_values for cache in layout.caches() if cache.kind is not CacheKind.RECURRENT), default=0)
 
     def weight(self, role: str, layer: int | None, *shape: int) -> Node:
         """A weight of the model: where it lies, and if that is the host, what a copy takes on a GPU."""

@@ -62,6 +62,7 @@ class Family(NamedTuple):
     beside: attention and MLP run in parallel
     router: of experts
     plain_router: of experts without a correction bias, where that differs
+    shared_sigmoid: the gate of shared experts is one operation
     outputs_last: rows for the logits are picked behind the last layer, not in it
     outputs_normed: they are picked behind the final norm, whose result is kept for next-token layers
     attention_normed: they are picked behind the norm of what attention yields, not before it
@@ -88,6 +89,7 @@ class Family(NamedTuple):
     beside: Beside | None = None
     router: Router = Router()
     plain_router: Router | None = None
+    shared_sigmoid: bool = False
     outputs_last: bool = False
     outputs_normed: bool = False
     attention_normed: bool = False
@@ -151,6 +153,9 @@ FAMILIES = {
     "qwen2vl": Family(positions=4),
     "qwen3vl": Family(positions=4, deepstack=3),
     "qwen3vlmoe": Family(positions=4, deepstack=3),
+    "qwen3next": Family(shared_sigmoid=True, outputs_normed=True),
+    "qwen35": Family(positions=4, outputs_normed=True),
+    "qwen35moe": Family(positions=4, shared_sigmoid=True, outputs_normed=True),
     "qwen2moe": Family(router=Router(normalised=False)),
     "olmoe": Family(router=Router(normalised=False)),
     "dots1": Family(router=_SCORED),
