@@ -44,6 +44,7 @@ ARCHITECTURES = {
     "hy_v3": "hy_v3",
     "internlm2": "llama",
     "laguna": "laguna",
+    "kimi-linear": "kimi_linear",
     "llama": "llama",
     "llama4": "mixture",
     "mamba": "mamba",

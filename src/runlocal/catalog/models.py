@@ -10,6 +10,7 @@ from runlocal.core.model import (
     Cross,
     DeltaNet,
     Experts,
+    KimiDelta,
     Latent,
     License,
     Loss,
@@ -43,7 +44,16 @@ def spec_from_table(model_id: str, table: Table) -> ModelSpec:
     return ModelSpec(id=model_id, **fields)
 
 
-_PARTS = {"experts": Experts, "latent": Latent, "window": Window, "cross": Cross, "mamba": Mamba, "delta_net": DeltaNet, "next_tokens": NextTokens}
+_PARTS = {
+    "experts": Experts,
+    "latent": Latent,
+    "window": Window,
+    "cross": Cross,
+    "mamba": Mamba,
+    "delta_net": DeltaNet,
+    "kimi_delta": KimiDelta,
+    "next_tokens": NextTokens,
+}
 
 
 def _text(table: Table) -> Text:

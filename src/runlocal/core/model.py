@@ -119,6 +119,21 @@ class DeltaNet(NamedTuple):
     layers: tuple[int, ...]
 
 
+class KimiDelta(NamedTuple):
+    """Kimi delta attention layers, which keep a state of fixed size in place of keys and values.
+
+    heads: heads, each with a state of head_dim x head_dim
+    head_dim: width of one head
+    conv_size: length of the causal convolutions of queries, keys and values
+    layers: the layers with it
+    """
+
+    heads: int
+    head_dim: int
+    conv_size: int
+    layers: tuple[int, ...]
+
+
 class NextTokens(NamedTuple):
     """Multi-token-prediction layers behind the last layer.
 
@@ -160,6 +175,7 @@ class Text(NamedTuple):
     cross: cross-attention layers, absent elsewhere
     mamba: state-space layers, absent elsewhere
     delta_net: gated delta net layers, absent elsewhere
+    kimi_delta: Kimi delta attention layers, absent elsewhere
     attention_layers: the layers with attention where that is neither all nor all without a state
     mlp_layers: the layers with an MLP or experts where not all have one
     next_tokens: multi-token-prediction layers, absent elsewhere
@@ -189,6 +205,7 @@ class Text(NamedTuple):
     cross: Cross | None = None
     mamba: Mamba | None = None
     delta_net: DeltaNet | None = None
+    kimi_delta: KimiDelta | None = None
     attention_layers: tuple[int, ...] | None = None
     mlp_layers: tuple[int, ...] | None = None
     next_tokens: NextTokens | None = None

@@ -60,3 +60,48 @@ class GatedDeltaNet(NamedTuple):
 
     def caches(self, layers: tuple[int, ...]) -> Iterator[Cache]:
         yield Cache(kind=CacheKind.RECURRENT, layers=layers, k_values=self.conv_values, v_values=self.state_values)
+
+
+class KimiDeltaAttention(NamedTuple):
+    """Kimi delta attention: a decay for every value of a key, from a narrow projection, and a gate from another one.
+
+    hidden_size: width of the residual stream
+    heads, head_dim: heads, width of one
+    conv_size: length of the convolutions
+    """
+
+    hidden_size: int
+    heads: int
+    head_dim: int
+    conv_size: int
+
+    @property
+    def width(self) -> int:
+        return self.heads * self.head_dim
+
+    @property
+    def conv_values(self) -> int:
+        """Values that the three convolutions remember (n_embd_r)."""
+        return 3 * (self.conv_size - 1) * self.width
+
+    @property
+    def state_values(self) -> int:
+        """Values of the states of all heads (n_embd_s)."""
+        return self.head_dim * self.width
+
+    def tensors(self, layers: tuple[int, ...]) -> Iterator[Tensor]:
+        d, width, dim = self.hidden_size, self.width, self.head_dim
+        for part in ("q", "k", "v"):
+            yield Tensor(role=f"ssm_conv1d_{part}", columns=self.conv_size, rows=width, layers=layers, quantizable=False)
+            yield Tensor(role=f"attn_{part}", columns=d, rows=width, layers=layers)
+        for gate in ("f", "g"):
+            yield Tensor(role=f"ssm_{gate}_a", columns=d, rows=dim, layers=layers)
+            yield Tensor(role=f"ssm_{gate}_b", columns=dim, rows=width, layers=layers)
+        yield Tensor(role="ssm_beta", columns=d, rows=self.heads, layers=layers)
+        yield Tensor(role="ssm_a", columns=1, rows=self.heads, layers=layers, quantizable=False)
+        yield Tensor(role="ssm_dt.bias", columns=width, layers=layers, quantizable=False)
+        yield Tensor(role="ssm_norm", columns=dim, layers=layers, quantizable=False)
+        yield Tensor(role="attn_output", columns=width, rows=d, layers=layers)
+
+    def caches(self, layers: tuple[int, ...]) -> Iterator[Cache]:
+        yield Cache(kind=CacheKind.RECURRENT, layers=layers, k_values=self.conv_values, v_values=self.state_values)

@@ -4,7 +4,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from runlocal.architectures.blocks.attention import Attention, LatentAttention
-from runlocal.architectures.blocks.delta import GatedDeltaNet
+from runlocal.architectures.blocks.delta import GatedDeltaNet, KimiDeltaAttention
 from runlocal.architectures.blocks.mamba import Mamba1, Mamba2
 from runlocal.architectures.blocks.mlp import DenseMlp, ExpertMlp, Norms
 from runlocal.core.layout import Block, Layout
@@ -12,7 +12,7 @@ from runlocal.core.noun import NamedTuple
 from runlocal.engines.ggml.allocator import NONE, Node
 from runlocal.engines.ggml.graph.attention import attend
 from runlocal.engines.ggml.graph.context import Context
-from runlocal.engines.ggml.graph.delta import correct
+from runlocal.engines.ggml.graph.delta import correct, correct_by_value
 from runlocal.engines.ggml.graph.family import Beside
 from runlocal.engines.ggml.graph.latent import attend_latent
 from runlocal.engines.ggml.graph.mamba import scan_1, scan_2
@@ -26,6 +26,7 @@ MIXERS: dict[type, Callable[[Context, Any, Node, int], Node]] = {
     Mamba1: scan_1,
     Mamba2: scan_2,
     GatedDeltaNet: correct,
+    KimiDeltaAttention: correct_by_value,
 }
 
 

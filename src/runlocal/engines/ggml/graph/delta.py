@@ -1,11 +1,13 @@
-"""Delta rule layers (src/models/delta-net-base.cpp, qwen3next.cpp, qwen35.cpp)."""
+"""Delta rule layers (src/models/delta-net-base.cpp, qwen3next.cpp, qwen35.cpp, kimi-linear.cpp)."""
 
-from runlocal.architectures.blocks.delta import GatedDeltaNet
+from runlocal.architectures.blocks.delta import GatedDeltaNet, KimiDeltaAttention
 from runlocal.engines.ggml.allocator import Node
 from runlocal.engines.ggml.graph.context import Context
 from runlocal.engines.ggml.graph.mamba import remember
 from runlocal.engines.ggml.graph.state import load, state
 from runlocal.engines.ggml.graph.tensors import F32, cont, copy, like, mul_mat, new, reshape, view
+
+_PARTS = "qkv"
 
 
 def correct(c: Context, block: GatedDeltaNet, x: Node, layer: int) -> Node:
@@ -36,6 +38,40 @@ def correct(c: Context, block: GatedDeltaNet, x: Node, layer: int) -> Node:
     out = like("MUL", out, like("SILU", reshape(z, dim, v_heads, tokens, sequences)))
     out = reshape(out, block.value_width, tokens, sequences)
     return reshape(mul_mat(c.weight("ssm_out", layer, block.value_width, d), out), d, c.tokens)
+
+
+def correct_by_value(c: Context, block: KimiDeltaAttention, x: Node, layer: int) -> Node:
+    """Kimi delta attention, output projection included."""
+    d, dim, heads, width, sequences = block.hidden_size, block.head_dim, block.heads, block.width, c.settings.sequences
+    tokens = c.tokens // sequences
+    c.graph.expand(x)
+    remembered = state(c, layer, block.conv_values)
+    loaded = load(c, remembered)
+    q, k, v = (_short(c, block, x, layer, remembered, loaded, part) for part in range(len(_PARTS)))
+    gate = mul_mat(c.weight("ssm_f_b", layer, dim, width), mul_mat(c.weight("ssm_f_a", layer, d, dim), x))
+    gate = reshape(like("SOFTPLUS", like("ADD", gate, c.weight("ssm_dt.bias", layer, width))), dim, heads, c.tokens)
+    gate = like("MUL", gate, reshape(c.weight("ssm_a", layer, 1, heads), 1, heads, 1))
+    gate = reshape(gate, dim, heads, tokens, sequences)
+    beta = like("SIGMOID", reshape(mul_mat(c.weight("ssm_beta", layer, d, heads), x), 1, heads, tokens, sequences))
+    states = state(c, layer, block.state_values)
+    before = reshape(load(c, states), dim, dim, heads, sequences)
+    out = cont(delta_rule(c, states, (unit(q), unit(k), v, gate, beta, before)))
+    out = c.norm(reshape(out, dim, heads, c.tokens), "ssm_norm", layer)
+    gate = mul_mat(c.weight("ssm_g_b", layer, dim, width), mul_mat(c.weight("ssm_g_a", layer, d, dim), x))
+    out = like("MUL", out, like("SIGMOID", reshape(gate, dim, heads, c.tokens)))
+    return mul_mat(c.weight("attn_output", layer, width, d), cont(out, width, c.tokens))
+
+
+def _short(c: Context, block: KimiDeltaAttention, x: Node, layer: int, states: Node, loaded: Node, part: int) -> Node:
+    """causal_conv1d: queries, keys or values, through a convolution of their own."""
+    width, sequences, before = block.width, c.settings.sequences, block.conv_size - 1
+    tokens, size = c.tokens // sequences, F32.block_bytes
+    remembered = view(loaded, (before, width, sequences), (before * size, block.conv_values * size), part * before * width * size)
+    projected = mul_mat(c.weight(f"attn_{_PARTS[part]}", layer, block.hidden_size, width), x)
+    joined = remember(c, states, remembered, reshape(projected, width, tokens, sequences))
+    kernel = reshape(c.weight(f"ssm_conv1d_{_PARTS[part]}", layer, block.conv_size, 1, width), block.conv_size, width)
+    out = new("SSM_CONV", F32, (width, tokens, sequences, 1), joined, kernel)
+    return reshape(like("SILU", reshape(out, width, c.tokens)), block.head_dim, block.heads, tokens, sequences)
 
 
 def unit(a: Node) -> Node:

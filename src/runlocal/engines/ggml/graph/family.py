@@ -15,6 +15,7 @@ class Rope(StrEnum):
 
     ALL = "all"
     WINDOWED = "windowed"  # those with a window, where there are such
+    NONE = "none"
     THREE_OF_FOUR = "three_of_four"  # all but every fourth
 
 
@@ -113,6 +114,8 @@ class Family(NamedTuple):
         match self.rope:
             case Rope.ALL:
                 return True
+            case Rope.NONE:
+                return False
             case Rope.WINDOWED:
                 return windowed or not has_windows
             case Rope.THREE_OF_FOUR:
@@ -168,6 +171,7 @@ FAMILIES = {
     "bailingmoe2": Family(router=_SCORED._replace(scaled=False)),
     "glm4moe": Family(router=_SCORED._replace(scaled=False)),
     "hy_v3": Family(router=_SCORED._replace(scaled=False), outputs_normed=True),
+    "kimi-linear": Family(rope=Rope.NONE, router=_SCORED._replace(scaled=False)),
     "minimax-m2": Family(router=_SCORED._replace(scaled=False)),
     "deepseek2": Family(router=_SCORED._replace(groups=((256, (8, 4)),)), plain_router=Router(normalised=False, scaled=True, groups=((160, (8, 3)),))),
     "afmoe": Family(embedding_scaled=True, rope=Rope.THREE_OF_FOUR, attention_normed=True, router=_SCORED),
