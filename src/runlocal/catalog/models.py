@@ -13,6 +13,7 @@ from runlocal.core.model import (
     KimiDelta,
     Latent,
     License,
+    Lightning,
     Loss,
     Mamba,
     ModelSpec,
@@ -52,6 +53,7 @@ _PARTS = {
     "mamba": Mamba,
     "delta_net": DeltaNet,
     "kimi_delta": KimiDelta,
+    "lightning": Lightning,
     "next_tokens": NextTokens,
 }
 

@@ -134,6 +134,15 @@ class KimiDelta(NamedTuple):
     layers: tuple[int, ...]
 
 
+class Lightning(NamedTuple):
+    """Lightning attention layers (MiniMax-01): linear attention with the model's heads, which keeps a state of fixed size.
+
+    layers: the layers with it
+    """
+
+    layers: tuple[int, ...]
+
+
 class NextTokens(NamedTuple):
     """Multi-token-prediction layers behind the last layer.
 
@@ -176,6 +185,7 @@ class Text(NamedTuple):
     mamba: state-space layers, absent elsewhere
     delta_net: gated delta net layers, absent elsewhere
     kimi_delta: Kimi delta attention layers, absent elsewhere
+    lightning: lightning attention layers, absent elsewhere
     attention_layers: the layers with attention where that is neither all nor all without a state
     mlp_layers: the layers with an MLP or experts where not all have one
     next_tokens: multi-token-prediction layers, absent elsewhere
@@ -206,6 +216,7 @@ class Text(NamedTuple):
     mamba: Mamba | None = None
     delta_net: DeltaNet | None = None
     kimi_delta: KimiDelta | None = None
+    lightning: Lightning | None = None
     attention_layers: tuple[int, ...] | None = None
     mlp_layers: tuple[int, ...] | None = None
     next_tokens: NextTokens | None = None

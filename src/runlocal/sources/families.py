@@ -349,7 +349,7 @@ _USUAL = {
 }
 
 # Architectures of bundled models whose files are not read: a stranger's file or config.json of these is refused, their bundled models are asked for by name.
-BY_NAME_ONLY = frozenset(("kimi-linear", "mamba", "mamba2", "mllama", "qwen35", "qwen35moe", "qwen3next"))
+BY_NAME_ONLY = frozenset(("kimi-linear", "mamba", "mamba2", "minimax-01", "mllama", "qwen35", "qwen35moe", "qwen3next"))
 
 
 def hugging_face_name(architecture: str) -> str | None:

@@ -65,6 +65,7 @@ class Context:
 
     weight_bytes: bytes of a copy of a weight, by role and layer; only weights that are computed with elsewhere are asked for
     tokens: tokens of the graph, a multiple of the sequences
+    shared: inputs of one architecture's own that its layers share, by name
     """
 
     def __init__(self, layout: Layout, family: Family, settings: Settings, devices: Devices, weight_bytes: Mapping[tuple[str, int | None], int]) -> None:
@@ -76,11 +77,12 @@ class Context:
         self.tokens = pad(settings.ubatch_tokens, settings.sequences)
         self.positions = given(I32, self.tokens * family.positions)
         self.output_rows = given(I32, settings.output_rows)
-        self.state_rows = _rows_of_states(settings.sequences)
+        self.state_rows = _rows_of_states(settings.sequences, settings.resting)
         self.temperature = given(F32, 1, 1, self.tokens)
         # A second cache for layers with a window (llama_kv_cache_iswa).
         self.has_windows = any(self.sees_window(block) for block, _ in layout.placed)
         self.dense_layers = {layer for block, layers in layout.placed if isinstance(block, DenseMlp) for layer in layers}
+        self.shared: dict[str, Node] = {}
         self._inputs: dict[bool, CacheInputs] = {}
         self._weight_bytes = weight_bytes
         self._rope_table_bytes = max((t.columns * F32.block_bytes for t in layout.outer if t.role.startswith("rope_")), default=0)
@@ -151,10 +153,10 @@ class Context:
         )
 
 
-def _rows_of_states(sequences: int) -> tuple[Node, Node]:
-    """Which states a step reads, and which only move (build_rs_inp): when memory is reserved, all and none."""
-    rows = given(I32, sequences)
-    return view(rows, (sequences,)), view(rows, (0,), (), sequences * I32.block_bytes)
+def _rows_of_states(sequences: int, resting: int) -> tuple[Node, Node]:
+    """Which states a step reads, and which only move (build_rs_inp): when memory is reserved, all and none unless some rest."""
+    rows = given(I32, sequences + resting)
+    return view(rows, (sequences,)), view(rows, (resting,), (), sequences * I32.block_bytes)
 
 
 def _weight_on(device: int, shape: Four, size_bytes: int) -> Node:

@@ -5,6 +5,7 @@ from typing import Any
 
 from runlocal.architectures.blocks.attention import Attention, LatentAttention
 from runlocal.architectures.blocks.delta import GatedDeltaNet, KimiDeltaAttention
+from runlocal.architectures.blocks.lightning import LightningAttention
 from runlocal.architectures.blocks.mamba import Mamba1, Mamba2
 from runlocal.architectures.blocks.mlp import DenseMlp, ExpertMlp, Norms
 from runlocal.core.layout import Block, Layout
@@ -15,6 +16,7 @@ from runlocal.engines.ggml.graph.context import Context
 from runlocal.engines.ggml.graph.delta import correct, correct_by_value
 from runlocal.engines.ggml.graph.family import Beside
 from runlocal.engines.ggml.graph.latent import attend_latent
+from runlocal.engines.ggml.graph.lightning import attend_linearly
 from runlocal.engines.ggml.graph.mamba import scan_1, scan_2
 from runlocal.engines.ggml.graph.mlp import dense, experts
 from runlocal.engines.ggml.graph.tensors import F32, I32, get_rows, given, like, mul_mat, new, view
@@ -27,6 +29,7 @@ MIXERS: dict[type, Callable[[Context, Any, Node, int], Node]] = {
     Mamba2: scan_2,
     GatedDeltaNet: correct,
     KimiDeltaAttention: correct_by_value,
+    LightningAttention: attend_linearly,
 }
 
 
@@ -105,6 +108,8 @@ def _layer(c: Context, blocks: Layer, x: Node, layer: int, *, last: bool) -> Nod
     family, norms = c.family, blocks.norms
     if blocks.mixer is None or blocks.mlp is None:
         return _half(c, blocks, x, layer, last=last)
+    if family.residual_normed:
+        return _beside_its_norms(c, blocks.mixer, blocks.mlp, x, layer, last=last)
     roles = norms.roles if norms else ()
     biased = bool(norms and norms.bias)
     behind_attention = "attn_output_norm" if "attn_output_norm" in roles else "post_attention_norm"
@@ -133,6 +138,16 @@ def _layer(c: Context, blocks: Layer, x: Node, layer: int, *, last: bool) -> Nod
     if family.residual_scaled:
         out = like("SCALE", out)
     return like("ADD", x, out) if family.residual_first else like("ADD", out, x)
+
+
+def _beside_its_norms(c: Context, mixer: Block, mlp: DenseMlp | ExpertMlp, x: Node, layer: int, *, last: bool) -> Node:
+    """A layer whose halves are added to what they were given."""
+    normed = c.norm(x, "attn_norm", layer)
+    out = MIXERS[type(mixer)](c, mixer, normed, layer)
+    if last:
+        out, normed = get_rows(out, c.output_rows), get_rows(normed, c.output_rows)
+    normed = c.norm(like("ADD", out, like("SCALE", normed)), "ffn_norm", layer)
+    return like("ADD", _mlp(c, mlp, normed, layer), like("SCALE", normed))
 
 
 def _half(c: Context, blocks: Layer, x: Node, layer: int, *, last: bool) -> Node:

@@ -58,6 +58,7 @@ class Family(NamedTuple):
     query_scaled: queries are multiplied by a constant
     temperature: queries are multiplied by a factor per token: in `all` layers or those without rotation (`unrotated`)
     residual_scaled: both halves of a layer are multiplied by a constant before they are added
+    residual_normed: each half is added to its own normed input, times a constant, and not to the stream
     residual_first: the MLP's output is added to the residual, not the other way round
     activation: of an MLP without gate: its unary operations
     beside: attention and MLP run in parallel
@@ -72,6 +73,7 @@ class Family(NamedTuple):
     deepstack: the first layers add that many slices of a wider embedding
     head_gate: the unary operation of a gate per head
     attention_scaled: what attention yields is multiplied by a constant behind the output projection
+    reserved_alone: the graph of a single sequence is reserved too, whose inputs grow with the square of its tokens
     down_on_host: experts' last matrix is multiplied in a precision that CUDA has no kernel for, so the host does it, with a copy of the matrix
     """
 
@@ -85,6 +87,7 @@ class Family(NamedTuple):
     query_scaled: bool = False
     temperature: str | None = None
     residual_scaled: bool = False
+    residual_normed: bool = False
     residual_first: bool = False
     activation: tuple[str, ...] = ("GELU",)
     beside: Beside | None = None
@@ -99,6 +102,7 @@ class Family(NamedTuple):
     deepstack: int = 0
     head_gate: str = "SIGMOID"
     attention_scaled: bool = False
+    reserved_alone: bool = False
     down_on_host: bool = False
 
     def kind_of(self, layer: int) -> tuple[int, bool]:
@@ -172,6 +176,7 @@ FAMILIES = {
     "glm4moe": Family(router=_SCORED._replace(scaled=False)),
     "hy_v3": Family(router=_SCORED._replace(scaled=False), outputs_normed=True),
     "kimi-linear": Family(rope=Rope.NONE, router=_SCORED._replace(scaled=False)),
+    "minimax-01": Family(residual_normed=True, reserved_alone=True),
     "minimax-m2": Family(router=_SCORED._replace(scaled=False)),
     "deepseek2": Family(router=_SCORED._replace(groups=((256, (8, 4)),)), plain_router=Router(normalised=False, scaled=True, groups=((160, (8, 3)),))),
     "afmoe": Family(embedding_scaled=True, rope=Rope.THREE_OF_FOUR, attention_normed=True, router=_SCORED),
