@@ -4,7 +4,7 @@ from collections.abc import Iterator
 
 from runlocal.architectures import ARCHITECTURES, layout
 from runlocal.core.errors import Code, Problem
-from runlocal.core.model import Experts, Latent, ModelSpec, NextTokens, Text, Window
+from runlocal.core.model import DeltaNet, Experts, Latent, ModelSpec, NextTokens, Text, Window
 from runlocal.core.noun import NamedTuple
 from runlocal.sources.families import BY_NAME_ONLY, hugging_face_name
 from runlocal.sources.files import bad_file, identifier, label
@@ -64,6 +64,9 @@ _WINDOWS = {
 _BY_HEADS = ("attn_q", "attn_k", "attn_v", "attn_output", "attn_gate")
 # Architectures whose values may be narrower than keys.
 _NARROW_VALUES = ("mimo2",)
+
+
+_DELTA_NETS = ("qwen3next", "qwen35", "qwen35moe")
 
 
 class _Shapes(NamedTuple):
@@ -219,6 +222,7 @@ def _text(fields: Metadata, shapes: _Shapes) -> Text:
         rope_dimensions=rotated if rotated and rotated != head_dim and not latent else None,
         experts=_experts(fields, shapes),
         latent=latent,
+        delta_net=_delta_net(fields, shapes),
         window=window,
         next_tokens=_next_tokens(shapes, layers, next_layers),
         value_dim=value_dim if value_dim != head_dim else None,
@@ -275,6 +279,26 @@ def _latent(fields: Metadata) -> Latent | None:
         v_head_dim=value,
         q_lora_rank=fields.optional("attention.q_lora_rank") or None,
     )
+
+
+def _delta_net(fields: Metadata, shapes: _Shapes) -> DeltaNet | None:
+    if fields.architecture not in _DELTA_NETS or not shapes.has("ssm_conv1d"):
+        return None
+    if shapes.has("ssm_in"):
+        raise fields.not_computed(
+            "it was converted before llama.cpp split what enters its linear layers", hint="convert the model again with today's llama.cpp"
+        )
+    found = DeltaNet(
+        key_heads=fields.positive("ssm.group_count"),
+        value_heads=fields.positive("ssm.time_step_rank"),
+        head_dim=fields.positive("ssm.state_size"),
+        conv_size=fields.positive("ssm.conv_kernel"),
+        layers=shapes.layers["ssm_conv1d"],
+    )
+    width = (2 * found.key_heads + found.value_heads) * found.head_dim
+    if shapes.dimensions["ssm_conv1d"] != (found.conv_size, width):
+        raise bad_file(fields.path, "its linear heads contradict the tensor ssm_conv1d", hint=BROKEN)
+    return found
 
 
 def _experts(fields: Metadata, shapes: _Shapes) -> Experts | None:
