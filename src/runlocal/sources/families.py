@@ -373,7 +373,7 @@ _USUAL = {
 }
 
 # Architectures of bundled models whose files are not read: a stranger's file or config.json of these is refused, their bundled models are asked for by name.
-BY_NAME_ONLY = frozenset(("mamba", "mamba2", "mllama"))
+BY_NAME_ONLY = frozenset(("falcon-h1", "granitehybrid", "jamba", "mamba", "mamba2", "mllama", "nemotron_h", "nemotron_h_moe"))
 
 
 def hugging_face_name(architecture: str) -> str | None:

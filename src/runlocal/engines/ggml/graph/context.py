@@ -4,6 +4,7 @@ from collections.abc import Mapping
 
 from runlocal.architectures.blocks.attention import Attention, LatentAttention
 from runlocal.architectures.blocks.mlp import DenseMlp
+from runlocal.core.cache import CacheKind
 from runlocal.core.layout import Block, Layout
 from runlocal.core.noun import NamedTuple
 from runlocal.core.tensor import StorageType
@@ -80,6 +81,7 @@ class Context:
         # A second cache for layers with a window (llama_kv_cache_iswa).
         self.has_windows = any(self.sees_window(block) for block, _ in layout.placed)
         self.dense_layers = {layer for block, layers in layout.placed if isinstance(block, DenseMlp) for layer in layers}
+        self.has_states = any(cache.kind is CacheKind.RECURRENT for cache in layout.caches())
         self._inputs: dict[bool, CacheInputs] = {}
         self._weight_bytes = weight_bytes
         # What is used twice is copied to another device once.
@@ -88,7 +90,7 @@ class Context:
         self._rope_tables: dict[int, Node] = {}
         # The embeddings that layers have of their own, all layers in one tensor (build_inp_per_layer).
         self.layer_inputs: Node | None = None
-        self._value_width = max((cache.v_values for cache in layout.caches()), default=0)
+        self._value_width = max((cache.v_values for cache in layout.caches() if cache.kind is not CacheKind.RECURRENT), default=0)
 
     @property
     def layer_input_size(self) -> int:

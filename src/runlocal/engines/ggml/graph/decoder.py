@@ -41,6 +41,7 @@ class Layer(NamedTuple):
 
     beside: a dense MLP beside the experts
     others: blocks that only this architecture has
+    scan: a state-space layer beside the attention
     """
 
     mixer: Block | None
@@ -48,6 +49,7 @@ class Layer(NamedTuple):
     norms: Norms | None
     beside: DenseMlp | None = None
     others: tuple[LayerInput | OutputScale | Streams, ...] = ()
+    scan: Block | None = None
 
 
 def layers_of(layout: Layout) -> list[Layer]:
@@ -57,12 +59,15 @@ def layers_of(layout: Layout) -> list[Layer]:
     norms: dict[int, Norms] = {}
     beside: dict[int, DenseMlp] = {}
     others: dict[int, tuple[LayerInput | OutputScale | Streams, ...]] = {}
+    scans: dict[int, Block] = {}
     for block, where in layout.placed:
         for layer in where:
             if layer >= layout.layers:
                 continue
             if type(block) in MIXERS and layer not in mixers:
                 mixers[layer] = block
+            elif isinstance(block, Attention) and isinstance(mixers.get(layer), Mamba2):
+                scans[layer], mixers[layer] = mixers[layer], block
             elif isinstance(block, DenseMlp | ExpertMlp) and layer not in mlps:
                 mlps[layer] = block
             elif isinstance(block, Norms) and layer not in norms:
@@ -73,7 +78,10 @@ def layers_of(layout: Layout) -> list[Layer]:
                 others[layer] = (*others.get(layer, ()), block)
             else:
                 raise NotModelled(f"a layer of {layout.architecture} with {type(block).__name__}")
-    return [Layer(mixers.get(layer), mlps.get(layer), norms.get(layer), beside.get(layer), others.get(layer, ())) for layer in range(layout.layers)]
+    return [
+        Layer(mixers.get(layer), mlps.get(layer), norms.get(layer), beside.get(layer), others.get(layer, ()), scans.get(layer))
+        for layer in range(layout.layers)
+    ]
 
 
 def build(c: Context, layers: Sequence[Layer], chosen: Sequence[int]) -> dict[int, Node]:
@@ -130,6 +138,8 @@ def _layer(c: Context, blocks: Layer, x: Node, layer: int, *, last: bool) -> Nod
     family, norms = c.family, blocks.norms
     if blocks.mixer is None or blocks.mlp is None:
         return _half(c, blocks, x, layer, last=last)
+    if blocks.scan is not None:
+        return _both(c, blocks, blocks.mlp, x, layer, last=last)
     roles = norms.roles if norms else ()
     biased = bool(norms and norms.bias)
     behind_attention = "attn_output_norm" if "attn_output_norm" in roles else "post_attention_norm"
@@ -150,7 +160,7 @@ def _layer(c: Context, blocks: Layer, x: Node, layer: int, *, last: bool) -> Nod
         out = c.norm(out, behind_attention, layer)
     if family.residual_scaled:
         out = like("SCALE", out)
-    x = like("ADD", out, x)
+    x = like("ADD", x, out) if family.stream_first else like("ADD", out, x)
     second = "ffn_norm" if "ffn_norm" in roles else None if sandwich or not roles else roles[-1]
     out = _mlp(c, blocks.mlp, c.norm(x, second, layer, bias=biased) if second else x, layer)
     if sandwich:
@@ -166,9 +176,19 @@ def _half(c: Context, blocks: Layer, x: Node, layer: int, *, last: bool) -> Node
         return x
     out = c.norm(x, blocks.norms.roles[0] if blocks.norms else "attn_norm", layer)
     out = _mlp(c, blocks.mlp, out, layer) if blocks.mlp else MIXERS[type(blocks.mixer)](c, blocks.mixer, out, layer)
-    if last:
+    if last and not c.family.outputs_normed:
         out, x = get_rows(out, c.output_rows), get_rows(x, c.output_rows)
     return like("ADD", out, x)
+
+
+def _both(c: Context, blocks: Layer, mlp: DenseMlp | ExpertMlp, x: Node, layer: int, *, last: bool) -> Node:
+    """Attention and a state-space layer read the same stream, each through a norm of its own with the same weights (src/models/falcon-h1.cpp)."""
+    attended = MIXERS[type(blocks.mixer)](c, blocks.mixer, c.norm(x, "attn_norm", layer), layer)
+    scanned = MIXERS[type(blocks.scan)](c, blocks.scan, c.norm(x, "attn_norm", layer), layer)
+    x = like("ADD", like("ADD", attended, scanned), x)
+    if last:
+        x = get_rows(x, c.output_rows)
+    return like("ADD", _mlp(c, mlp, c.norm(x, "ffn_norm", layer), layer), x)
 
 
 def _parallel(beside: Beside, x: Node, attended: Node, mlp: Node) -> Node:
