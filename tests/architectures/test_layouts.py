@@ -236,6 +236,31 @@ def test_leading_dense_layers() -> None:
     assert [t.layers for t in shapes["ffn_down_shexp"]] == [tuple(range(3, 61))]
 
 
+def test_layers_of_nemotron_h_have_one_block_and_behind_them_one_with_two() -> None:
+    """Nemotron 3 Super: MEMEMEM*E…; experts work in 1024 values; the layer for several tokens has attention, experts and a norm before each."""
+    shapes, found = tensors("nemotron-3-super-120b-a12b"), caches("nemotron-3-super-120b-a12b")
+    assert found[CacheKind.FULL].layers == (7, 16, 25, 36, 47, 58, 69, 78)
+    assert found[CacheKind.RECURRENT].k_values == 3 * (8192 + 2 * 8 * 128)
+    assert found[CacheKind.RECURRENT].v_values == 128 * 8192
+    assert [(t.columns, t.rows, t.copies) for t in shapes["ffn_up_exps"]] == [(1024, 2688, 512)] * 2
+    assert [(t.columns, t.rows) for t in shapes["ffn_latent_down"]] == [(4096, 1024)] * 2
+    behind = {tensor.role for tensor in laid("nemotron-3-super-120b-a12b").tensors() if tensor.layers == (88,)}
+    assert {"attn_q", "ffn_down_exps", "attn_norm", "post_attention_norm", "nextn.eh_proj"} <= behind
+    assert laid("nemotron-3-super-120b-a12b").kv_group == 0, "layer 0 has no attention"
+
+
+def test_layers_of_falcon_h1_keep_a_state_and_a_cache() -> None:
+    found = caches("falcon-h1-7b")
+    assert found[CacheKind.FULL].layers == found[CacheKind.RECURRENT].layers == tuple(range(44))
+
+
+def test_jamba_norms_what_drives_its_scan() -> None:
+    shapes = tensors("jamba-mini-52b")
+    assert [(t.columns, t.count) for t in shapes["ssm_dt_norm"]] == [(256, 28)]
+    assert [t.layers for t in shapes["ffn_down_exps"]] == [tuple(range(1, 32, 2))]
+    assert "ssm_dt_norm" not in tensors("falcon-mamba-7b")
+
+
 def test_fused_matrices_of_phi() -> None:
     """Phi-4: Q, K and V in one matrix of 5120 + 2 × 1280 rows, gate and up in one of 2 × 17920."""
     shapes = tensors("phi-4-14b")

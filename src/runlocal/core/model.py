@@ -132,6 +132,7 @@ class Mamba(NamedTuple):
     time_step_rank: rank of the time step's projection (version 1)
     heads: heads that share a time step (version 2)
     groups: groups of heads that share B and C (version 2)
+    norm: of time step, B and C (version 1), or of the result by group (version 2): `weights`, `plain` without weights, or `none`
     layers: the layers with it, absent if all have it
     """
 
@@ -142,6 +143,7 @@ class Mamba(NamedTuple):
     time_step_rank: int = 0
     heads: int = 0
     groups: int = 1
+    norm: str = "weights"
     layers: tuple[int, ...] | None = None
 
 

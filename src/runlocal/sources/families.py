@@ -446,7 +446,7 @@ _USUAL = {
 }
 
 # Architectures of bundled models whose files are not read: a stranger's file or config.json of these is refused, their bundled models are asked for by name.
-BY_NAME_ONLY = frozenset(("kimi-linear", "mamba", "mamba2", "minimax-01", "mllama"))
+BY_NAME_ONLY = frozenset(("falcon-h1", "granitehybrid", "jamba", "kimi-linear", "mamba", "mamba2", "minimax-01", "mllama", "nemotron_h", "nemotron_h_moe"))
 
 
 def hugging_face_name(architecture: str) -> str | None:

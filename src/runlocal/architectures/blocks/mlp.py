@@ -56,6 +56,7 @@ class ExpertMlp(NamedTuple):
     fused: gate and up are one tensor
     scaled: a learned factor per expert multiplies what it yields, and one per value what the router reads (Gemma 4)
     table_rows: rows of a table that gives every token its experts; 0: the router chooses
+    latent_size: width of the projection that the routed experts work in, None where they work on the residual stream
     """
 
     hidden_size: int
@@ -71,13 +72,20 @@ class ExpertMlp(NamedTuple):
     fused: bool = False
     scaled: bool = False
     table_rows: int = 0
+    latent_size: int | None = None
+
+    @property
+    def routed_width(self) -> int:
+        """Width of what the routed experts read and write."""
+        return self.latent_size or self.hidden_size
 
     def tensors(self, layers: tuple[int, ...]) -> Iterator[Tensor]:
         d, width, count = self.hidden_size, self.intermediate_size, self.count
         yield Tensor(role="ffn_gate_inp", columns=d, rows=count, layers=layers, quantizable=False)
-        shapes = [("ffn_gate_up_exps", d, 2 * width) if self.fused else ("ffn_up_exps", d, width), ("ffn_down_exps", width, d)]
+        routed = self.routed_width
+        shapes = [("ffn_gate_up_exps", routed, 2 * width) if self.fused else ("ffn_up_exps", routed, width), ("ffn_down_exps", width, routed)]
         if self.gated and not self.fused:
-            shapes.append(("ffn_gate_exps", d, width))
+            shapes.append(("ffn_gate_exps", routed, width))
         for role, columns, rows in shapes:
             yield Tensor(role=role, columns=columns, rows=rows, copies=count, layers=layers)
             if self.bias:
@@ -91,6 +99,9 @@ class ExpertMlp(NamedTuple):
             yield Tensor(role=self.correction, columns=count, layers=layers, quantizable=False)
         if self.table_rows:
             yield Tensor(role="ffn_gate_tid2eid", columns=self.used, rows=self.table_rows, layers=layers, quantizable=False, source_type="I32")
+        if self.latent_size:
+            yield Tensor(role="ffn_latent_down", columns=d, rows=self.latent_size, layers=layers)
+            yield Tensor(role="ffn_latent_up", columns=self.latent_size, rows=d, layers=layers)
         if self.shared_size:
             if self.gated:
                 yield Tensor(role="ffn_gate_shexp", columns=d, rows=self.shared_size, layers=layers)

@@ -57,6 +57,8 @@ def decoder(
     attending = text.attention_layers
     if attending is None:
         attending = tuple(layer for layer in stored if all(layer not in layers for _, layers in with_state))
+    else:
+        attending += stored[text.layers :]
     placed = [Placed(block, layers) for block, layers in with_state]
     if attending:
         attentions = attention_blocks(
@@ -65,7 +67,7 @@ def decoder(
         placed += [Placed(block, layers) for block, layers in attentions]
     if norms and text.norm != "none":
         placed.append(Placed(Norms(hidden_size=text.hidden_size, roles=norms, bias=biased), stored))
-    with_mlp = stored if text.mlp_layers is None else text.mlp_layers
+    with_mlp = stored if text.mlp_layers is None else (*text.mlp_layers, *stored[text.layers :])
     mlps = mlp_blocks(text, with_mlp, fused=fused_gate_up, bias=expert_bias, correction=correction, behind=extra if next_dense else 0)
     placed += [Placed(block, layers) for block, layers in mlps]
     if extra and text.next_tokens:
@@ -116,9 +118,9 @@ def state_blocks(text: Text, layers: tuple[int, ...]) -> Iterator[tuple[Block, t
         where = layers if mamba.layers is None else mamba.layers
         shape = (text.hidden_size, mamba.inner_size, mamba.state_size, mamba.conv_size)
         if mamba.version == 1:
-            yield Mamba1(*shape, time_step_rank=mamba.time_step_rank), where
+            yield Mamba1(*shape, time_step_rank=mamba.time_step_rank, norm=mamba.norm), where
         else:
-            yield Mamba2(*shape, heads=mamba.heads, groups=mamba.groups), where
+            yield Mamba2(*shape, heads=mamba.heads, groups=mamba.groups, normed=mamba.norm == "weights"), where
     if delta := text.delta_net:
         yield GatedDeltaNet(text.hidden_size, delta.key_heads, delta.value_heads, delta.head_dim, delta.conv_size), delta.layers
     if kimi := text.kimi_delta:
@@ -198,7 +200,7 @@ def mlp_blocks(text: Text, layers: tuple[int, ...], *, fused: bool, bias: bool, 
         if layers and text.intermediate_size:
             yield dense, layers
         return
-    chosen = range(experts.leading_dense_layers, len(layers) - behind) if experts.layers is None else experts.layers
+    chosen = layers[experts.leading_dense_layers : len(layers) - behind] if experts.layers is None else experts.layers
     with_experts = tuple(layer for layer in layers if layer in chosen)
     without = layers if experts.parallel_dense else tuple(layer for layer in layers if layer not in chosen)
     if without:
@@ -215,6 +217,7 @@ def mlp_blocks(text: Text, layers: tuple[int, ...], *, fused: bool, bias: bool, 
             router_bias=experts.router_bias and not bias,
             bias=bias,
             correction=correction,
+            latent_size=experts.latent_size,
         ),
         with_experts,
     )

@@ -113,10 +113,13 @@ class Blocks:
         return offset
 
     def give_back(self, offset: int, size_bytes: int) -> None:
-        """Frees a region and joins it to a free neighbour. Nothing at all is given back as a block too, and can keep its neighbours apart."""
+        """Frees a region and joins it to a free neighbour.
+
+        Nothing at all is given back as a block too, and can keep its neighbours apart. Such a block stays where it is in the list while the
+        one before it shrinks from below, so the list is not always in order, and any block of it can be the neighbour.
+        """
         size = -(-size_bytes // self.alignment) * self.alignment
         offsets, sizes = self._offsets, self._sizes
-        place = 0
         for place, start in enumerate(offsets):
             if start + sizes[place] == offset:
                 sizes[place] += size
@@ -131,8 +134,7 @@ class Blocks:
                     sizes[place - 1] += sizes[place]
                     del offsets[place], sizes[place]
                 return
-            if start > offset:
-                break
+        place = next((place for place, start in enumerate(offsets) if start >= offset), len(offsets))
         offsets.insert(place, offset)
         sizes.insert(place, size)
 

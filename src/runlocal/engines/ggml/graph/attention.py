@@ -28,7 +28,7 @@ def attend(c: Context, block: Attention, x: Node, layer: int) -> Node:
     family = c.family
     q, k, v = _projections(c, block, x, layer)
     with_gate = q.root if block.query_gate else None
-    rotates = family.rotates(layer, windowed=c.sees_window(block), has_windows=c.has_windows)
+    rotates = family.rotates(layer, windowed=c.sees_window(block), has_windows=c.has_windows, has_states=c.has_states)
     rotates = rotates or (family.dense_rotates and layer in c.dense_layers)
     if block.qk_norm == "full":
         q, k = c.norm(q, "attn_q_norm", layer), c.norm(k, "attn_k_norm", layer)

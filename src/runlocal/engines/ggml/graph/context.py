@@ -103,6 +103,7 @@ class Context:
         self.has_windows = any(self.sees_window(block) for block, _ in layout.placed)
         self.dense_layers = {layer for block, layers in layout.placed if isinstance(block, DenseMlp) for layer in layers}
         self.shared: dict[str, Node] = {}
+        self.has_states = any(cache.kind is CacheKind.RECURRENT for cache in layout.caches())
         self._inputs: dict[bool, CacheInputs] = {}
         self._indexer_inputs: IndexerInputs | None = None
         self.chosen_tokens: Node | None = None

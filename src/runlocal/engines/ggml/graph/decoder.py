@@ -52,6 +52,7 @@ class Layer(NamedTuple):
 
     beside: a dense MLP beside the experts
     others: blocks that only this architecture has
+    scan: a state-space layer beside the attention
     """
 
     mixer: Block | None
@@ -60,6 +61,7 @@ class Layer(NamedTuple):
     beside: DenseMlp | None = None
     others: tuple[LayerInput | OutputScale | Streams, ...] = ()
     connections: HyperConnections | None = None
+    scan: Block | None = None
 
 
 def layers_of(layout: Layout) -> list[Layer]:
@@ -70,12 +72,15 @@ def layers_of(layout: Layout) -> list[Layer]:
     beside: dict[int, DenseMlp] = {}
     others: dict[int, tuple[LayerInput | OutputScale | Streams, ...]] = {}
     connections: dict[int, HyperConnections] = {}
+    scans: dict[int, Block] = {}
     for block, where in layout.placed:
         for layer in where:
             if layer >= layout.layers:
                 continue
             if type(block) in MIXERS and layer not in mixers:
                 mixers[layer] = block
+            elif isinstance(block, Attention) and isinstance(mixers.get(layer), Mamba2):
+                scans[layer], mixers[layer] = mixers[layer], block
             elif isinstance(block, DenseMlp | ExpertMlp) and layer not in mlps:
                 mlps[layer] = block
             elif isinstance(block, Norms) and layer not in norms:
@@ -89,7 +94,15 @@ def layers_of(layout: Layout) -> list[Layer]:
             else:
                 raise NotModelled(f"a layer of {layout.architecture} with {type(block).__name__}")
     return [
-        Layer(mixers.get(layer), mlps.get(layer), norms.get(layer), beside.get(layer), others.get(layer, ()), connections.get(layer))
+        Layer(
+            mixer=mixers.get(layer),
+            mlp=mlps.get(layer),
+            norms=norms.get(layer),
+            beside=beside.get(layer),
+            others=others.get(layer, ()),
+            connections=connections.get(layer),
+            scan=scans.get(layer),
+        )
         for layer in range(layout.layers)
     ]
 
@@ -188,6 +201,8 @@ def _layer(c: Context, blocks: Layer, x: Node, layer: int, *, last: bool) -> Nod
         return _half(c, blocks, x, layer, last=last)
     if family.residual_normed:
         return _beside_its_norms(c, blocks.mixer, blocks.mlp, x, layer, last=last)
+    if blocks.scan is not None:
+        return _both(c, blocks, blocks.mlp, x, layer, last=last)
     roles = norms.roles if norms else ()
     if c.layout.encoder and "layer_output_norm" in roles:
         return _post_normed(c, blocks, x, layer, last=last)
@@ -210,7 +225,7 @@ def _layer(c: Context, blocks: Layer, x: Node, layer: int, *, last: bool) -> Nod
         out = c.norm(out, behind_attention, layer)
     if family.residual_scaled:
         out = like("SCALE", out)
-    x = like("ADD", out, x)
+    x = like("ADD", x, out) if family.stream_first else like("ADD", out, x)
     second = "ffn_norm" if "ffn_norm" in roles else None if sandwich or not roles else roles[-1]
     out = _mlp(c, blocks.mlp, c.norm(x, second, layer, bias=biased) if second else x, layer)
     if sandwich:
@@ -248,9 +263,19 @@ def _half(c: Context, blocks: Layer, x: Node, layer: int, *, last: bool) -> Node
         return x
     out = c.norm(x, blocks.norms.roles[0] if blocks.norms else "attn_norm", layer)
     out = _mlp(c, blocks.mlp, out, layer) if blocks.mlp else MIXERS[type(blocks.mixer)](c, blocks.mixer, out, layer)
-    if last:
+    if last and not c.family.outputs_normed:
         out, x = get_rows(out, c.output_rows), get_rows(x, c.output_rows)
     return like("ADD", out, x)
+
+
+def _both(c: Context, blocks: Layer, mlp: DenseMlp | ExpertMlp, x: Node, layer: int, *, last: bool) -> Node:
+    """Attention and a state-space layer read the same stream, each through a norm of its own with the same weights (src/models/falcon-h1.cpp)."""
+    attended = MIXERS[type(blocks.mixer)](c, blocks.mixer, c.norm(x, "attn_norm", layer), layer)
+    scanned = MIXERS[type(blocks.scan)](c, blocks.scan, c.norm(x, "attn_norm", layer), layer)
+    x = like("ADD", like("ADD", attended, scanned), x)
+    if last:
+        x = get_rows(x, c.output_rows)
+    return like("ADD", _mlp(c, mlp, c.norm(x, "ffn_norm", layer), layer), x)
 
 
 def _parallel(beside: Beside, x: Node, attended: Node, mlp: Node) -> Node:

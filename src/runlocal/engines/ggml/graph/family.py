@@ -17,6 +17,7 @@ class Rope(StrEnum):
     NONE = "none"
     WINDOWED = "windowed"  # those with a window, where there are such
     THREE_OF_FOUR = "three_of_four"  # all but every fourth
+    STATELESS = "stateless"  # all where no layer keeps a state, else none
 
 
 class Beside(StrEnum):
@@ -62,6 +63,7 @@ class Family(NamedTuple):
     residual_scaled: both halves of a layer are multiplied by a constant before they are added
     residual_normed: each half is added to its own normed input, times a constant, and not to the stream
     residual_first: the MLP's output is added to the residual, not the other way round
+    stream_first: so is what attention or a state-space layer yields
     activation: of an MLP without gate: its unary operations
     beside: attention and MLP run in parallel
     router: of experts
@@ -96,6 +98,7 @@ class Family(NamedTuple):
     residual_scaled: bool = False
     residual_normed: bool = False
     residual_first: bool = False
+    stream_first: bool = False
     activation: tuple[str, ...] = ("GELU",)
     beside: Beside | None = None
     router: Router = Router()
@@ -122,7 +125,7 @@ class Family(NamedTuple):
         """The router of experts with or without a correction bias."""
         return self.router if biased or self.plain_router is None else self.plain_router
 
-    def rotates(self, layer: int, *, windowed: bool, has_windows: bool) -> bool:
+    def rotates(self, layer: int, *, windowed: bool, has_windows: bool, has_states: bool = False) -> bool:
         """Whether a layer rotates queries and keys."""
         match self.rope:
             case Rope.ALL:
@@ -133,11 +136,16 @@ class Family(NamedTuple):
                 return windowed or not has_windows
             case Rope.THREE_OF_FOUR:
                 return (layer + 1) % _ROPE_PERIOD != 0
+            case Rope.STATELESS:
+                return not has_states
+            case Rope.NONE:
+                return False
 
 
 _GRANITE = Family(embedding_scaled=True, residual_scaled=True, logits_scaled="once")
 _SCORED = Router(gate="sigmoid", scaled=True)
 _PLAIN_SIGMOID = Router(gate="sigmoid", normalised=False)
+_NEMOTRON_H = Family(rope=Rope.NONE, activation=("RELU", "SQR"), router=_SCORED, outputs_normed=True)
 
 FAMILIES = {
     **dict.fromkeys(("llama", "internlm2", "qwen2", "qwen3", "seed_oss", "exaone", "ernie4_5", "chatglm", "glm4", "qwen3moe", "mellum"), Family()),
@@ -209,5 +217,10 @@ FAMILIES = {
     "mimo2": Family(attention_scaled=True, router=_SCORED._replace(scaled=False)),
     "mistral4": Family(router=Router(normalised=False), down_on_host=True),
     "llama4": Family(rope=Rope.THREE_OF_FOUR, plain_qk_norm=True, temperature="unrotated", router=Router(gate="sigmoid", normalised=False, before=True)),
+    "granitehybrid": _GRANITE._replace(rope=Rope.STATELESS),
+    "jamba": Family(rope=Rope.NONE, residual_first=True, stream_first=True, router=Router(normalised=False)),
+    "nemotron_h": _NEMOTRON_H,
+    "nemotron_h_moe": _NEMOTRON_H,
+    "falcon-h1": Family(),
     "gpt-oss": Family(router=Router(gate="softmax_weight", normalised=False), outputs_last=True),
 }

@@ -33,6 +33,8 @@ def dense(c: Context, block: DenseMlp, x: Node, layer: int, suffix: str = "") ->
 def experts(c: Context, block: ExpertMlp, x: Node, layer: int, logits: Node | None = None) -> Node:
     """Routed experts, and shared ones beside them. logits: what the router says, where it does not read `x`."""
     out = _routed(c, block, x, layer, logits)
+    if block.latent_size:
+        out = mul_mat(c.weight("ffn_latent_up", layer, block.latent_size, block.hidden_size), out)
     if not block.shared_size:
         return out
     shape = DenseMlp(hidden_size=block.hidden_size, intermediate_size=block.shared_size, gated=block.gated)
@@ -47,10 +49,12 @@ def experts(c: Context, block: ExpertMlp, x: Node, layer: int, logits: Node | No
 
 def _routed(c: Context, block: ExpertMlp, x: Node, layer: int, logits: Node | None) -> Node:
     """build_moe_ffn."""
-    d, count, used, width = block.hidden_size, block.count, block.used, block.intermediate_size
+    d, count, used, width = block.routed_width, block.count, block.used, block.intermediate_size
     tokens = x.shape[1]
     weights, chosen = _route(c, block, x, layer, logits)
     c.graph.expand(weights)
+    if block.latent_size:
+        x = mul_mat(c.weight("ffn_latent_down", layer, block.hidden_size, d), x)
     x = reshape(x, d, 1, tokens)
     if c.family.router.before:
         x = like("MUL", new("REPEAT", x.type, (d, used, tokens, 1), x), weights)
