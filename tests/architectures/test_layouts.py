@@ -46,7 +46,7 @@ def test_computed_parameters_are_those_published(model_id: str) -> None:
 
 
 # The last matrix of what mixes a layer's tokens, and of what works on each of them.
-MIXING = ("attn_output", "cross_attn_o_proj", "ssm_out")
+MIXING = ("attn_output", "attn_output_b", "cross_attn_o_proj", "ssm_out")
 WORKING = ("ffn_down", "ffn_down_exps")
 
 
@@ -58,9 +58,39 @@ def test_every_running_layer_has_the_blocks_that_the_spec_names(model_id: str) -
     with_state = set(range(text.layers) if text.mamba and text.mamba.layers is None else text.mamba.layers or ()) if text.mamba else set()
     assert mixing == (everywhere if text.attention_layers is None else with_state | set(text.attention_layers))
     assert working == (set() if not text.intermediate_size and not text.experts else everywhere if text.mlp_layers is None else set(text.mlp_layers))
-    assert mixing | working == everywhere
+    # A search for a smaller model may leave nothing of a layer.
+    assert mixing | working == everywhere or text.intermediate_sizes
     keeping = set() if found.encoder else {layer for layer in mixing if layer < text.layers - text.shared_kv_layers}
     assert {layer for cache in found.caches() for layer in cache.layers} == keeping
+
+
+def test_some_layers_of_glm_5_2_share_an_indexer() -> None:
+    """`indexer_types` of its config.json: the first three and from 6 on every fourth layer have one, and so has the next-token layer."""
+    own = (0, 1, 2, *range(6, 78, 4))
+    found = caches("glm-5.2-744b")
+    assert found[CacheKind.INDEXER] == Cache(kind=CacheKind.INDEXER, layers=own, k_values=128, v_values=0)
+    (keys,) = (tensor for tensor in tensors("glm-5.2-744b")["indexer.attn_k"] if not tensor.skipped)
+    assert keys.layers == own
+    (ahead,) = (tensor for tensor in tensors("glm-5.2-744b")["indexer.attn_k"] if tensor.skipped)
+    assert ahead.layers == (78,)
+    assert sum(len(cache.layers) for cache in laid("glm-5.2-744b").caches() if cache.kind is CacheKind.LATENT) == 78
+
+
+def test_deepseek_v4_keeps_a_window_and_one_cell_for_several_tokens() -> None:
+    """`compress_ratios` of V4 Flash: none in the first two layers, then 4 and 128 in turn; an indexer where it is 4."""
+    kept = laid("deepseek-v4-flash-284b").caches()
+    windows = [cache for cache in kept if cache.kind is CacheKind.SLIDING]
+    assert sorted(layer for cache in windows for layer in cache.layers) == list(range(43))
+    assert {(cache.k_values, cache.v_values, cache.window_tokens) for cache in windows} == {(512, 0, 128)}
+    compressed = {cache.ratio: cache for cache in kept if cache.kind is CacheKind.COMPRESSED}
+    assert {ratio: (cache.layers, cache.k_values) for ratio, cache in compressed.items()} == {
+        4: (tuple(range(2, 43, 2)), 512),
+        128: (tuple(range(3, 43, 2)), 512),
+    }
+    (indexer,) = (cache for cache in kept if cache.kind is CacheKind.INDEXER)
+    assert (indexer.layers, indexer.k_values, indexer.ratio) == (compressed[4].layers, 128, 4)
+    states = {(cache.layers[0], cache.k_values, cache.v_values) for cache in kept if cache.kind is CacheKind.RECURRENT}
+    assert states == {(2, 8 * 1024, 8 * 1024), (2, 8 * 256, 8 * 256), (3, 128 * 512, 128 * 512)}
 
 
 def test_every_architecture_is_used_or_made_for_a_file_of_the_users() -> None:

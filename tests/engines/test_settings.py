@@ -101,6 +101,21 @@ def test_flash_attention_as_asked() -> None:
     assert settled(flash_attention=True).flash_attention is True
 
 
+def test_flash_attention_that_the_gpu_has_no_kernel_for() -> None:
+    """MiniCPM3's heads of 96 and 64: found out when the cache stands already, unless a quantized V needs it all the same."""
+    by_itself, quantized, off = settled("minicpm3-4b"), settled("minicpm3-4b", cache_type_v="q8_0"), settled("minicpm3-4b", flash_attention=False)
+    assert (by_itself.flash_attention, by_itself.v_transposed) == (False, False)
+    assert (quantized.flash_attention, quantized.flash_on_host) == (True, True)
+    assert (off.flash_attention, off.v_transposed) == (False, True)
+    assert not settled().flash_on_host
+
+
+@pytest.mark.parametrize("asked", [{}, {"flash_attention": True}, {"cache_type_v": "q8_0"}])
+def test_grok_never_has_flash_attention(asked: dict[str, object]) -> None:
+    found = settled("grok-1-314b", **asked)
+    assert (found.flash_attention, found.v_transposed) == (False, True)
+
+
 def test_cache_types() -> None:
     found = settled(cache_type_k="q8_0", cache_type_v="f16")
     assert (found.type_k.name, found.type_v.name, found.kv_is_quantized) == ("Q8_0", "F16", True)

@@ -153,6 +153,80 @@ DEEPSEEK_V3: dict[str, Any] = {
     "vocab_size": 129280,
 }
 
+DEEPSEEK_V32: dict[str, Any] = {
+    **DEEPSEEK_V3,
+    "architectures": ["DeepseekV32ForCausalLM"],
+    "index_head_dim": 128,
+    "index_n_heads": 64,
+    "index_topk": 2048,
+    "model_type": "deepseek_v32",
+}
+
+DEEPSEEK_V4_FLASH: dict[str, Any] = {
+    "architectures": ["DeepseekV4ForCausalLM"],
+    "attention_bias": False,
+    "compress_ratios": [0, 0, *[4, 128] * 20, 4, 0],
+    "expert_dtype": "fp4",
+    "hc_mult": 4,
+    "head_dim": 512,
+    "hidden_size": 4096,
+    "index_head_dim": 128,
+    "index_n_heads": 64,
+    "index_topk": 512,
+    "max_position_embeddings": 1048576,
+    "model_type": "deepseek_v4",
+    "moe_intermediate_size": 2048,
+    "n_routed_experts": 256,
+    "n_shared_experts": 1,
+    "num_attention_heads": 64,
+    "num_experts_per_tok": 6,
+    "num_hash_layers": 3,
+    "num_hidden_layers": 43,
+    "num_key_value_heads": 1,
+    "num_nextn_predict_layers": 1,
+    "o_groups": 8,
+    "o_lora_rank": 1024,
+    "q_lora_rank": 1024,
+    "qk_rope_head_dim": 64,
+    "quantization_config": {"quant_method": "fp8", "fmt": "e4m3", "weight_block_size": [128, 128]},
+    "rope_scaling": {"factor": 16, "original_max_position_embeddings": 65536, "type": "yarn"},
+    "sliding_window": 128,
+    "tie_word_embeddings": False,
+    "vocab_size": 129280,
+}
+
+GLM_52: dict[str, Any] = {
+    "architectures": ["GlmMoeDsaForCausalLM"],
+    "attention_bias": False,
+    "dtype": "bfloat16",
+    "first_k_dense_replace": 3,
+    "head_dim": 192,
+    "hidden_size": 6144,
+    "index_head_dim": 128,
+    "index_n_heads": 32,
+    "index_topk": 2048,
+    "indexer_types": ["full", "full", *["full", "shared", "shared", "shared"] * 19],
+    "intermediate_size": 12288,
+    "kv_lora_rank": 512,
+    "max_position_embeddings": 1048576,
+    "model_type": "glm_moe_dsa",
+    "moe_intermediate_size": 2048,
+    "moe_layer_freq": 1,
+    "n_routed_experts": 256,
+    "n_shared_experts": 1,
+    "num_attention_heads": 64,
+    "num_experts_per_tok": 8,
+    "num_hidden_layers": 78,
+    "num_key_value_heads": 64,
+    "num_nextn_predict_layers": 1,
+    "q_lora_rank": 2048,
+    "qk_nope_head_dim": 192,
+    "qk_rope_head_dim": 64,
+    "tie_word_embeddings": False,
+    "v_head_dim": 256,
+    "vocab_size": 154880,
+}
+
 LLAMA_4_SCOUT: dict[str, Any] = {
     "architectures": ["Llama4ForConditionalGeneration"],
     "model_type": "llama4",
@@ -725,6 +799,35 @@ LING_LITE: dict[str, Any] = {
     "vocab_size": 126464,
 }
 
+# Width of the MLP of every layer, as a multiple of the hidden size; None where the search left no attention.
+_SUPER_WIDTHS = [2.625, *[5.25] * 5, 2.625, 2.625, *[5.25] * 3, 3.28125, *[5.25] * 30, 1.3125, 2.625, 2.625, 1.3125, 5.25, 1.3125, 2.625, *[1.3125] * 3]
+_SUPER_WIDTHS += [5.25, 1.3125, 1.0, 1.0, 1.3125, 1.0, 1.0, 1.0, 1.3125, 1.3125, 0.5, 0.5, 1.0, 1.0, 0.5, 0.5, 1.0, 0.5, 0.5, *[5.25] * 9]
+_SUPER_IDLE = {6, 7, 11, *range(42, 52), *range(53, 71)}
+
+NEMOTRON_SUPER_49B: dict[str, Any] = {
+    "architectures": ["DeciLMForCausalLM"],
+    "attention_bias": False,
+    "block_configs": [
+        {
+            "attention": {"n_heads_in_group": None if layer in _SUPER_IDLE else 8, "no_op": layer in _SUPER_IDLE, "replace_with_linear": False},
+            "ffn": {"ffn_mult": width, "no_op": False, "replace_with_linear": False},
+        }
+        for layer, width in enumerate(_SUPER_WIDTHS)
+    ],
+    "hidden_size": 8192,
+    "intermediate_size": None,
+    "max_position_embeddings": 131072,
+    "mlp_bias": False,
+    "model_type": "nemotron-nas",
+    "num_attention_heads": 64,
+    "num_hidden_layers": 80,
+    "num_key_value_heads": None,
+    "rope_scaling": {"factor": 8.0, "low_freq_factor": 1.0, "high_freq_factor": 4.0, "original_max_position_embeddings": 8192, "rope_type": "llama3"},
+    "tie_word_embeddings": False,
+    "torch_dtype": "bfloat16",
+    "vocab_size": 128256,
+}
+
 OLMO_7B: dict[str, Any] = {
     "architectures": ["OlmoForCausalLM"],
     "attention_bias": False,
@@ -764,11 +867,14 @@ BUNDLED: dict[str, dict[str, Any]] = {
     "apertus-8b": APERTUS_8B,
     "deepseek-v2-lite-16b": DEEPSEEK_V2_LITE,
     "deepseek-v3-671b": DEEPSEEK_V3,
+    "deepseek-v3.2-685b": DEEPSEEK_V32,
+    "deepseek-v4-flash-284b": DEEPSEEK_V4_FLASH,
     "falcon-7b": FALCON_7B,
     "gemma-2-9b": GEMMA_2_9B,
     "gemma-3-27b": GEMMA_3_27B,
     "gemma-3-4b": GEMMA_3_4B,
     "glm-4.5-air-106b": GLM_45_AIR,
+    "glm-5.2-744b": GLM_52,
     "gpt-oss-20b": GPT_OSS_20B,
     "hunyuan-a13b-80b": HUNYUAN_A13B,
     "laguna-xs-33b-a3b": LAGUNA_XS,
@@ -783,15 +889,16 @@ BUNDLED: dict[str, dict[str, Any]] = {
     "minimax-m2-230b-a10b": MINIMAX_M2,
     "mistral-7b-v0.1": MISTRAL_7B_V01,
     "north-mini-code-30b-a3b": NORTH_MINI_CODE,
-    "olmo-7b": OLMO_7B,
     "phi-4-mini": PHI_4_MINI,
-    "qwen-7b": QWEN_7B,
     "qwen2.5-vl-7b": QWEN25_VL_7B,
     "qwen3-30b-a3b": QWEN3_30B_A3B,
     "dbrx-132b": DBRX,
     "deepseek-moe-16b": DEEPSEEK_MOE_16B,
     "grok-1-314b": GROK_1,
     "ling-lite-16.8b": LING_LITE,
+    "llama-3.3-nemotron-super-49b": NEMOTRON_SUPER_49B,
     "minicpm3-4b": MINICPM3_4B,
     "spark-x2.5-4b": SPARK_X25_4B,
+    "olmo-7b": OLMO_7B,
+    "qwen-7b": QWEN_7B,
 }

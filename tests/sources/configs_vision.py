@@ -90,6 +90,32 @@ BUNDLED: dict[str, dict[str, Any]] = {
         "sliding_window": 4096,
         "use_qk_norm": False,
     },
+    "deepseek-ocr-3b": {
+        "architectures": ["DeepseekOCRForCausalLM"],
+        "language_config": {
+            **sizes(1280, 6848, 12, 10, 10, 129280, 8192),
+            "first_k_dense_replace": 1,
+            "kv_lora_rank": None,
+            "moe_intermediate_size": 896,
+            "n_routed_experts": 64,
+            "n_shared_experts": 2,
+            "num_experts_per_tok": 6,
+            "q_lora_rank": None,
+            "qk_nope_head_dim": 0,
+            "qk_rope_head_dim": 0,
+            "topk_method": "greedy",
+            "use_mla": False,
+        },
+        "torch_dtype": "bfloat16",
+        "vision_config": {
+            "image_size": 1024,
+            "model_type": "vision",
+            "width": {
+                "clip-l-14-224": {"heads": 16, "image_size": 224, "layers": 24, "patch_size": 14, "width": 1024},
+                "sam_vit_b": {"downsample_channels": [512, 1024], "global_attn_indexes": [2, 5, 8, 11], "heads": 12, "layers": 12, "width": 768},
+            },
+        },
+    },
     "ernie-4.5-21b-a3b": {
         "architectures": ["Ernie4_5_MoeForCausalLM"],
         **sizes(2560, 12288, 28, 20, 4, 103424, 131072),

@@ -10,7 +10,7 @@ from runlocal.core.model import ModelSpec
 from runlocal.quants.gguf import Stored
 
 U8, U32, F32, BOOL, STRING, ARRAY, U64 = 0, 4, 6, 7, 8, 9, 10
-NUMBERS = {"F32": 0, "F16": 1, "Q8_0": 8, "Q4_K": 12, "Q6_K": 14, "Q5_K": 13, "BF16": 30, "MXFP4": 39}
+NUMBERS = {"F32": 0, "F16": 1, "Q8_0": 8, "Q4_K": 12, "Q6_K": 14, "Q5_K": 13, "I32": 26, "BF16": 30, "MXFP4": 39}
 
 Dimensions = Sequence[int]
 
@@ -99,8 +99,29 @@ def keys(model: ModelSpec, layout: Layout) -> Mapping[str, Any]:
             fields["attention.q_lora_rank"] = latent.q_lora_rank
     else:
         fields |= {"attention.key_length": text.head_dim, "attention.value_length": text.value_dim or text.head_dim}
+    if text.intermediate_sizes:
+        attending = set(text.attention_layers or range(text.layers))
+        fields |= {
+            "feed_forward_length": list(text.intermediate_sizes),
+            "attention.head_count": [text.heads if layer in attending else 0 for layer in range(text.layers)],
+            "attention.head_count_kv": [text.kv_heads if layer in attending else 0 for layer in range(text.layers)],
+        }
     if text.pooling:
         fields |= {"attention.causal": not layout.encoder, "pooling_type": {"mean": 1, "cls": 2, "last": 3}[text.pooling]}
+    if indexer := text.indexer:
+        fields |= {
+            "attention.indexer.head_count": indexer.heads,
+            "attention.indexer.key_length": indexer.head_dim,
+            "attention.indexer.top_k": indexer.top_k,
+        }
+    if compressed := text.compressed:
+        fields |= {
+            "attention.q_lora_rank": compressed.q_lora_rank,
+            "attention.output_group_count": compressed.o_groups,
+            "attention.output_lora_rank": compressed.o_lora_rank,
+            "attention.compress_ratios": [*compressed.compress_ratios, 0],
+            "hyper_connection.count": text.hc_mult,
+        }
     if text.experts:
         fields |= {"expert_count": text.experts.count, "expert_used_count": text.experts.used}
     if text.norm.startswith("layernorm"):

@@ -7,9 +7,11 @@ from runlocal.catalog.names import resolve
 from runlocal.core.model import (
     Alias,
     AltUp,
+    Compressed,
     Context,
     Cross,
     Experts,
+    Indexer,
     Latent,
     License,
     Loss,
@@ -43,7 +45,17 @@ def spec_from_table(model_id: str, table: Table) -> ModelSpec:
     return ModelSpec(id=model_id, **fields)
 
 
-_PARTS = {"altup": AltUp, "experts": Experts, "latent": Latent, "window": Window, "cross": Cross, "mamba": Mamba, "next_tokens": NextTokens}
+_PARTS = {
+    "altup": AltUp,
+    "compressed": Compressed,
+    "cross": Cross,
+    "experts": Experts,
+    "indexer": Indexer,
+    "latent": Latent,
+    "mamba": Mamba,
+    "next_tokens": NextTokens,
+    "window": Window,
+}
 
 
 def _text(table: Table) -> Text:

@@ -20,6 +20,7 @@ class Experts(NamedTuple):
     router_bias: the router has a correction bias per expert
     parallel_dense: the layers with experts run a dense MLP beside them
     latent_size: experts work in a projection of this width
+    hash_layers: the first layers choose their experts by the token's id, from a table
     """
 
     count: int  # type: ignore[assignment]  # the field hides tuple.count, which nothing here needs
@@ -32,6 +33,7 @@ class Experts(NamedTuple):
     router_bias: bool = False
     parallel_dense: bool = False
     latent_size: int | None = None
+    hash_layers: int = 0
 
 
 class Latent(NamedTuple):
@@ -49,6 +51,36 @@ class Latent(NamedTuple):
     qk_nope_head_dim: int
     v_head_dim: int
     q_lora_rank: int | None = None
+
+
+class Indexer(NamedTuple):
+    """Sparse attention (DSA): a small attention of its own chooses which tokens a layer looks at.
+
+    heads: its query heads
+    head_dim: width of a head, and of the one key that it keeps per token
+    top_k: tokens that are chosen at most
+    layers: the layers that have one where that is not all; the others go by the choice of the last one before them
+    """
+
+    heads: int
+    head_dim: int
+    top_k: int
+    layers: tuple[int, ...] | None = None
+
+
+class Compressed(NamedTuple):
+    """Keys and values in one: every token's within the window, and beyond it one for several tokens (DeepSeek V4).
+
+    q_lora_rank: width of the compressed query
+    o_groups: groups of heads that the output projection works in
+    o_lora_rank: width that it gives each of them
+    compress_ratios: for each layer, the tokens that become one: 4 (overlapping, chosen by an indexer), 128, or 0 where there is only the window
+    """
+
+    q_lora_rank: int
+    o_groups: int
+    o_lora_rank: int
+    compress_ratios: tuple[int, ...]
 
 
 class Window(NamedTuple):
@@ -156,15 +188,19 @@ class Text(NamedTuple):
     altup: several streams of hidden states (Gemma 3n), absent elsewhere
     experts: the mixture of experts, absent in dense models
     latent: multi-head latent attention, absent elsewhere
+    indexer: sparse attention, absent elsewhere
+    compressed: attention to compressed tokens, absent elsewhere
     window: sliding or chunked attention, absent elsewhere
     cross: cross-attention layers, absent elsewhere
     mamba: state-space layers, absent elsewhere
     attention_layers: the layers with attention where that is neither all nor all without a state
     mlp_layers: the layers with an MLP or experts where not all have one
+    intermediate_sizes: width of the dense MLP layer by layer where they differ, 0 where a layer has none
     next_tokens: multi-token-prediction layers, absent elsewhere
     position_embeddings: rows of a table of learned positions, absent elsewhere
     token_types: rows of a table of token types, absent elsewhere
     pooling: how an embedding model makes one vector of many: `mean`, `cls` (the first) or `last`
+    hc_mult: residual streams, which every layer mixes (hyper-connections)
     """
 
     layers: int
@@ -193,16 +229,20 @@ class Text(NamedTuple):
     altup: AltUp | None = None
     experts: Experts | None = None
     latent: Latent | None = None
+    indexer: Indexer | None = None
+    compressed: Compressed | None = None
     window: Window | None = None
     cross: Cross | None = None
     mamba: Mamba | None = None
     attention_layers: tuple[int, ...] | None = None
     mlp_layers: tuple[int, ...] | None = None
+    intermediate_sizes: tuple[int, ...] | None = None
     next_tokens: NextTokens | None = None
     value_dim: int | None = None
     position_embeddings: int | None = None
     token_types: int | None = None
     pooling: str | None = None
+    hc_mult: int = 1
 
 
 class Vision(NamedTuple):

@@ -5,8 +5,9 @@ import os
 from collections.abc import Mapping
 from typing import Any
 
+from runlocal.architectures.blocks.compressed import RATIOS
 from runlocal.core.errors import Code, Problem
-from runlocal.core.model import Cross, Latent, ModelSpec, NextTokens, Text, Window
+from runlocal.core.model import Compressed, Cross, Indexer, Latent, ModelSpec, NextTokens, Text, Window
 from runlocal.sources import gemma
 from runlocal.sources import vision as towers
 from runlocal.sources.families import FAMILIES, MODEL_TYPES, WRAPPERS, Family, Sliding, Wrapper
@@ -14,6 +15,7 @@ from runlocal.sources.files import bad_file, clean, identifier, label, read_all
 from runlocal.sources.keys import LARGEST_LAYERS, Keys
 from runlocal.sources.mixtures import experts
 from runlocal.sources.renamed import RENAMED
+from runlocal.sources.searched import searched
 from runlocal.sources.stranger import UNKNOWN, stranger
 
 LIMIT_BYTES = 4 << 20
@@ -89,13 +91,10 @@ def spec(table: Mapping[str, Any], path: str, model_id: str) -> ModelSpec:
         keys = _falcon(keys)
     if rename := RENAMED.get(family.architecture):
         keys = rename(keys)
-    if family.architecture == "dbrx":
-        keys = _dbrx(keys)
-    if family.architecture == "minicpm3":
-        # MiniCPM3Attention takes that width where config.json does not say.
-        value_dim = keys.number("hidden_size") // keys.number("num_attention_heads")
-        keys = keys._replace(defaults={**keys.defaults, "v_head_dim": value_dim})
-    text = _text(keys, top, family)
+    gained: Mapping[str, Any] = {}
+    if family.architecture == "deci":
+        keys, gained = searched(keys)
+    text = _text(keys, top, family)._replace(**gained)
     if family.architecture == "gemma4":
         text = gemma.gemma4(keys, text)
     elif family.architecture == "gemma3n":
@@ -175,6 +174,8 @@ def _text(keys: Keys, top: Keys, family: Family) -> Text:
     if heads % kv_heads:
         raise keys.bad("num_key_value_heads", f"is {kv_heads}, by which {heads} heads cannot be divided")
     mixture = experts(keys, family, layers)
+    if mixture and family.compressed:
+        mixture = mixture._replace(hash_layers=min(layers, keys.maybe("num_hash_layers") or 0))
     all_experts = mixture is not None and not mixture.leading_dense_layers and mixture.layers is None
     dense_key = "intermediate_size_mlp" if family.architecture == "llama4" else "intermediate_size"
     rotated = int(head_dim * (keys.share("partial_rotary_factor") or _rope(keys).share("partial_rotary_factor") or family.rotary / 4))
@@ -208,10 +209,13 @@ def _text(keys: Keys, top: Keys, family: Family) -> Text:
         rope_dimensions=rotated if rotated != head_dim and not latent else None,
         experts=mixture,
         latent=latent,
+        indexer=_indexer(keys, layers) if family.indexer else None,
+        compressed=_compressed(keys, layers, heads) if family.compressed else None,
         window=_own_heads(keys, family, heads, kv_heads, _window(keys, family, layers)),
         cross=Cross(layers=cross) if cross else None,
         next_tokens=_next_tokens(keys, family),
         value_dim=keys.number("v_head_dim") if family.architecture == "mimo2" else None,
+        hc_mult=keys.number("hc_mult") if family.compressed else 1,
     )
 
 
@@ -235,6 +239,33 @@ def _latent(keys: Keys) -> Latent:
         qk_nope_head_dim=keys.number("qk_nope_head_dim"),
         v_head_dim=keys.number("v_head_dim"),
         q_lora_rank=keys.maybe("q_lora_rank") or None,
+    )
+
+
+def _compressed(keys: Keys, layers: int, heads: int) -> Compressed:
+    """The list of ratios goes on behind the last layer, for those that predict further tokens."""
+    ratios = keys.items("compress_ratios")
+    if ratios is None or len(ratios) < layers:
+        raise keys.bad("compress_ratios", "is missing" if ratios is None else f"names {len(ratios)} layers of {layers}")
+    if other := next((ratio for ratio in ratios[:layers] if isinstance(ratio, bool) or ratio not in RATIOS), None):
+        raise keys.not_computed(f"it makes one of {clean(repr(other), 40)} tokens")
+    groups = keys.number("o_groups")
+    if heads % groups:
+        raise keys.bad("o_groups", f"is {groups}, by which {heads} heads cannot be divided")
+    return Compressed(
+        q_lora_rank=keys.number("q_lora_rank"), o_groups=groups, o_lora_rank=keys.number("o_lora_rank"), compress_ratios=tuple(map(int, ratios[:layers]))
+    )
+
+
+def _indexer(keys: Keys, layers: int) -> Indexer:
+    kinds = keys.items("indexer_types")
+    if kinds is not None and (len(kinds) != layers or kinds[0] != "full" or any(kind not in ("full", "shared") for kind in kinds)):
+        raise keys.bad("indexer_types", "does not name every layer full or shared, the first full")
+    return Indexer(
+        heads=keys.number("index_n_heads"),
+        head_dim=keys.number("index_head_dim"),
+        top_k=keys.number("index_topk"),
+        layers=tuple(layer for layer, kind in enumerate(kinds) if kind == "full") if kinds and "shared" in kinds else None,
     )
 
 
@@ -307,25 +338,5 @@ def _falcon(keys: Keys) -> Keys:
             "intermediate_size": keys.maybe("ffn_hidden_size") or 4 * keys.number("hidden_size"),
             "max_position_embeddings": keys.maybe("max_position_embeddings") or 2048,
             "norms_per_layer": (keys.maybe("num_ln_in_parallel_attn") or 2) if grouped else 1,
-        }
-    )
-
-
-def _dbrx(keys: Keys) -> Keys:
-    """DBRX's keys, two objects of them, under the names that the others have (DbrxConfig)."""
-    attention, mlp = keys.inner("attn_config"), keys.inner("ffn_config")
-    if attention is None or mlp is None:
-        raise keys.bad("attn_config" if attention is None else "ffn_config", "is missing")
-    return keys._replace(
-        table={
-            **keys.table,
-            "hidden_size": keys.number("d_model"),
-            "num_attention_heads": keys.number("n_heads"),
-            "num_hidden_layers": keys.number("n_layers"),
-            "max_position_embeddings": keys.number("max_seq_len"),
-            "num_key_value_heads": attention.number("kv_n_heads"),
-            "intermediate_size": mlp.number("ffn_hidden_size"),
-            "num_local_experts": mlp.number("moe_num_experts"),
-            "num_experts_per_tok": mlp.number("moe_top_k"),
         }
     )

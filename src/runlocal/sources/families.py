@@ -48,6 +48,8 @@ class Family(NamedTuple):
     shared_gate: a learned gate on the shared experts
     sliding, pattern: windows; the last of `pattern` layers sees everything
     latent: multi-head latent attention
+    indexer: an indexer chooses the tokens that it looks at
+    compressed: attention to compressed tokens
     next_tokens: published GGUF files store the multi-token-prediction layers; None: the class has none
     shared_embeddings: the multi-token-prediction layers use the model's own embedding and output matrix
     rotary: rotated share of a head, in quarters, where config.json does not say
@@ -71,6 +73,8 @@ class Family(NamedTuple):
     sliding: Sliding | None = None
     pattern: int = 0
     latent: bool = False
+    indexer: bool = False
+    compressed: bool = False
     next_tokens: bool | None = None
     shared_embeddings: bool = False
     rotary: int = 4
@@ -127,6 +131,7 @@ _GLM4_MOE = Family(
 )
 _DEEPSEEK = Family("deepseek2", mixture=Mixture.DEEPSEEK, latent=True)
 _DEEPSEEK_V3 = _DEEPSEEK._replace(router_bias=True, next_tokens=False)
+_DEEPSEEK_V32 = _DEEPSEEK_V3._replace(architecture="deepseek32", indexer=True, next_tokens=True)
 _NUMBERED_EXPERTS = {"n_routed_experts": "num_experts", "n_shared_experts": "num_shared_experts"}
 _EXAONE_MOE = Family(
     "exaone-moe",
@@ -182,9 +187,15 @@ FAMILIES: Mapping[str, Family] = {
     "Cohere2MoeForCausalLM": Family("cohere2moe", norms_per_layer=1, tied=True, mixture=Mixture.DEEPSEEK, sliding=Sliding.PATTERN),
     "CohereForCausalLM": _COHERE,
     "DbrxForCausalLM": Family("dbrx", norm="layernorm_no_bias", mixture=Mixture.MIXTRAL),
+    "DeciLMForCausalLM": _LLAMA._replace(architecture="deci"),
     "DeepseekForCausalLM": Family("deepseek", qkv_bias="attention_bias", output_bias="attention_bias", mixture=Mixture.DEEPSEEK),
+    "DeepseekOCRForCausalLM": Family("deepseek2-ocr", mixture=Mixture.DEEPSEEK),
     "DeepseekV2ForCausalLM": _DEEPSEEK,
+    "DeepseekV32ForCausalLM": _DEEPSEEK_V32,
     "DeepseekV3ForCausalLM": _DEEPSEEK_V3,
+    "DeepseekV4ForCausalLM": Family(
+        "deepseek4", mixture=Mixture.DEEPSEEK, router_bias=True, sliding=Sliding.EVERY, indexer=True, compressed=True, next_tokens=False
+    ),
     "Dots1ForCausalLM": Family("dots1", qkv_bias="attention_bias", output_bias="attention_bias", qk_norm="head", mixture=Mixture.DEEPSEEK, router_bias=True),
     "Ernie4_5ForCausalLM": _ERNIE,
     "Ernie4_5_MoeForCausalLM": _ERNIE._replace(architecture="ernie4_5-moe", mixture=Mixture.ERNIE, router_bias=True),
@@ -201,6 +212,7 @@ FAMILIES: Mapping[str, Family] = {
     "Glm4ForCausalLM": _GLM4,
     "Glm4MoeForCausalLM": _GLM4_MOE,
     "Glm4MoeLiteForCausalLM": _DEEPSEEK_V3._replace(next_tokens=True),
+    "GlmMoeDsaForCausalLM": _DEEPSEEK_V32._replace(architecture="glm-dsa", shared_embeddings=True),
     "GlmForCausalLM": Family("chatglm", qkv_bias="attention_bias", rotary=2),
     "GptOssForCausalLM": Family(
         "gpt-oss",
@@ -352,6 +364,7 @@ class Wrapper(NamedTuple):
 
 
 WRAPPERS: Mapping[str, Wrapper] = {
+    "DeepseekOCRForCausalLM": Wrapper("deepseekocr", "DeepseekOCRForCausalLM"),
     "Gemma3ForConditionalGeneration": Wrapper("siglip", "Gemma3ForCausalLM"),
     "Gemma3nForConditionalGeneration": Wrapper(None, "Gemma3nForCausalLM"),
     "Gemma4ForConditionalGeneration": Wrapper("gemma4", "Gemma4ForCausalLM"),

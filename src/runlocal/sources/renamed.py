@@ -107,4 +107,37 @@ def _qwen(keys: Keys) -> Keys:
     return keys._replace(table={**keys.table, "intermediate_size": keys.number("intermediate_size") // 2})
 
 
-RENAMED: Mapping[str, Callable[[Keys], Keys]] = {"cohere2moe": _cohere2moe, "laguna": _laguna, "mimo2": _mimo2, "qwen": _qwen, "step35": _step35}
+def _dbrx(keys: Keys) -> Keys:
+    """DBRX's keys, two objects of them, under the names that the others have (DbrxConfig)."""
+    attention, mlp = keys.inner("attn_config"), keys.inner("ffn_config")
+    if attention is None or mlp is None:
+        raise keys.bad("attn_config" if attention is None else "ffn_config", "is missing")
+    return keys._replace(
+        table={
+            **keys.table,
+            "hidden_size": keys.number("d_model"),
+            "num_attention_heads": keys.number("n_heads"),
+            "num_hidden_layers": keys.number("n_layers"),
+            "max_position_embeddings": keys.number("max_seq_len"),
+            "num_key_value_heads": attention.number("kv_n_heads"),
+            "intermediate_size": mlp.number("ffn_hidden_size"),
+            "num_local_experts": mlp.number("moe_num_experts"),
+            "num_experts_per_tok": mlp.number("moe_top_k"),
+        }
+    )
+
+
+def _minicpm3(keys: Keys) -> Keys:
+    """MiniCPM3: a value is as wide as the hidden size has room for, where config.json does not say."""
+    return keys._replace(defaults={**keys.defaults, "v_head_dim": keys.number("hidden_size") // keys.number("num_attention_heads")})
+
+
+RENAMED: Mapping[str, Callable[[Keys], Keys]] = {
+    "cohere2moe": _cohere2moe,
+    "dbrx": _dbrx,
+    "laguna": _laguna,
+    "mimo2": _mimo2,
+    "minicpm3": _minicpm3,
+    "qwen": _qwen,
+    "step35": _step35,
+}

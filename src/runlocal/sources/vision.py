@@ -21,6 +21,7 @@ _LLAMA4_TILES = 16
 _INTERNVL_TILES = 12
 _MUSE_GRID, _MUSE_FRAMES = 32, 2
 _MERGED = 2
+_SAM = (768, 12, 12)  # width, layers, heads
 _CLIP_FEATURE_LAYER = -2
 _STEP3_RATIO = 8960 / 1536
 _STEP3_MERGED = 4
@@ -99,6 +100,29 @@ def _gemma4_unified(keys: Keys, top: Keys) -> Vision:
 
 def _gemma_tokens(top: Keys) -> int:
     return top.maybe("vision_soft_tokens_per_image") or _GEMMA4_TOKENS
+
+
+def _deepencoder(keys: Keys, top: Keys) -> Vision:
+    """Two towers in `width`; only one SAM is known."""
+    both = keys.inner("width")
+    clip, sam = (both.inner("clip-l-14-224"), both.inner("sam_vit_b")) if both else (None, None)
+    if clip is None or sam is None or (sam.number("width"), sam.number("layers"), sam.number("heads")) != _SAM:
+        raise top.not_computed("its vision tower is no CLIP behind SAM's ViT-B")
+    width = clip.number("width")
+    return Vision(
+        tower="",
+        tower_parameters=0,
+        projector_parameters=0,
+        hidden_size=width,
+        layers=clip.number("layers"),
+        heads=clip.number("heads"),
+        intermediate_size=4 * width,
+        patch_size=16,
+        image_size=keys.number("image_size"),
+        tokens_per_image=256,
+        max_tiles=9,
+        spatial_merge_size=4,
+    )
 
 
 def _clip(keys: Keys, top: Keys) -> Vision:
@@ -223,6 +247,7 @@ def _muse(keys: Keys, top: Keys) -> Vision:
 
 
 _READERS: dict[str, Callable[[Keys, Keys], Vision]] = {
+    "deepseekocr": _deepencoder,
     "gemma4": _gemma4,
     "gemma4_unified": _gemma4_unified,
     "glm4v": _glm4v,

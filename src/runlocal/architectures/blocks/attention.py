@@ -100,6 +100,31 @@ class Attention(NamedTuple):
         yield Cache(kind=kind, layers=layers, k_values=self.key_width, v_values=self.value_width, window_tokens=self.window_tokens, heads=self.kv_heads)
 
 
+class Indexer(NamedTuple):
+    """What chooses the tokens that latent attention looks at (DSA); it keeps one key per token for all its heads.
+
+    query_width: width of the compressed query that its queries are made of
+    heads, head_dim: as in `model.Indexer`
+    top_k: tokens that are chosen at most
+    """
+
+    hidden_size: int
+    query_width: int
+    heads: int
+    head_dim: int
+    top_k: int
+
+    def tensors(self, layers: tuple[int, ...]) -> Iterator[Tensor]:
+        for role in ("indexer.k_norm", "indexer.k_norm.bias"):
+            yield Tensor(role=role, columns=self.head_dim, layers=layers, quantizable=False)
+        yield Tensor(role="indexer.proj", columns=self.hidden_size, rows=self.heads, layers=layers, source_type="F32")
+        yield Tensor(role="indexer.attn_k", columns=self.hidden_size, rows=self.head_dim, layers=layers)
+        yield Tensor(role="indexer.attn_q_b", columns=self.query_width, rows=self.heads * self.head_dim, layers=layers)
+
+    def caches(self, layers: tuple[int, ...]) -> Iterator[Cache]:
+        yield Cache(kind=CacheKind.INDEXER, layers=layers, k_values=self.head_dim, v_values=0)
+
+
 class LatentAttention(NamedTuple):
     """Multi-head latent attention: the cache keeps one latent and one rotary key per token, whatever the heads.
 
@@ -109,6 +134,7 @@ class LatentAttention(NamedTuple):
     nope_dim, rope_dim: parts of a key without and with rotation
     value_dim: width of a value
     expanded: the cache keeps whole keys and values all the same (MiniCPM3)
+    indexer: what chooses the tokens that it looks at, if anything does
     """
 
     hidden_size: int
@@ -119,6 +145,7 @@ class LatentAttention(NamedTuple):
     rope_dim: int
     value_dim: int
     expanded: bool = False
+    indexer: Indexer | None = None
 
     @property
     def latent_width(self) -> int:
@@ -148,12 +175,16 @@ class LatentAttention(NamedTuple):
         yield Tensor(role="attn_k_b", columns=self.nope_dim, rows=self.kv_lora_rank, copies=self.heads, layers=layers)
         yield Tensor(role="attn_v_b", columns=self.kv_lora_rank, rows=self.value_dim, copies=self.heads, layers=layers)
         yield Tensor(role="attn_output", columns=self.heads * self.value_dim, rows=self.hidden_size, layers=layers)
+        if self.indexer:
+            yield from self.indexer.tensors(layers)
 
     def caches(self, layers: tuple[int, ...]) -> Iterator[Cache]:
         if self.expanded:
             yield from self.whole.caches(layers)
             return
         yield Cache(kind=CacheKind.LATENT, layers=layers, k_values=self.latent_width, v_values=0)
+        if self.indexer:
+            yield from self.indexer.caches(layers)
 
 
 class CrossAttention(NamedTuple):

@@ -55,6 +55,7 @@ class ExpertMlp(NamedTuple):
     correction: name of the correction bias
     fused: gate and up are one tensor
     scaled: a learned factor per expert multiplies what it yields, and one per value what the router reads (Gemma 4)
+    table_rows: rows of a table that gives every token its experts; 0: the router chooses
     """
 
     hidden_size: int
@@ -69,6 +70,7 @@ class ExpertMlp(NamedTuple):
     correction: str = "exp_probs_b.bias"
     fused: bool = False
     scaled: bool = False
+    table_rows: int = 0
 
     def tensors(self, layers: tuple[int, ...]) -> Iterator[Tensor]:
         d, width, count = self.hidden_size, self.intermediate_size, self.count
@@ -87,6 +89,8 @@ class ExpertMlp(NamedTuple):
             yield Tensor(role="ffn_down_exps.scale", columns=count, layers=layers, quantizable=False)
         if self.router_bias:
             yield Tensor(role=self.correction, columns=count, layers=layers, quantizable=False)
+        if self.table_rows:
+            yield Tensor(role="ffn_gate_tid2eid", columns=self.used, rows=self.table_rows, layers=layers, quantizable=False, source_type="I32")
         if self.shared_size:
             if self.gated:
                 yield Tensor(role="ffn_gate_shexp", columns=d, rows=self.shared_size, layers=layers)

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 
-from runlocal.architectures.blocks.attention import Attention, LatentAttention
+from runlocal.architectures.blocks.attention import Attention, Indexer, LatentAttention
 from runlocal.architectures.blocks.mamba import Mamba1, Mamba2
 from runlocal.architectures.blocks.mlp import DenseMlp, ExpertMlp, NextTokenHead, Norms
 from runlocal.core.layout import Block, Layout, Placed
@@ -132,19 +132,23 @@ def attention_blocks(
 ) -> Iterator[tuple[Block, tuple[int, ...]]]:
     """The attention of every layer: latent, or grouped with the layers that have a window apart."""
     if latent := text.latent:
-        yield (
-            LatentAttention(
-                hidden_size=text.hidden_size,
-                heads=text.heads,
-                q_lora_rank=latent.q_lora_rank,
-                kv_lora_rank=latent.kv_lora_rank,
-                nope_dim=latent.qk_nope_head_dim,
-                rope_dim=latent.qk_rope_head_dim,
-                value_dim=latent.v_head_dim,
-                expanded=expanded,
-            ),
-            layers,
+        block = LatentAttention(
+            hidden_size=text.hidden_size,
+            heads=text.heads,
+            q_lora_rank=latent.q_lora_rank,
+            kv_lora_rank=latent.kv_lora_rank,
+            nope_dim=latent.qk_nope_head_dim,
+            rope_dim=latent.qk_rope_head_dim,
+            value_dim=latent.v_head_dim,
+            expanded=expanded,
         )
+        choosing: tuple[int, ...] = ()
+        if (indexer := text.indexer) and latent.q_lora_rank:
+            # Layers behind the last, for more tokens at once, have an indexer of their own.
+            choosing = tuple(layer for layer in layers if indexer.layers is None or layer in indexer.layers or layer >= text.layers)
+            yield block._replace(indexer=Indexer(text.hidden_size, latent.q_lora_rank, indexer.heads, indexer.head_dim, indexer.top_k)), choosing
+        if others := tuple(layer for layer in layers if layer not in choosing):
+            yield block, others
         return
     everywhere = Attention(
         hidden_size=text.hidden_size,

@@ -15,7 +15,8 @@ Four = tuple[int, int, int, int]
 
 # ggml_op_can_inplace; the unary operations (ggml names them together) stand here by their own names.
 _UNARY = ("SILU", "GELU", "RELU", "TANH", "SIGMOID", "SOFTPLUS", "XIELU")
-_IN_PLACE = frozenset(("ADD", "ADD_ID", "ADD1", "SUB", "MUL", "DIV", "SQR", "SQRT", "SCALE", "CLAMP", "FILL", "ROPE", "RMS_NORM", "SOFT_MAX", *_UNARY))
+_ROTATIONS = ("ROPE", "ROPE_BACK")
+_IN_PLACE = frozenset(("ADD", "ADD_ID", "ADD1", "SUB", "MUL", "DIV", "SQR", "SQRT", "SCALE", "CLAMP", "FILL", "RMS_NORM", "SOFT_MAX", *_ROTATIONS, *_UNARY))
 NONE = "NONE"  # the operation of a tensor that nothing computes
 _ENDLESS = 1 << 62
 _FLAGS = ("stored", "weight", "is_input", "is_output")

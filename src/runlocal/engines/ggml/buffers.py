@@ -7,6 +7,7 @@ the host, many rows of logits, and what is shorter than a window, is laid out fo
 
 from collections.abc import Mapping
 
+from runlocal.core.cache import CacheKind
 from runlocal.core.layout import Layout
 from runlocal.engines.ggml.graph import ComputeBuffers, compute_buffers
 from runlocal.engines.ggml.placement import Placement
@@ -21,6 +22,7 @@ class BufferLines:
 
     def __init__(self, layout: Layout) -> None:
         self._layout = layout
+        self._chooses = any(cache.kind is CacheKind.INDEXER for cache in layout.caches())
         self._windows = max((cache.window_tokens or 0 for cache in layout.caches()), default=0)
         self._laid: dict[tuple[Settings, Placement], ComputeBuffers] = {}
 
@@ -30,7 +32,7 @@ class BufferLines:
             return compute_buffers(self._layout, settings, placement, copied)
         start = max(_LEAST_CELLS, 2 * (self._windows * settings.sequences + settings.ubatch_tokens) // CELL_PADDING * CELL_PADDING)
         few_rows = settings.output_rows * _LEAST_TOKENS_PER_ROW <= settings.ubatch_tokens
-        plain = settings.flash_attention and not settings.kv_is_quantized and not settings.swa_full and not settings.flash_on_host
+        plain = not self._chooses and settings.flash_attention and not settings.kv_is_quantized and not settings.swa_full and not settings.flash_on_host
         straight = plain and few_rows and not placement.cache_on_host
         if not straight or settings.cells <= start:
             return self._at(settings, placement)

@@ -29,6 +29,8 @@ CACHE_LABELS = {
     CacheKind.SLIDING: "KV cache, sliding window",
     CacheKind.CHUNKED: "KV cache, chunked window",
     CacheKind.LATENT: "latent cache (MLA)",
+    CacheKind.INDEXER: "indexer cache (DSA)",
+    CacheKind.COMPRESSED: "KV cache, compressed",
     CacheKind.CROSS: "cross-attention cache",
     CacheKind.RECURRENT: "recurrent state",
 }

@@ -6,6 +6,7 @@ out by ggml's allocator (`engines/ggml/allocator.py`). So the compute buffers fo
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 
+from runlocal.core.cache import CacheKind
 from runlocal.core.layout import Layout
 from runlocal.core.noun import NamedTuple
 from runlocal.core.part import HOST
@@ -79,8 +80,10 @@ def compute_buffers(
     context = Context(layout, family, settings, devices, copied)
     sizes_of = _sizes_by_layer(copied)
     kinds = [(layer, devices.layers[index], family.kind_of(index), sizes_of.get(index)) for index, layer in enumerate(layers)]
-    # Copies for several steps are kept apart, so those of every layer count. What all layers read from one tensor ties them together.
-    tied = context.layer_input_size > 0 or (family.down_on_host and placement.pipelined)
+    # Copies for several steps are kept apart, so those of every layer count, and so do the tensors of zeros that indexers unmask tokens with.
+    # What all layers read from one tensor ties them together.
+    chooses = any(cache.kind is CacheKind.INDEXER for cache in layout.caches())
+    tied = chooses or context.layer_input_size > 0 or ((family.down_on_host or settings.flash_on_host) and placement.pipelined)
     runs = [] if all_layers or tied else list(_runs(kinds))
     left_out = {index for run in runs for index in range(run.built_end, run.end)}
     entries = build(context, layers, [index for index in range(len(layers)) if index not in left_out])

@@ -1,8 +1,9 @@
 """What every part of a graph needs: settings, the graph so far, weights and inputs."""
 
 from collections.abc import Mapping
+from typing import TYPE_CHECKING
 
-from runlocal.architectures.blocks.attention import Attention, LatentAttention
+from runlocal.architectures.blocks.attention import Attention, Indexer, LatentAttention
 from runlocal.architectures.blocks.mlp import DenseMlp
 from runlocal.core.layout import Block, Layout
 from runlocal.core.noun import NamedTuple
@@ -13,6 +14,9 @@ from runlocal.engines.ggml.graph.expand import Graph
 from runlocal.engines.ggml.graph.family import Family
 from runlocal.engines.ggml.graph.tensors import F16, F32, I32, I64, four, given, like, new, view
 from runlocal.engines.ggml.settings import Settings
+
+if TYPE_CHECKING:
+    from runlocal.engines.ggml.graph.compressed import CompressedInputs
 
 DOWN = "ffn_down_exps"
 _SMALLEST_ROTATION = 64  # llama_kv_cache::build_input_k_rot; also the only size for V
@@ -59,11 +63,26 @@ class CacheInputs(NamedTuple):
     v_rotation: Node | None
 
 
+class IndexerInputs(NamedTuple):
+    """What indexers read beside their cache (llm_graph_input_attn_k_dsa).
+
+    mask: who sees whom
+    rows: cells that new keys go to
+    rotation: the Hadamard matrix that queries and keys are rotated by, whatever the cache's type
+    """
+
+    mask: Node
+    rows: Node
+    rotation: Node
+
+
 class Context:
     """A graph being built.
 
     weight_bytes: bytes of a copy of a weight, by role and layer; only weights that are computed with elsewhere are asked for
     tokens: tokens of the graph, a multiple of the sequences
+    chosen_tokens: what the last indexer chose
+    compressed_inputs: what attention to compressed tokens reads, where there is such
     """
 
     def __init__(self, layout: Layout, family: Family, settings: Settings, devices: Devices, weight_bytes: Mapping[tuple[str, int | None], int]) -> None:
@@ -74,6 +93,7 @@ class Context:
         self.graph = Graph()
         self.tokens = pad(settings.ubatch_tokens, settings.sequences)
         self.positions = given(I32, self.tokens * family.positions)
+        self.token_ids = given(I32, self.tokens)
         self.output_rows = given(I32, settings.output_rows)
         self.state_rows = _rows_of_states(settings.sequences)
         self.temperature = given(F32, 1, 1, self.tokens)
@@ -81,6 +101,9 @@ class Context:
         self.has_windows = any(self.sees_window(block) for block, _ in layout.placed)
         self.dense_layers = {layer for block, layers in layout.placed if isinstance(block, DenseMlp) for layer in layers}
         self._inputs: dict[bool, CacheInputs] = {}
+        self._indexer_inputs: IndexerInputs | None = None
+        self.chosen_tokens: Node | None = None
+        self.compressed_inputs: CompressedInputs | None = None
         self._weight_bytes = weight_bytes
         # What is used twice is copied to another device once.
         self._weights: dict[tuple[str, int | None], Node] = {}
@@ -111,6 +134,12 @@ class Context:
         is_copied = devices.host > 0 and (device == devices.host or (role == DOWN and self.family.down_on_host))
         self._weights[role, layer] = _weight_on(device, four(*shape), self._weight_bytes[role, layer] if is_copied else 0)
         return self._weights[role, layer]
+
+    def table(self, role: str, layer: int, *shape: int) -> Node:
+        """A weight of whole numbers."""
+        node = self.weight(role, layer, *shape)
+        node.type = I32
+        return node
 
     def cache(self, type: StorageType, layer: int, *shape: int) -> Node:
         """Keys, values or states of a layer's cache."""
@@ -150,9 +179,17 @@ class Context:
             self._inputs[windowed] = self._new_inputs(block)
         return self._inputs[windowed]
 
+    def indexer_inputs(self, block: Indexer) -> IndexerInputs:
+        """Inputs of all indexers. Their mask is in F16 with and without flash attention, as the fused kernel wants it."""
+        if self._indexer_inputs is None:
+            streams = self.settings.streams
+            mask = given(F16, self.settings.cells, self.tokens // streams, 1, streams)
+            self._indexer_inputs = IndexerInputs(mask=mask, rows=given(I64, self.tokens), rotation=_rotation(_largest_rotation(block.head_dim)))
+        return self._indexer_inputs
+
     def _new_inputs(self, block: Attention | LatentAttention) -> CacheInputs:
         settings, tokens, streams = self.settings, self.tokens, self.settings.streams
-        cache = next(block.caches((0,)), None)
+        cache = next(iter(block.caches((0,))), None)  # an indexer has one beside it
         if cache is None:
             # The tokens of the step see each other (build_attn_inp_no_cache), whatever the sequences.
             streams = 1
@@ -184,6 +221,11 @@ def _weight_on(device: int, shape: Four, size_bytes: int) -> Node:
     node.device, node.size_bytes = device, size_bytes
     node.stored = node.weight = True
     return node
+
+
+def rotation(dim: int) -> Node:
+    """The Hadamard matrix for keys of that width."""
+    return _rotation(_largest_rotation(dim))
 
 
 def _rotation(size: int) -> Node:

@@ -4,6 +4,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from runlocal.architectures.blocks.attention import Attention, LatentAttention
+from runlocal.architectures.blocks.compressed import CompressedAttention, HyperConnections
 from runlocal.architectures.blocks.gemma import LayerInput, OutputScale, Streams
 from runlocal.architectures.blocks.mamba import Mamba1, Mamba2
 from runlocal.architectures.blocks.mlp import DenseMlp, ExpertMlp, Norms
@@ -11,9 +12,11 @@ from runlocal.core.layout import Block, Layout
 from runlocal.core.noun import NamedTuple
 from runlocal.engines.ggml.allocator import NONE, Node
 from runlocal.engines.ggml.graph.attention import attend
+from runlocal.engines.ggml.graph.compressed import attend_compressed
 from runlocal.engines.ggml.graph.context import Context
 from runlocal.engines.ggml.graph.family import Beside
 from runlocal.engines.ggml.graph.gemma import gemma3n_layer, gemma4_layer, layer_inputs, stream_mean, streams_of
+from runlocal.engines.ggml.graph.hyper import gather, narrow, scatter, widen
 from runlocal.engines.ggml.graph.latent import attend_latent
 from runlocal.engines.ggml.graph.mamba import scan_1, scan_2
 from runlocal.engines.ggml.graph.mlp import dense, experts
@@ -22,6 +25,7 @@ from runlocal.engines.ggml.graph.tensors import F32, I32, cont, get_rows, given,
 # What a layer mixes its tokens with: builders of that part of the graph, by block.
 MIXERS: dict[type, Callable[[Context, Any, Node, int], Node]] = {
     Attention: attend,
+    CompressedAttention: attend_compressed,
     LatentAttention: attend_latent,
     Mamba1: scan_1,
     Mamba2: scan_2,
@@ -48,6 +52,7 @@ class Layer(NamedTuple):
     norms: Norms | None
     beside: DenseMlp | None = None
     others: tuple[LayerInput | OutputScale | Streams, ...] = ()
+    connections: HyperConnections | None = None
 
 
 def layers_of(layout: Layout) -> list[Layer]:
@@ -57,6 +62,7 @@ def layers_of(layout: Layout) -> list[Layer]:
     norms: dict[int, Norms] = {}
     beside: dict[int, DenseMlp] = {}
     others: dict[int, tuple[LayerInput | OutputScale | Streams, ...]] = {}
+    connections: dict[int, HyperConnections] = {}
     for block, where in layout.placed:
         for layer in where:
             if layer >= layout.layers:
@@ -71,9 +77,14 @@ def layers_of(layout: Layout) -> list[Layer]:
                 beside[layer], mlps[layer] = dense_one, block
             elif isinstance(block, LayerInput | OutputScale | Streams):
                 others[layer] = (*others.get(layer, ()), block)
+            elif isinstance(block, HyperConnections) and layer not in connections:
+                connections[layer] = block
             else:
                 raise NotModelled(f"a layer of {layout.architecture} with {type(block).__name__}")
-    return [Layer(mixers.get(layer), mlps.get(layer), norms.get(layer), beside.get(layer), others.get(layer, ())) for layer in range(layout.layers)]
+    return [
+        Layer(mixers.get(layer), mlps.get(layer), norms.get(layer), beside.get(layer), others.get(layer, ()), connections.get(layer))
+        for layer in range(layout.layers)
+    ]
 
 
 def build(c: Context, layers: Sequence[Layer], chosen: Sequence[int]) -> dict[int, Node]:
@@ -86,6 +97,9 @@ def build(c: Context, layers: Sequence[Layer], chosen: Sequence[int]) -> dict[in
     streams = next((other.inputs for other in layers[0].others if isinstance(other, Streams)), 0)
     if streams:
         x = streams_of(c, x, streams)
+    connections = layers[0].connections
+    if connections:
+        x = widen(c, connections, x)
     entries = {}
     for index in chosen:
         entries[index] = x
@@ -98,6 +112,8 @@ def build(c: Context, layers: Sequence[Layer], chosen: Sequence[int]) -> dict[in
             x = like("ADD", x, view(embedded, (d, c.tokens), (embedded.strides[1],), (index + 1) * d * F32.block_bytes))
     if streams:
         x = stream_mean(c, x)
+    if connections:
+        x = narrow(c, connections, x)
     _logits(c, x, biased=bool(layers[-1].norms and layers[-1].norms.bias))
     return entries
 
@@ -108,7 +124,7 @@ def _embed(c: Context) -> tuple[Node, Node]:
     table = new(NONE, F32, (d, 1, 1, 1))
     table.stored = table.weight = True
     table.device = c.devices.host
-    x = get_rows(table, given(I32, c.tokens))
+    x = get_rows(table, c.token_ids)
     if wide != d:
         x = new("PAD", F32, (wide, c.tokens, 1, 1), x)
     c.graph.expand(x)
@@ -159,6 +175,8 @@ def _post_normed(c: Context, blocks: Layer, x: Node, layer: int, *, last: bool) 
 def _layer(c: Context, blocks: Layer, x: Node, layer: int, *, last: bool) -> Node:
     """One layer: norm, attention, residual, norm, MLP, residual."""
     family, norms = c.family, blocks.norms
+    if blocks.connections:
+        return _mixing_layer(c, blocks, blocks.connections, x, layer)
     if blocks.mixer is None or blocks.mlp is None:
         return _half(c, blocks, x, layer, last=last)
     roles = norms.roles if norms else ()
@@ -193,9 +211,23 @@ def _layer(c: Context, blocks: Layer, x: Node, layer: int, *, last: bool) -> Nod
     return like("ADD", x, out) if family.residual_first else like("ADD", out, x)
 
 
+def _mixing_layer(c: Context, blocks: Layer, connections: HyperConnections, x: Node, layer: int) -> Node:
+    """A layer over several residual streams: each half reads one that is made of them, and what it yields is mixed into all."""
+    if blocks.mixer is None or blocks.mlp is None:
+        raise NotModelled("half a layer over several residual streams")
+    read = gather(c, connections, "attn", x, layer)
+    x = scatter(MIXERS[type(blocks.mixer)](c, blocks.mixer, c.norm(read.mixed, "attn_norm", layer), layer), x, read)
+    read = gather(c, connections, "ffn", x, layer)
+    for node in (x, read.out, read.across):
+        c.graph.expand(node)
+    return scatter(_mlp(c, blocks.mlp, c.norm(read.mixed, "ffn_norm", layer), layer), x, read)
+
+
 def _half(c: Context, blocks: Layer, x: Node, layer: int, *, last: bool) -> Node:
-    """A layer with one block: norm, block, residual."""
-    out = c.norm(x, "attn_norm", layer)
+    """A layer with one block: norm, block, residual; or with none at all."""
+    if blocks.mlp is None and blocks.mixer is None:
+        return x
+    out = c.norm(x, blocks.norms.roles[0] if blocks.norms else "attn_norm", layer)
     out = _mlp(c, blocks.mlp, out, layer) if blocks.mlp else MIXERS[type(blocks.mixer)](c, blocks.mixer, out, layer)
     if last:
         out, x = get_rows(out, c.output_rows), get_rows(x, c.output_rows)

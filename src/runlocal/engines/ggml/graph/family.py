@@ -30,7 +30,7 @@ class Beside(StrEnum):
 class Router(NamedTuple):
     """Arguments of build_moe_ffn that no tensor shows.
 
-    gate: `softmax`, `sigmoid`, or `softmax_weight` (softmax over the chosen experts alone)
+    gate: `softmax`, `sigmoid`, `sqrt_softplus`, or `softmax_weight` (softmax over the chosen experts alone)
     normalised: the chosen weights are divided by their sum
     scaled: they are multiplied by a constant
     before: they weigh the experts' input, not their output
@@ -135,7 +135,7 @@ _PLAIN_SIGMOID = Router(gate="sigmoid", normalised=False)
 
 FAMILIES = {
     **dict.fromkeys(("llama", "internlm2", "qwen2", "qwen3", "seed_oss", "exaone", "ernie4_5", "chatglm", "glm4", "qwen3moe", "mellum"), Family()),
-    **dict.fromkeys(("ernie4_5-moe", "olmo2", "mamba", "mamba2", "spark2_5"), Family()),
+    **dict.fromkeys(("ernie4_5-moe", "olmo2", "mamba", "mamba2", "spark2_5", "deci"), Family()),
     "mistral3": Family(temperature="all"),
     "qwen": Family(),
     "bitnet": Family(output_on_host=True),
@@ -187,6 +187,10 @@ FAMILIES = {
     "hy_v3": Family(router=_SCORED._replace(scaled=False), outputs_normed=True),
     "minimax-m2": Family(router=_SCORED._replace(scaled=False)),
     "deepseek2": Family(router=_SCORED._replace(groups=((256, (8, 4)),)), plain_router=Router(normalised=False, scaled=True, groups=((160, (8, 3)),))),
+    "deepseek2-ocr": Family(router=Router(normalised=False)),
+    "deepseek32": Family(router=_SCORED._replace(groups=((256, (8, 4)),))),
+    "glm-dsa": Family(router=_SCORED),
+    "deepseek4": Family(router=Router(gate="sqrt_softplus", scaled=True)),
     "afmoe": Family(embedding_scaled=True, rope=Rope.THREE_OF_FOUR, attention_normed=True, router=_SCORED),
     # As measured: those files name neither that weights are normalised nor the scale (moe_routed_scaling_factor, moe_router_scaling_factor).
     "laguna": Family(head_gate="SOFTPLUS", router=_PLAIN_SIGMOID),

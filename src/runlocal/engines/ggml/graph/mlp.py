@@ -95,8 +95,8 @@ def _route(c: Context, block: ExpertMlp, x: Node, layer: int, logits: Node | Non
         logits = mul_mat(c.weight("ffn_gate_inp", layer, block.hidden_size, count), x)
     if block.bias:
         logits = like("ADD", logits, c.weight("ffn_gate_inp.bias", layer, count))
-    scores = logits
-    if router.gate != "softmax_weight":
+    scores = like("SQRT", like("SOFTPLUS", logits)) if router.gate == "sqrt_softplus" else logits
+    if router.gate not in ("softmax_weight", "sqrt_softplus"):
         scores = like("SIGMOID" if router.gate == "sigmoid" else "SOFT_MAX", logits)
     selection = like("ADD", scores, c.weight(block.correction, layer, count)) if block.router_bias else scores
     if router.before:
@@ -104,6 +104,8 @@ def _route(c: Context, block: ExpertMlp, x: Node, layer: int, logits: Node | Non
     if count in (groups := dict(router.groups)):
         selection = _within_groups(selection, *groups[count])
     chosen = argsort_top_k(selection, used)
+    if block.table_rows:
+        chosen = get_rows(c.table("ffn_gate_tid2eid", layer, used, block.table_rows), c.token_ids)
     weights = get_rows(reshape(scores, 1, count, tokens), chosen)
     if router.gate == "softmax_weight":
         weights = reshape(like("SOFT_MAX", reshape(weights, used, tokens)), 1, used, tokens)

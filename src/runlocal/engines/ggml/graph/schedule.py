@@ -113,7 +113,7 @@ def _rows(node: Node) -> int:
             return 0
         case "MUL_MAT":
             return node.shape[1]
-        case "MUL_MAT_ID" | "ROPE":
+        case "MUL_MAT_ID" | "ROPE" | "ROPE_BACK":
             return node.shape[2]
         case _:
             return node.shape[1] * node.shape[2] * node.shape[3]
