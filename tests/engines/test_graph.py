@@ -237,3 +237,12 @@ def test_a_longer_context_does_not_take_less(name: str, blocks: int, more: int) 
     short, long = (compute_buffers(shape, context_of(shape, 256 * count, ubatch=256), placement) for count in (blocks, blocks + more))
     assert short.gpus <= long.gpus
     assert short.host <= long.host
+
+
+def test_lightning_attention_takes_for_four_sequences_what_it_takes_for_one() -> None:
+    # Decays between any two tokens of a sequence: 512 × 512 for each of 64 heads, 4 bytes; an input, a layer's own ones, and scores like them.
+    shape = model("minimax-text-01-456b")
+    placement = place(shape.stored_layers, None, (1,))
+    one, four = (compute_buffers(shape, context_of(shape, 8192, sequences=sequences, unified=True), placement) for sequences in (1, 4))
+    assert 0 <= four.gpus[0] - one.gpus[0] < 1 << 20
+    assert one.gpus[0] > 3 * 512 * 512 * 64 * 4

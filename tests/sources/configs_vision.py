@@ -81,6 +81,35 @@ GEMMA_4_TEXT: dict[str, Any] = {
     "use_double_wide_mlp": False,
 }
 
+_LINEAR = {
+    "attention_bias": False,
+    "attn_output_gate": True,
+    "full_attention_interval": 4,
+    "head_dim": 256,
+    "linear_conv_kernel_dim": 4,
+    "linear_key_head_dim": 128,
+    "linear_num_key_heads": 16,
+    "linear_value_head_dim": 128,
+    "mlp_only_layers": [],
+    "mtp_num_hidden_layers": 1,
+    "mtp_use_dedicated_embeddings": False,
+    "rope_parameters": {"mrope_section": [11, 11, 10], "partial_rotary_factor": 0.25, "rope_theta": 10000000, "rope_type": "default"},
+}
+
+_QWEN35_VISION = {
+    "deepstack_visual_indexes": [],
+    "depth": 27,
+    "hidden_size": 1152,
+    "intermediate_size": 4304,
+    "num_heads": 16,
+    "num_position_embeddings": 2304,
+    "out_hidden_size": 5120,
+    "patch_size": 16,
+    "spatial_merge_size": 2,
+    "temporal_patch_size": 2,
+}
+
+
 BUNDLED: dict[str, dict[str, Any]] = {
     "command-r7b": {
         "architectures": ["Cohere2ForCausalLM"],
@@ -399,6 +428,52 @@ BUNDLED: dict[str, dict[str, Any]] = {
             "spatial_merge_size": 2,
             "temporal_patch_size": 2,
         },
+    },
+    "qwen3-coder-next-80b-a3b": {
+        "architectures": ["Qwen3NextForCausalLM"],
+        **sizes(2048, 5120, 48, 16, 2, 151936, 262144),
+        "attention_bias": False,
+        "decoder_sparse_step": 1,
+        "full_attention_interval": 4,
+        "head_dim": 256,
+        "mlp_only_layers": [],
+        "model_type": "qwen3_next",
+        "moe_intermediate_size": 512,
+        "num_experts": 512,
+        "num_experts_per_tok": 10,
+        "partial_rotary_factor": 0.25,
+        "shared_expert_intermediate_size": 512,
+        "tie_word_embeddings": False,
+    },
+    "qwen3.5-27b": {
+        "architectures": ["Qwen3_5ForConditionalGeneration"],
+        "model_type": "qwen3_5",
+        "text_config": {
+            **sizes(5120, 17408, 64, 24, 4, 248320, 262144),
+            **_LINEAR,
+            "layer_types": (["linear_attention"] * 3 + ["full_attention"]) * 16,
+            "linear_num_value_heads": 48,
+            "model_type": "qwen3_5_text",
+        },
+        "tie_word_embeddings": False,
+        "vision_config": _QWEN35_VISION,
+    },
+    "qwen3.5-35b-a3b": {
+        "architectures": ["Qwen3_5MoeForConditionalGeneration"],
+        "model_type": "qwen3_5_moe",
+        "text_config": {
+            **{key: value for key, value in sizes(2048, 0, 40, 16, 2, 248320, 262144).items() if key != "intermediate_size"},
+            **_LINEAR,
+            "layer_types": (["linear_attention"] * 3 + ["full_attention"]) * 10,
+            "linear_num_value_heads": 32,
+            "model_type": "qwen3_5_moe_text",
+            "moe_intermediate_size": 512,
+            "num_experts": 256,
+            "num_experts_per_tok": 8,
+            "shared_expert_intermediate_size": 512,
+        },
+        "tie_word_embeddings": False,
+        "vision_config": {**_QWEN35_VISION, "out_hidden_size": 2048},
     },
     "smolvlm-256m": {
         "architectures": ["Idefics3ForConditionalGeneration"],

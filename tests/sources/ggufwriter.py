@@ -128,6 +128,14 @@ def keys(model: ModelSpec, layout: Layout) -> Mapping[str, Any]:
         fields["attention.layer_norm_epsilon"] = 1e-5
     if layout.stored_layers > layout.layers:
         fields["nextn_predict_layers"] = layout.stored_layers - layout.layers
+    if delta := text.delta_net:
+        fields |= {
+            "ssm.conv_kernel": delta.conv_size,
+            "ssm.group_count": delta.key_heads,
+            "ssm.inner_size": delta.value_heads * delta.head_dim,
+            "ssm.state_size": delta.head_dim,
+            "ssm.time_step_rank": delta.value_heads,
+        }
     if text.window:
         fields["attention.sliding_window"] = text.window.tokens
         windowed = [layer not in text.window.full_layers for layer in range(layout.stored_layers)]
@@ -158,7 +166,7 @@ def file_of(model: ModelSpec, layout: Layout, stored: Sequence[Stored]) -> Write
         shape = [tensor.columns, tensor.rows, tensor.copies]
         while len(shape) > 1 and shape[-1] == 1:
             shape.pop()
-        suffix = "" if tensor.role.endswith((".bias", ".scale")) else ".weight"
+        suffix = "" if tensor.role.endswith((".bias", ".scale")) or tensor.role == "ssm_a" else ".weight"
         for layer in tensor.layers or (None,):
             name = f"{tensor.role}{suffix}" if layer is None else f"blk.{layer}.{tensor.role}{suffix}"
             writer.tensor(name, shape, NUMBERS[part.type.name], part.tensor_bytes)

@@ -10,10 +10,13 @@ from runlocal.core.model import (
     Compressed,
     Context,
     Cross,
+    DeltaNet,
     Experts,
     Indexer,
+    KimiDelta,
     Latent,
     License,
+    Lightning,
     Loss,
     Mamba,
     ModelSpec,
@@ -55,6 +58,9 @@ _PARTS = {
     "mamba": Mamba,
     "next_tokens": NextTokens,
     "window": Window,
+    "delta_net": DeltaNet,
+    "kimi_delta": KimiDelta,
+    "lightning": Lightning,
 }
 
 

@@ -145,6 +145,47 @@ class Mamba(NamedTuple):
     layers: tuple[int, ...] | None = None
 
 
+class DeltaNet(NamedTuple):
+    """Gated delta net layers (Qwen3-Next), which keep a state of fixed size in place of keys and values.
+
+    key_heads: heads of queries and keys
+    value_heads: heads of values, each with a state of head_dim x head_dim
+    head_dim: width of one head
+    conv_size: length of the causal convolution
+    layers: the layers with it
+    """
+
+    key_heads: int
+    value_heads: int
+    head_dim: int
+    conv_size: int
+    layers: tuple[int, ...]
+
+
+class KimiDelta(NamedTuple):
+    """Kimi delta attention layers, which keep a state of fixed size in place of keys and values.
+
+    heads: heads, each with a state of head_dim x head_dim
+    head_dim: width of one head
+    conv_size: length of the causal convolutions of queries, keys and values
+    layers: the layers with it
+    """
+
+    heads: int
+    head_dim: int
+    conv_size: int
+    layers: tuple[int, ...]
+
+
+class Lightning(NamedTuple):
+    """Lightning attention layers (MiniMax-01): linear attention with the model's heads, which keeps a state of fixed size.
+
+    layers: the layers with it
+    """
+
+    layers: tuple[int, ...]
+
+
 class NextTokens(NamedTuple):
     """Multi-token-prediction layers behind the last layer.
 
@@ -193,6 +234,9 @@ class Text(NamedTuple):
     window: sliding or chunked attention, absent elsewhere
     cross: cross-attention layers, absent elsewhere
     mamba: state-space layers, absent elsewhere
+    delta_net: gated delta net layers, absent elsewhere
+    kimi_delta: Kimi delta attention layers, absent elsewhere
+    lightning: lightning attention layers, absent elsewhere
     attention_layers: the layers with attention where that is neither all nor all without a state
     mlp_layers: the layers with an MLP or experts where not all have one
     intermediate_sizes: width of the dense MLP layer by layer where they differ, 0 where a layer has none
@@ -234,6 +278,9 @@ class Text(NamedTuple):
     window: Window | None = None
     cross: Cross | None = None
     mamba: Mamba | None = None
+    delta_net: DeltaNet | None = None
+    kimi_delta: KimiDelta | None = None
+    lightning: Lightning | None = None
     attention_layers: tuple[int, ...] | None = None
     mlp_layers: tuple[int, ...] | None = None
     intermediate_sizes: tuple[int, ...] | None = None

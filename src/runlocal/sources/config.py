@@ -7,7 +7,7 @@ from typing import Any
 
 from runlocal.architectures.blocks.compressed import RATIOS
 from runlocal.core.errors import Code, Problem
-from runlocal.core.model import Compressed, Cross, Indexer, Latent, ModelSpec, NextTokens, Text, Window
+from runlocal.core.model import Compressed, Cross, DeltaNet, Indexer, Latent, ModelSpec, NextTokens, Text, Window
 from runlocal.sources import gemma
 from runlocal.sources import vision as towers
 from runlocal.sources.families import FAMILIES, MODEL_TYPES, WRAPPERS, Family, Sliding, Wrapper
@@ -211,6 +211,7 @@ def _text(keys: Keys, top: Keys, family: Family) -> Text:
         latent=latent,
         indexer=_indexer(keys, layers) if family.indexer else None,
         compressed=_compressed(keys, layers, heads) if family.compressed else None,
+        delta_net=_delta_net(keys, layers) if family.delta_net else None,
         window=_own_heads(keys, family, heads, kv_heads, _window(keys, family, layers)),
         cross=Cross(layers=cross) if cross else None,
         next_tokens=_next_tokens(keys, family),
@@ -267,6 +268,25 @@ def _indexer(keys: Keys, layers: int) -> Indexer:
         top_k=keys.number("index_topk"),
         layers=tuple(layer for layer, kind in enumerate(kinds) if kind == "full") if kinds and "shared" in kinds else None,
     )
+
+
+def _delta_net(keys: Keys, layers: int) -> DeltaNet:
+    """The gated delta net of the layers that `layer_types` or the interval of full attention leave to it."""
+    kinds = keys.items("layer_types")
+    if kinds is None:
+        every = keys.number("full_attention_interval")
+        kinds = tuple("linear_attention" if (layer + 1) % every else "full_attention" for layer in range(layers))
+    if len(kinds) != layers:
+        raise keys.bad("layer_types", f"names {len(kinds)} layers of {layers}")
+    if other := next((kind for kind in kinds if kind not in ("full_attention", "linear_attention")), None):
+        raise keys.not_computed(f"it has layers of {clean(str(other))}")
+    dim, key_heads, value_heads = keys.number("linear_key_head_dim"), keys.number("linear_num_key_heads"), keys.number("linear_num_value_heads")
+    if keys.number("linear_value_head_dim") != dim or value_heads % key_heads:
+        raise keys.not_computed("the keys and values of its linear attention do not go together")
+    if not keys.flag("attn_output_gate", True):
+        raise keys.not_computed("its attention has no gate")
+    linear = tuple(layer for layer, kind in enumerate(kinds) if kind == "linear_attention")
+    return DeltaNet(key_heads, value_heads, dim, keys.number("linear_conv_kernel_dim"), linear)
 
 
 def _next_tokens(keys: Keys, family: Family) -> NextTokens | None:

@@ -50,6 +50,7 @@ class Family(NamedTuple):
     latent: multi-head latent attention
     indexer: an indexer chooses the tokens that it looks at
     compressed: attention to compressed tokens
+    delta_net: gated delta net layers
     next_tokens: published GGUF files store the multi-token-prediction layers; None: the class has none
     shared_embeddings: the multi-token-prediction layers use the model's own embedding and output matrix
     rotary: rotated share of a head, in quarters, where config.json does not say
@@ -75,6 +76,7 @@ class Family(NamedTuple):
     latent: bool = False
     indexer: bool = False
     compressed: bool = False
+    delta_net: bool = False
     next_tokens: bool | None = None
     shared_embeddings: bool = False
     rotary: int = 4
@@ -148,6 +150,28 @@ _OLMO2 = Family("olmo2", qkv_bias="attention_bias", output_bias="attention_bias"
 _GRANITE = Family("granite", qkv_bias="attention_bias", output_bias="attention_bias", mlp_bias="mlp_bias")
 _HUNYUAN = Family("hunyuan-dense", qkv_bias="attention_bias", output_bias="attention_bias", qk_norm="head", qk_norm_key="use_qk_norm")
 _ERNIE = Family("ernie4_5", qkv_bias="use_bias", output_bias="use_bias", mlp_bias="use_bias", tied=True)
+_QWEN3_NEXT = Family(
+    "qwen3next",
+    qkv_bias="attention_bias",
+    output_bias="attention_bias",
+    qk_norm="head",
+    mixture=Mixture.QWEN,
+    shared_gate=True,
+    delta_net=True,
+    rotary=1,
+    defaults={
+        "head_dim": 256,
+        "full_attention_interval": 4,
+        "linear_conv_kernel_dim": 4,
+        "linear_key_head_dim": 128,
+        "linear_num_key_heads": 16,
+        "linear_num_value_heads": 32,
+        "linear_value_head_dim": 128,
+    },
+)
+_QWEN35_MOE = _QWEN3_NEXT._replace(
+    architecture="qwen35moe", next_tokens=True, shared_embeddings=True, names={"num_nextn_predict_layers": "mtp_num_hidden_layers"}
+)
 _MLLAMA = Family("mllama", qkv_bias=False)
 
 FAMILIES: Mapping[str, Family] = {
@@ -309,6 +333,9 @@ FAMILIES: Mapping[str, Family] = {
     "Qwen2MoeForCausalLM": _QWEN2._replace(architecture="qwen2moe", mixture=Mixture.QWEN, shared_gate=True),
     "Qwen3ForCausalLM": _QWEN3,
     "Qwen3MoeForCausalLM": _QWEN3_MOE,
+    "Qwen3NextForCausalLM": _QWEN3_NEXT,
+    "Qwen3_5ForCausalLM": _QWEN35_MOE._replace(architecture="qwen35", mixture=None, shared_gate=False),
+    "Qwen3_5MoeForCausalLM": _QWEN35_MOE,
     "SeedOssForCausalLM": Family("seed_oss", qkv_bias="attention_bias", output_bias="attention_out_bias", mlp_bias="mlp_bias", defaults={"head_dim": 128}),
     "SmolLM3ForCausalLM": _LLAMA._replace(architecture="smollm3", tied=True),
     "SolarOpenForCausalLM": _GLM4_MOE._replace(qkv_bias=False, rotary=4),
@@ -342,6 +369,8 @@ MODEL_TYPES: Mapping[str, str] = {
     "qwen2_5_vl_text": "Qwen2ForCausalLM",
     "qwen2_vl_text": "Qwen2ForCausalLM",
     "qwen3": "Qwen3ForCausalLM",
+    "qwen3_5_moe_text": "Qwen3_5MoeForCausalLM",
+    "qwen3_5_text": "Qwen3_5ForCausalLM",
     "qwen3_moe": "Qwen3MoeForCausalLM",
     "qwen3_vl_moe_text": "Qwen3MoeForCausalLM",
     "qwen3_vl_text": "Qwen3ForCausalLM",
@@ -386,6 +415,8 @@ WRAPPERS: Mapping[str, Wrapper] = {
     "Qwen2VLForConditionalGeneration": Wrapper("qwen2vl", "Qwen2ForCausalLM", "qwen2vl"),
     "Qwen2_5_VLForConditionalGeneration": Wrapper("qwen2_5vl", "Qwen2ForCausalLM", "qwen2vl"),
     "Qwen3VLForConditionalGeneration": Wrapper("qwen3vl", "Qwen3ForCausalLM", "qwen3vl"),
+    "Qwen3_5ForConditionalGeneration": Wrapper("qwen3vl", "Qwen3_5ForCausalLM"),
+    "Qwen3_5MoeForConditionalGeneration": Wrapper("qwen3vl", "Qwen3_5MoeForCausalLM"),
     "Qwen3VLMoeForConditionalGeneration": Wrapper("qwen3vl", "Qwen3MoeForCausalLM", "qwen3vlmoe"),
     "SmolVLMForConditionalGeneration": Wrapper("idefics3"),
     "Step3p7ForConditionalGeneration": Wrapper("step3vl", "Step3p5ForCausalLM"),
@@ -408,12 +439,14 @@ _USUAL = {
     "olmo2": "Olmo2ForCausalLM",
     "qwen2": "Qwen2ForCausalLM",
     "qwen2vl": "Qwen2_5_VLForConditionalGeneration",
+    "qwen35": "Qwen3_5ForConditionalGeneration",
+    "qwen35moe": "Qwen3_5MoeForConditionalGeneration",
     "qwen3vl": "Qwen3VLForConditionalGeneration",
     "qwen3vlmoe": "Qwen3VLMoeForConditionalGeneration",
 }
 
 # Architectures of bundled models whose files are not read: a stranger's file or config.json of these is refused, their bundled models are asked for by name.
-BY_NAME_ONLY = frozenset(("mamba", "mamba2", "mllama"))
+BY_NAME_ONLY = frozenset(("kimi-linear", "mamba", "mamba2", "minimax-01", "mllama"))
 
 
 def hugging_face_name(architecture: str) -> str | None:

@@ -27,6 +27,7 @@ class Attention(NamedTuple):
     idle: its projections of keys and values are stored although it reads another layer's cache
     sub_norm: a norm before the output projection
     cached: keys and values are kept for the steps that follow
+    query_gate: the queries' matrix makes that gate, head by head behind the query
     """
 
     hidden_size: int
@@ -48,6 +49,7 @@ class Attention(NamedTuple):
     idle: bool = False
     sub_norm: bool = False
     cached: bool = True
+    query_gate: bool = False
 
     @property
     def query_width(self) -> int:
@@ -66,7 +68,7 @@ class Attention(NamedTuple):
         return self.heads * self.value_dim
 
     def tensors(self, layers: tuple[int, ...]) -> Iterator[Tensor]:
-        widths = {"attn_q": self.query_width, "attn_k": self.key_width, "attn_v": self.value_width}
+        widths = {"attn_q": self.query_width * (2 if self.query_gate else 1), "attn_k": self.key_width, "attn_v": self.value_width}
         has_keys = self.reads is None or self.idle
         if not has_keys:
             del widths["attn_k"]

@@ -3,6 +3,8 @@
 from collections.abc import Iterator
 
 from runlocal.architectures.blocks.attention import Attention, Indexer, LatentAttention
+from runlocal.architectures.blocks.delta import GatedDeltaNet, KimiDeltaAttention
+from runlocal.architectures.blocks.lightning import LightningAttention
 from runlocal.architectures.blocks.mamba import Mamba1, Mamba2
 from runlocal.architectures.blocks.mlp import DenseMlp, ExpertMlp, NextTokenHead, Norms
 from runlocal.core.layout import Block, Layout, Placed
@@ -117,6 +119,12 @@ def state_blocks(text: Text, layers: tuple[int, ...]) -> Iterator[tuple[Block, t
             yield Mamba1(*shape, time_step_rank=mamba.time_step_rank), where
         else:
             yield Mamba2(*shape, heads=mamba.heads, groups=mamba.groups), where
+    if delta := text.delta_net:
+        yield GatedDeltaNet(text.hidden_size, delta.key_heads, delta.value_heads, delta.head_dim, delta.conv_size), delta.layers
+    if kimi := text.kimi_delta:
+        yield KimiDeltaAttention(text.hidden_size, kimi.heads, kimi.head_dim, kimi.conv_size), kimi.layers
+    if lightning := text.lightning:
+        yield LightningAttention(text.hidden_size, text.heads, text.head_dim), lightning.layers
 
 
 def attention_blocks(

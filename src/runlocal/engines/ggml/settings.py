@@ -29,6 +29,7 @@ class Settings(NamedTuple):
     flash_on_host: the host runs flash attention, because the GPU's kernels do not take heads of these widths
     v_in_rows: V is kept as with flash attention though there is none: what turns it off finds out only once the cache stands
     padded_v_values: width that every layer's V has without flash attention where their widths differ, else 0
+    resting: sequences that states are kept for beside those of the graph
     """
 
     cells: int
@@ -44,6 +45,7 @@ class Settings(NamedTuple):
     flash_on_host: bool = False
     v_in_rows: bool = False
     padded_v_values: int = 0
+    resting: int = 0
 
     def cells_of(self, cache: Cache) -> int:
         """Cells that one layer of `cache` holds per stream."""

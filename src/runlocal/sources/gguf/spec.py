@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from runlocal.architectures import ARCHITECTURES, layout
 from runlocal.architectures.blocks.compressed import RATIOS
 from runlocal.core.errors import Code, Problem
-from runlocal.core.model import Compressed, Experts, Indexer, Latent, ModelSpec, NextTokens, Text, Window
+from runlocal.core.model import Compressed, DeltaNet, Experts, Indexer, Latent, ModelSpec, NextTokens, Text, Window
 from runlocal.core.noun import NamedTuple
 from runlocal.sources.families import BY_NAME_ONLY, hugging_face_name
 from runlocal.sources.files import bad_file, identifier, label
@@ -78,6 +78,9 @@ _WINDOWS = {
 _BY_HEADS = ("attn_q", "attn_k", "attn_v", "attn_output", "attn_gate")
 # Architectures whose values may be narrower than keys.
 _NARROW_VALUES = ("mimo2",)
+
+
+_DELTA_NETS = ("qwen3next", "qwen35", "qwen35moe")
 
 
 class _Shapes(NamedTuple):
@@ -251,6 +254,7 @@ def _text(fields: Metadata, shapes: _Shapes) -> Text:
         latent=latent,
         indexer=_indexer(fields, shapes, layers) if fields.architecture in _SPARSE else None,
         compressed=_compressed(fields) if fields.architecture == "deepseek4" else None,
+        delta_net=_delta_net(fields, shapes),
         window=window,
         next_tokens=_next_tokens(shapes, layers, next_layers),
         value_dim=value_dim if value_dim != head_dim else None,
@@ -356,6 +360,26 @@ def _indexer(fields: Metadata, shapes: _Shapes, layers: int) -> Indexer:
         top_k=fields.positive("attention.indexer.top_k"),
         layers=None if len(found) == layers else found,
     )
+
+
+def _delta_net(fields: Metadata, shapes: _Shapes) -> DeltaNet | None:
+    if fields.architecture not in _DELTA_NETS or not shapes.has("ssm_conv1d"):
+        return None
+    if shapes.has("ssm_in"):
+        raise fields.not_computed(
+            "it was converted before llama.cpp split what enters its linear layers", hint="convert the model again with today's llama.cpp"
+        )
+    found = DeltaNet(
+        key_heads=fields.positive("ssm.group_count"),
+        value_heads=fields.positive("ssm.time_step_rank"),
+        head_dim=fields.positive("ssm.state_size"),
+        conv_size=fields.positive("ssm.conv_kernel"),
+        layers=shapes.layers["ssm_conv1d"],
+    )
+    width = (2 * found.key_heads + found.value_heads) * found.head_dim
+    if shapes.dimensions["ssm_conv1d"] != (found.conv_size, width):
+        raise bad_file(fields.path, "its linear heads contradict the tensor ssm_conv1d", hint=BROKEN)
+    return found
 
 
 def _experts(fields: Metadata, shapes: _Shapes) -> Experts | None:

@@ -92,6 +92,10 @@ def compute_buffers(
     # What enters a layer is computed by the layer before; the layer's own nodes are those behind it.
     repeats = [Repeat(start=place_of[entries[run.built_end - run.period]] + 1, end=place_of[entries[run.end]] + 1, times=run.times) for run in runs]
     sizes = reserve(order.nodes, order.leaves, [GPU_ALIGNMENT] * devices.host + [HOST_ALIGNMENT], repeats)
+    if family.reserved_alone and settings.sequences > 1:
+        one = settings._replace(sequences=1, resting=settings.resting + settings.sequences - 1)
+        alone = compute_buffers(layout, one, placement, weight_bytes, all_layers=all_layers, fuses_routing=fuses_routing, as_estimated=as_estimated)
+        sizes = tuple(map(max, sizes, (*alone.gpus, alone.host)))
     return ComputeBuffers(gpus=sizes[:-1], host=sizes[-1])
 
 

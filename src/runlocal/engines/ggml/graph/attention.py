@@ -27,6 +27,7 @@ def attend(c: Context, block: Attention, x: Node, layer: int) -> Node:
     """The attention half of a layer, output projection included."""
     family = c.family
     q, k, v = _projections(c, block, x, layer)
+    with_gate = q.root if block.query_gate else None
     rotates = family.rotates(layer, windowed=c.sees_window(block), has_windows=c.has_windows)
     rotates = rotates or (family.dense_rotates and layer in c.dense_layers)
     if block.qk_norm == "full":
@@ -53,6 +54,9 @@ def attend(c: Context, block: Attention, x: Node, layer: int) -> Node:
         out = reshape(like("MUL", by_head, reshape(gate, 1, block.heads, c.tokens)), block.output_width, c.tokens)
     if block.sub_norm:
         out = c.norm(out, "attn_sub_norm", layer)
+    if with_gate:
+        gate = view(with_gate, (block.head_dim, block.heads, c.tokens), _gated_strides(block), block.head_dim * F32.block_bytes)
+        out = like("MUL", out, like("SIGMOID", cont(gate, block.output_width, c.tokens)))
     out = mul_mat(c.weight("attn_output", layer, block.output_width, block.hidden_size), out)
     if family.attention_scaled:
         out = like("SCALE", out)
@@ -74,6 +78,8 @@ def _projections(c: Context, block: Attention, x: Node, layer: int) -> Heads:
         offsets = (0, block.query_width * size, (block.query_width + block.key_width) * size)
         q, k, v = (view(qkv, (dim, heads, c.tokens), (dim * size, row), offset) for (dim, heads), offset in zip(shapes, offsets, strict=True))
         return q, k, v
+    if block.query_gate:
+        widths["attn_q"] *= 2
     q, k, v = (_biased(c, block, x, role, width, layer) for role, width in widths.items())
     return (q, k, v) if block.qk_norm == "full" else _split_heads(c, block, q, k, v)
 
@@ -84,11 +90,18 @@ def _biased(c: Context, block: Attention, x: Node, role: str, width: int, layer:
 
 
 def _split_heads(c: Context, block: Attention, q: Node, k: Node, v: Node) -> Heads:
+    shape = (block.head_dim, block.heads, c.tokens)
     return (
-        reshape(q, block.head_dim, block.heads, c.tokens),
+        view(q, shape, _gated_strides(block)) if block.query_gate else reshape(q, *shape),
         reshape(k, block.head_dim, block.kv_heads, c.tokens),
         reshape(v, block.value_dim, block.kv_heads, c.tokens),
     )
+
+
+def _gated_strides(block: Attention) -> tuple[int, int]:
+    """Where the next head and the next token of queries start that have their gates behind them."""
+    head = 2 * block.head_dim * F32.block_bytes
+    return head, block.heads * head
 
 
 def through_cache(c: Context, block: Attention, q: Node, new: tuple[Node, Node] | None, layer: int) -> Node:

@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING
 
 from runlocal.architectures.blocks.attention import Attention, Indexer, LatentAttention
 from runlocal.architectures.blocks.mlp import DenseMlp
+from runlocal.core.cache import CacheKind
 from runlocal.core.layout import Block, Layout
 from runlocal.core.noun import NamedTuple
 from runlocal.core.tensor import StorageType
@@ -83,6 +84,7 @@ class Context:
     tokens: tokens of the graph, a multiple of the sequences
     chosen_tokens: what the last indexer chose
     compressed_inputs: what attention to compressed tokens reads, where there is such
+    shared: inputs of one architecture's own that its layers share, by name
     """
 
     def __init__(self, layout: Layout, family: Family, settings: Settings, devices: Devices, weight_bytes: Mapping[tuple[str, int | None], int]) -> None:
@@ -95,11 +97,12 @@ class Context:
         self.positions = given(I32, self.tokens * family.positions)
         self.token_ids = given(I32, self.tokens)
         self.output_rows = given(I32, settings.output_rows)
-        self.state_rows = _rows_of_states(settings.sequences)
+        self.state_rows = _rows_of_states(settings.sequences, settings.resting)
         self.temperature = given(F32, 1, 1, self.tokens)
         # A second cache for layers with a window (llama_kv_cache_iswa).
         self.has_windows = any(self.sees_window(block) for block, _ in layout.placed)
         self.dense_layers = {layer for block, layers in layout.placed if isinstance(block, DenseMlp) for layer in layers}
+        self.shared: dict[str, Node] = {}
         self._inputs: dict[bool, CacheInputs] = {}
         self._indexer_inputs: IndexerInputs | None = None
         self.chosen_tokens: Node | None = None
@@ -111,7 +114,7 @@ class Context:
         self._rope_tables: dict[int, Node] = {}
         # The embeddings that layers have of their own, all layers in one tensor (build_inp_per_layer).
         self.layer_inputs: Node | None = None
-        self._value_width = max((cache.v_values for cache in layout.caches()), default=0)
+        self._value_width = max((cache.v_values for cache in layout.caches() if cache.kind is not CacheKind.RECURRENT), default=0)
 
     @property
     def layer_input_size(self) -> int:
@@ -210,10 +213,10 @@ class Context:
         )
 
 
-def _rows_of_states(sequences: int) -> tuple[Node, Node]:
-    """Which states a step reads, and which only move (build_rs_inp): when memory is reserved, all and none."""
-    rows = given(I32, sequences)
-    return view(rows, (sequences,)), view(rows, (0,), (), sequences * I32.block_bytes)
+def _rows_of_states(sequences: int, resting: int) -> tuple[Node, Node]:
+    """Which states a step reads, and which only move (build_rs_inp): when memory is reserved, all and none unless some rest."""
+    rows = given(I32, sequences + resting)
+    return view(rows, (sequences,)), view(rows, (resting,), (), sequences * I32.block_bytes)
 
 
 def _weight_on(device: int, shape: Four, size_bytes: int) -> Node:

@@ -5,7 +5,9 @@ from typing import Any
 
 from runlocal.architectures.blocks.attention import Attention, LatentAttention
 from runlocal.architectures.blocks.compressed import CompressedAttention, HyperConnections
+from runlocal.architectures.blocks.delta import GatedDeltaNet, KimiDeltaAttention
 from runlocal.architectures.blocks.gemma import LayerInput, OutputScale, Streams
+from runlocal.architectures.blocks.lightning import LightningAttention
 from runlocal.architectures.blocks.mamba import Mamba1, Mamba2
 from runlocal.architectures.blocks.mlp import DenseMlp, ExpertMlp, Norms
 from runlocal.core.layout import Block, Layout
@@ -14,10 +16,12 @@ from runlocal.engines.ggml.allocator import NONE, Node
 from runlocal.engines.ggml.graph.attention import attend
 from runlocal.engines.ggml.graph.compressed import attend_compressed
 from runlocal.engines.ggml.graph.context import Context
+from runlocal.engines.ggml.graph.delta import correct, correct_by_value
 from runlocal.engines.ggml.graph.family import Beside
 from runlocal.engines.ggml.graph.gemma import gemma3n_layer, gemma4_layer, layer_inputs, stream_mean, streams_of
 from runlocal.engines.ggml.graph.hyper import gather, narrow, scatter, widen
 from runlocal.engines.ggml.graph.latent import attend_latent
+from runlocal.engines.ggml.graph.lightning import attend_linearly
 from runlocal.engines.ggml.graph.mamba import scan_1, scan_2
 from runlocal.engines.ggml.graph.mlp import dense, experts
 from runlocal.engines.ggml.graph.tensors import F32, I32, cont, get_rows, given, like, mul_mat, new, transpose, view
@@ -29,6 +33,9 @@ MIXERS: dict[type, Callable[[Context, Any, Node, int], Node]] = {
     LatentAttention: attend_latent,
     Mamba1: scan_1,
     Mamba2: scan_2,
+    GatedDeltaNet: correct,
+    KimiDeltaAttention: correct_by_value,
+    LightningAttention: attend_linearly,
 }
 
 
@@ -179,6 +186,8 @@ def _layer(c: Context, blocks: Layer, x: Node, layer: int, *, last: bool) -> Nod
         return _mixing_layer(c, blocks, blocks.connections, x, layer)
     if blocks.mixer is None or blocks.mlp is None:
         return _half(c, blocks, x, layer, last=last)
+    if family.residual_normed:
+        return _beside_its_norms(c, blocks.mixer, blocks.mlp, x, layer, last=last)
     roles = norms.roles if norms else ()
     if c.layout.encoder and "layer_output_norm" in roles:
         return _post_normed(c, blocks, x, layer, last=last)
@@ -221,6 +230,16 @@ def _mixing_layer(c: Context, blocks: Layer, connections: HyperConnections, x: N
     for node in (x, read.out, read.across):
         c.graph.expand(node)
     return scatter(_mlp(c, blocks.mlp, c.norm(read.mixed, "ffn_norm", layer), layer), x, read)
+
+
+def _beside_its_norms(c: Context, mixer: Block, mlp: DenseMlp | ExpertMlp, x: Node, layer: int, *, last: bool) -> Node:
+    """A layer whose halves are added to what they were given."""
+    normed = c.norm(x, "attn_norm", layer)
+    out = MIXERS[type(mixer)](c, mixer, normed, layer)
+    if last:
+        out, normed = get_rows(out, c.output_rows), get_rows(normed, c.output_rows)
+    normed = c.norm(like("ADD", out, like("SCALE", normed)), "ffn_norm", layer)
+    return like("ADD", _mlp(c, mlp, normed, layer), like("SCALE", normed))
 
 
 def _half(c: Context, blocks: Layer, x: Node, layer: int, *, last: bool) -> Node:

@@ -60,11 +60,13 @@ class Family(NamedTuple):
     query_scaled: queries are multiplied by a constant
     temperature: queries are multiplied by a factor per token: in `all` layers or those without rotation (`unrotated`)
     residual_scaled: both halves of a layer are multiplied by a constant before they are added
+    residual_normed: each half is added to its own normed input, times a constant, and not to the stream
     residual_first: the MLP's output is added to the residual, not the other way round
     activation: of an MLP without gate: its unary operations
     beside: attention and MLP run in parallel
     router: of experts
     plain_router: of experts without a correction bias, where that differs
+    shared_sigmoid: the gate of shared experts is one operation
     outputs_last: rows for the logits are picked behind the last layer, not in it
     outputs_normed: they are picked behind the final norm, whose result is kept for next-token layers
     attention_normed: they are picked behind the norm of what attention yields, not before it
@@ -75,6 +77,7 @@ class Family(NamedTuple):
     head_gate: the unary operation of a gate per head
     attention_scaled: what attention yields is multiplied by a constant behind the output projection
     own_layer: whose layer it is, where it is put together in another way than others' (graph/gemma.py)
+    reserved_alone: the graph of a single sequence is reserved too, whose inputs grow with the square of its tokens
     down_on_host: experts' last matrix is multiplied in a precision that CUDA has no kernel for, so the host does it, with a copy of the matrix
     output_on_host: the logits are computed with the embedding on the host, or with a copy of it where they are many
     """
@@ -91,11 +94,13 @@ class Family(NamedTuple):
     query_scaled: bool = False
     temperature: str | None = None
     residual_scaled: bool = False
+    residual_normed: bool = False
     residual_first: bool = False
     activation: tuple[str, ...] = ("GELU",)
     beside: Beside | None = None
     router: Router = Router()
     plain_router: Router | None = None
+    shared_sigmoid: bool = False
     outputs_last: bool = False
     outputs_normed: bool = False
     attention_normed: bool = False
@@ -105,6 +110,7 @@ class Family(NamedTuple):
     head_gate: str = "SIGMOID"
     attention_scaled: bool = False
     own_layer: str | None = None
+    reserved_alone: bool = False
     down_on_host: bool = False
     output_on_host: bool = False
 
@@ -173,6 +179,9 @@ FAMILIES = {
     "qwen2vl": Family(positions=4),
     "qwen3vl": Family(positions=4, deepstack=3),
     "qwen3vlmoe": Family(positions=4, deepstack=3),
+    "qwen3next": Family(shared_sigmoid=True, outputs_normed=True),
+    "qwen35": Family(positions=4, outputs_normed=True),
+    "qwen35moe": Family(positions=4, shared_sigmoid=True, outputs_normed=True),
     "qwen2moe": Family(router=Router(normalised=False)),
     "olmoe": Family(router=Router(normalised=False)),
     "dots1": Family(router=_SCORED),
@@ -185,6 +194,8 @@ FAMILIES = {
     "bailingmoe2": Family(router=_SCORED._replace(scaled=False)),
     "glm4moe": Family(router=_SCORED._replace(scaled=False)),
     "hy_v3": Family(router=_SCORED._replace(scaled=False), outputs_normed=True),
+    "kimi-linear": Family(rope=Rope.NONE, router=_SCORED._replace(scaled=False)),
+    "minimax-01": Family(residual_normed=True, reserved_alone=True),
     "minimax-m2": Family(router=_SCORED._replace(scaled=False)),
     "deepseek2": Family(router=_SCORED._replace(groups=((256, (8, 4)),)), plain_router=Router(normalised=False, scaled=True, groups=((160, (8, 3)),))),
     "deepseek2-ocr": Family(router=Router(normalised=False)),

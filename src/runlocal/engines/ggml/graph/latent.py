@@ -4,6 +4,7 @@ from runlocal.architectures.blocks.attention import LatentAttention
 from runlocal.engines.ggml.allocator import Node
 from runlocal.engines.ggml.graph.attention import attention, rope, store_keys, through_cache
 from runlocal.engines.ggml.graph.context import Context
+from runlocal.engines.ggml.graph.family import Rope
 from runlocal.engines.ggml.graph.indexer import choose, unmasked
 from runlocal.engines.ggml.graph.tensors import concat, cont, in_place, like, mul_mat, new, permute, reshape, view
 
@@ -24,10 +25,12 @@ def attend_latent(c: Context, block: LatentAttention, x: Node, layer: int) -> No
     q = reshape(q, key_dim, heads, tokens)
     both = mul_mat(c.weight("attn_kv_a_mqa", layer, d, block.latent_width), x)
     size, row = both.type.block_bytes, both.strides[1]
-    k_rotary = rope(c, view(both, (block.rope_dim, 1, tokens), (row, row), rank * size), layer)
+    k_rotary = view(both, (block.rope_dim, 1, tokens), (row, row), rank * size)
     latent = c.norm(view(both, (rank, tokens), (row,)), "attn_kv_a_norm", layer)
     q_plain = view(q, (block.nope_dim, heads, tokens), (q.strides[1], q.strides[2]))
-    q_rotary = rope(c, view(q, (block.rope_dim, heads, tokens), (q.strides[1], q.strides[2]), block.nope_dim * size), layer)
+    q_rotary = view(q, (block.rope_dim, heads, tokens), (q.strides[1], q.strides[2]), block.nope_dim * size)
+    if c.family.rope is not Rope.NONE:
+        q_rotary, k_rotary = rope(c, q_rotary, layer), rope(c, k_rotary, layer)
     absorbed = permute(mul_mat(c.weight("attn_k_b", layer, block.nope_dim, rank, heads), permute(q_plain)))
     queries = concat(absorbed, q_rotary)
     latent = reshape(latent, rank, 1, tokens)

@@ -70,11 +70,18 @@ def convolve(c: Context, states: Node, remembered: Node, x: Node, layer: int) ->
     """The causal convolution of x, (width, tokens, sequences), behind what is remembered; the last columns are remembered in turn."""
     length, width, sequences = remembered.shape[:3]
     tokens = x.shape[1]
-    joined = concat(remembered, transpose(x))
-    last = view(joined, (length, width, sequences), (joined.strides[1], joined.strides[2]), tokens * joined.strides[0])
-    c.graph.expand(copy(last, view(states, (length * width * sequences,))))
+    joined = remember(c, states, remembered, x)
     out = new("SSM_CONV", F32, (width, tokens, sequences, 1), joined, c.weight("ssm_conv1d", layer, length + 1, width))
     return like("SILU", like("ADD", out, c.weight("ssm_conv1d.bias", layer, width)))
+
+
+def remember(c: Context, states: Node, remembered: Node, x: Node) -> Node:
+    """x, (width, tokens, sequences), behind what is remembered; the last columns are remembered in turn."""
+    length, width, sequences = remembered.shape[:3]
+    joined = concat(remembered, transpose(x))
+    last = view(joined, (length, width, sequences), (joined.strides[1], joined.strides[2]), x.shape[1] * joined.strides[0])
+    c.graph.expand(copy(last, view(states, (length * width * sequences,))))
+    return joined
 
 
 def _scan(c: Context, x: Node, step: Node, a: Node, b: Node, c_: Node, size: int, layer: int) -> Node:

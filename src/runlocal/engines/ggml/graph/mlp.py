@@ -38,9 +38,10 @@ def experts(c: Context, block: ExpertMlp, x: Node, layer: int, logits: Node | No
     shape = DenseMlp(hidden_size=block.hidden_size, intermediate_size=block.shared_size, gated=block.gated)
     shared = dense(c, shape, x, layer, "_shexp")
     if block.shared_gate:
-        # qwen2moe writes a sigmoid as silu(x) / x.
         gate = mul_mat(c.weight("ffn_gate_inp_shexp", layer, block.hidden_size, 1), x)
-        shared = like("MUL", shared, like("DIV", like("SILU", gate), gate))
+        # qwen2moe writes a sigmoid as silu(x) / x.
+        gate = like("SIGMOID", gate) if c.family.shared_sigmoid else like("DIV", like("SILU", gate), gate)
+        shared = like("MUL", shared, gate)
     return like("ADD", out, shared)
 
 
