@@ -125,7 +125,7 @@ def test_words_come_from_their_lists(model_id: str) -> None:
     assert set(model.modalities) <= {"text", "vision", "audio"} and model.modalities[0] == "text"
     assert ("vision" in model.modalities) == (model.vision is not None)
     assert model.text.norm in NORMS
-    assert model.text.qk_norm in {None, "head", "full"}
+    assert model.text.qk_norm in {None, "head", "per_head", "full"}
     assert model.text.rope_scaling in {None, "llama3", "longrope"}
     assert_date(model.released)
     for text in (model.name, model.family, model.vendor, model.note or "-"):

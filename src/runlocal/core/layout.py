@@ -45,6 +45,7 @@ class Layout(NamedTuple):
     pooling: how an embedding model makes one vector of many
     encoder: every token sees those behind it too, so a text goes through in one step, and there are no logits
     single_embedding: no device gets a second copy of a tied embedding
+    two_embeddings: the second copy is made first, so the host holds both where the output stays there
     """
 
     architecture: str
@@ -61,6 +62,7 @@ class Layout(NamedTuple):
     pooling: str | None = None
     encoder: bool = False
     single_embedding: bool = False
+    two_embeddings: bool = False
 
     def tensors(self) -> tuple[Tensor, ...]:
         """Every tensor of the file, those that a loader skips included."""

@@ -217,7 +217,7 @@ class Text(NamedTuple):
     output_bias: the attention's output projection has a bias
     mlp_bias: the MLP's projections have a bias
     gated_mlp: the MLP has a gate beside up and down
-    qk_norm: norm of queries and keys, `head` per head, `full` over all heads, absent if none
+    qk_norm: norm of queries and keys, `head` per head, `per_head` with weights of its own for each, `full` over all heads, absent if none
     norm: `rmsnorm`, `layernorm` (with bias), `layernorm_no_bias` or `none` (no weights)
     norms_per_layer: norms of hidden_size width in a layer
     extra_embedding_rows: rows of the embedding beyond the vocabulary

@@ -95,7 +95,7 @@ _COHERE = Family(
     output_bias="attention_bias",
     norm="layernorm_no_bias",
     norms_per_layer=1,
-    qk_norm="full",
+    qk_norm="per_head",
     qk_norm_key="use_qk_norm",
     tied=True,
 )

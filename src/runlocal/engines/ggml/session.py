@@ -138,7 +138,8 @@ class Session:
         if key not in self._weights:
             if recipe not in self._sized:
                 self._sized[recipe] = measure(self.stored(recipe))
-            self._weights[key] = tuple(lay(self._sized[recipe], placement, tied=self.layout.tied and not self.layout.single_embedding))
+            copied = self.layout.tied and not self.layout.single_embedding
+            self._weights[key] = tuple(lay(self._sized[recipe], placement, tied=copied, twice=self.layout.two_embeddings))
         return self._weights[key]
 
     def placement(self, workload: Workload, machine: Machine, shares: Sequence[float] | None = None) -> Placement:

@@ -226,7 +226,7 @@ def _layer(c: Context, blocks: Layer, x: Node, layer: int, *, last: bool) -> Nod
     if family.residual_scaled:
         out = like("SCALE", out)
     x = like("ADD", x, out) if family.stream_first else like("ADD", out, x)
-    second = "ffn_norm" if "ffn_norm" in roles else None if sandwich or not roles else roles[-1]
+    second = "ffn_norm" if "ffn_norm" in roles or family.weightless_norms else None if sandwich or not roles else roles[-1]
     out = _mlp(c, blocks.mlp, c.norm(x, second, layer, bias=biased) if second else x, layer)
     if sandwich:
         out = c.norm(out, behind_mlp, layer)
