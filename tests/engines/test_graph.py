@@ -246,3 +246,11 @@ def test_lightning_attention_takes_for_four_sequences_what_it_takes_for_one() ->
     one, four = (compute_buffers(shape, context_of(shape, 8192, sequences=sequences, unified=True), placement) for sequences in (1, 4))
     assert 0 <= four.gpus[0] - one.gpus[0] < 1 << 20
     assert one.gpus[0] > 3 * 512 * 512 * 64 * 4
+
+
+def test_leaving_out_layers_whose_states_are_read_for_the_last_time() -> None:
+    shape = model("minimax-text-01-456b")
+    context = context_of(shape, 2048, ubatch=32, outputs=32, flash=False)
+    placement = place(shape.stored_layers, None, (1,), experts_on_host=True)
+    few, every = (compute_buffers(shape, context, placement, q4_k_m("minimax-text-01-456b"), all_layers=every) for every in (False, True))
+    assert few == every

@@ -79,7 +79,9 @@ def compute_buffers(
     copied = weight_bytes if weight_bytes and copies_weights(layout.architecture, placement) else {}
     context = Context(layout, family, settings, devices, copied)
     sizes_of = _sizes_by_layer(copied)
-    kinds = [(layer, devices.layers[index], family.kind_of(index), sizes_of.get(index)) for index, layer in enumerate(layers)]
+    # States are loaded ahead of what enters their layer, so the last of them are read for the last time one layer early.
+    last = {type(layer.mixer): index for index, layer in enumerate(layers)}
+    kinds = [(layer, devices.layers[index], family.kind_of(index), sizes_of.get(index), last[type(layer.mixer)] == index) for index, layer in enumerate(layers)]
     # Copies for several steps are kept apart, so those of every layer count, and so do the tensors of zeros that indexers unmask tokens with.
     # What all layers read from one tensor ties them together.
     chooses = any(cache.kind is CacheKind.INDEXER for cache in layout.caches())
