@@ -4,6 +4,7 @@ A graph is built from the blocks of a layout in the order of llama.cpp's own bui
 out by ggml's allocator (`engines/ggml/allocator.py`). So the compute buffers follow from shapes alone.
 """
 
+from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 from runlocal.core.cache import CacheKind
@@ -13,15 +14,15 @@ from runlocal.core.part import HOST
 from runlocal.engines.ggml.allocator import Repeat, reserve
 from runlocal.engines.ggml.graph.context import DOWN, Context, Devices
 from runlocal.engines.ggml.graph.decoder import NotModelled, build, layers_of
-from runlocal.engines.ggml.graph.family import FAMILIES
-from runlocal.engines.ggml.graph.schedule import schedule
+from runlocal.engines.ggml.graph.family import FAMILIES, Family
+from runlocal.engines.ggml.graph.schedule import assign, schedule
 from runlocal.engines.ggml.graph.tensors import F32
 from runlocal.engines.ggml.placement import Placement
 from runlocal.engines.ggml.settings import Settings
 from runlocal.engines.ggml.weights import cuda_bytes, host_bytes
 from runlocal.quants.gguf import Stored
 
-__all__ = ["ComputeBuffers", "NotModelled", "compute_buffers", "copies_weights", "copy_bytes"]
+__all__ = ["ComputeBuffers", "NotModelled", "compute_buffers", "copies_weights", "copy_bytes", "keeps_flash_attention"]
 
 GPU_ALIGNMENT = 128  # ggml_backend_cuda_buffer_type_get_alignment
 HOST_ALIGNMENT = 32  # TENSOR_ALIGNMENT of ggml's CPU buffers
@@ -61,21 +62,11 @@ def compute_buffers(
         with several GPUs, where a load takes less, and with a cache on the host
     Raises NotModelled (a ValueError) where the architecture's graph is not built here.
     """
-    family = FAMILIES.get(layout.architecture)
-    if family is None:
-        raise NotModelled(f"the graph of {layout.architecture}")
+    family = _family(layout)
     if settings.flash_attention and F32.name in (settings.type_k.name, settings.type_v.name):
         raise NotModelled("flash attention on a cache in F32")
     layers = layers_of(layout)
-    names = [*placement.devices(), HOST]
-    devices = Devices(
-        layers=tuple(names.index(device) for device in placement.layers),
-        output=names.index(placement.output),
-        experts_on_host=placement.experts_on_host,
-        cache_on_host=placement.cache_on_host,
-        host=len(names) - 1,
-        keeps_pins=not as_estimated,
-    )
+    devices = _devices(placement, keeps_pins=not as_estimated)
     copied = weight_bytes if weight_bytes and copies_weights(layout.architecture, placement) else {}
     context = Context(layout, family, settings, devices, copied)
     sizes_of = _sizes_by_layer(copied)
@@ -99,6 +90,43 @@ def compute_buffers(
         alone = compute_buffers(layout, one, placement, weight_bytes, all_layers=all_layers, fuses_routing=fuses_routing, as_estimated=as_estimated)
         sizes = tuple(map(max, sizes, (*alone.gpus, alone.host)))
     return ComputeBuffers(gpus=sizes[:-1], host=sizes[-1])
+
+
+def keeps_flash_attention(layout: Layout, settings: Settings, placement: Placement) -> bool:
+    """Whether `auto` leaves flash attention on (llama_context::resolve_fused_ops): in a step of a token per sequence every layer's runs on its device.
+
+    A layer's own weights draw it there. Where a state follows that lies elsewhere, it is that which does.
+    """
+    layers, devices = layers_of(layout), _devices(placement, keeps_pins=True)
+    step = settings._replace(ubatch_tokens=settings.sequences, output_rows=settings.sequences)
+    context = Context(layout, _family(layout), step, devices, defaultdict(int))
+    build(context, layers, range(len(layers)))
+    assign(context.graph, devices.host)
+    attending = [
+        device
+        for layer, device in zip(layers, devices.layers, strict=False)
+        if layer.mixer and any(cache.kind is not CacheKind.RECURRENT for cache in layer.mixer.caches((0,)))
+    ]
+    return [node.device for node in context.graph.nodes if node.op == "FLASH_ATTN_EXT"] == attending
+
+
+def _family(layout: Layout) -> Family:
+    family = FAMILIES.get(layout.architecture)
+    if family is None:
+        raise NotModelled(f"the graph of {layout.architecture}")
+    return family
+
+
+def _devices(placement: Placement, *, keeps_pins: bool) -> Devices:
+    names = [*placement.devices(), HOST]
+    return Devices(
+        layers=tuple(names.index(device) for device in placement.layers),
+        output=names.index(placement.output),
+        experts_on_host=placement.experts_on_host,
+        cache_on_host=placement.cache_on_host,
+        host=len(names) - 1,
+        keeps_pins=keeps_pins,
+    )
 
 
 def copies_weights(architecture: str, placement: Placement) -> bool:

@@ -138,8 +138,6 @@ class Family(NamedTuple):
                 return (layer + 1) % _ROPE_PERIOD != 0
             case Rope.STATELESS:
                 return not has_states
-            case Rope.NONE:
-                return False
 
 
 _GRANITE = Family(embedding_scaled=True, residual_scaled=True, logits_scaled="once")
