@@ -273,3 +273,11 @@ def test_auto_may_turn_flash_attention_off_where_a_state_lies_elsewhere(name: st
     shape = model(name)
     placement = place(shape.stored_layers, gpu_layers, (1,), cache_on_host=cache_on_host)
     assert keeps_flash_attention(shape, context_of(shape, 8192), placement) is kept
+
+
+def test_leaving_out_layers_whose_states_are_loaded_ahead() -> None:
+    shape = model("mamba-2.8b")
+    context = context_of(shape, 8192, ubatch=32, sequences=8, unified=True, outputs=32)
+    placement = place(shape.stored_layers, None, (1, 1, 1))
+    few, every = (compute_buffers(shape, context, placement, all_layers=every) for every in (False, True))
+    assert few == every

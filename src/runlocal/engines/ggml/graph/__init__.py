@@ -29,6 +29,7 @@ HOST_ALIGNMENT = 32  # TENSOR_ALIGNMENT of ggml's CPU buffers
 PIPELINE_COPIES = 4  # GGML_SCHED_MAX_COPIES
 _LONGEST_PERIOD = 8
 _KEPT = 2  # periods of a pattern that are built first; the last of them stands for the rest
+_KEPT_WITH_STATES = 3  # states are loaded ahead of what enters their layer, so that the first period takes its memory in another order
 
 
 class ComputeBuffers(NamedTuple):
@@ -70,14 +71,17 @@ def compute_buffers(
     copied = weight_bytes if weight_bytes and copies_weights(layout.architecture, placement) else {}
     context = Context(layout, family, settings, devices, copied)
     sizes_of = _sizes_by_layer(copied)
-    # States are loaded ahead of what enters their layer, so the last of them are read for the last time one layer early.
-    last = {type(layer.mixer): index for index, layer in enumerate(layers)}
-    kinds = [(layer, devices.layers[index], family.kind_of(index), sizes_of.get(index), last[type(layer.mixer)] == index) for index, layer in enumerate(layers)]
+    # States are loaded ahead of what enters their layer, so on each device the last of them are read for the last time one layer early.
+    marks = [(type(layer.mixer), device) for layer, device in zip(layers, devices.layers, strict=False)]
+    last = {mark: index for index, mark in enumerate(marks)}
+    kinds = [
+        (layer, mark, family.kind_of(index), sizes_of.get(index), last[mark] == index) for index, (layer, mark) in enumerate(zip(layers, marks, strict=True))
+    ]
     # Copies for several steps are kept apart, so those of every layer count, and so do the tensors of zeros that indexers unmask tokens with.
     # What all layers read from one tensor ties them together.
-    chooses = any(cache.kind is CacheKind.INDEXER for cache in layout.caches())
-    tied = chooses or context.layer_input_size > 0 or ((family.down_on_host or settings.flash_on_host) and placement.pipelined)
-    runs = [] if all_layers or tied else list(_runs(kinds))
+    cached = {cache.kind for cache in layout.caches()}
+    tied = CacheKind.INDEXER in cached or context.layer_input_size > 0 or ((family.down_on_host or settings.flash_on_host) and placement.pipelined)
+    runs = [] if all_layers or tied else list(_runs(kinds, _KEPT_WITH_STATES if CacheKind.RECURRENT in cached else _KEPT))
     left_out = {index for run in runs for index in range(run.built_end, run.end)}
     entries = build(context, layers, [index for index in range(len(layers)) if index not in left_out])
     order = schedule(context.graph, devices.host, PIPELINE_COPIES if placement.pipelined else 1, fuses_routing=fuses_routing)
@@ -164,16 +168,18 @@ class _Run(NamedTuple):
     first: where the pattern begins
     period: its length in layers
     times: how often it recurs behind the periods that are built
+    kept: how many are
     """
 
     first: int
     period: int
     times: int
+    kept: int
 
     @property
     def built_end(self) -> int:
         """The first layer that is left out."""
-        return self.first + _KEPT * self.period
+        return self.first + self.kept * self.period
 
     @property
     def end(self) -> int:
@@ -181,25 +187,25 @@ class _Run(NamedTuple):
         return self.built_end + self.times * self.period
 
 
-def _runs(kinds: Sequence[object]) -> Iterator[_Run]:
+def _runs(kinds: Sequence[object], kept: int) -> Iterator[_Run]:
     """The patterns worth leaving out, in order. The last layer is always built: it alone picks the rows for the logits."""
     numbers: dict[object, int] = {}
     series = [numbers.setdefault(kind, len(numbers)) for kind in kinds[:-1]]
     first = 0
     while first < len(series):
-        run = _run_from(series, first)
+        run = _run_from(series, first, kept)
         if run:
             yield run
         first = run.end if run else first + 1
 
 
-def _run_from(series: Sequence[int], first: int) -> _Run | None:
+def _run_from(series: Sequence[int], first: int, kept: int) -> _Run | None:
     for period in range(1, _LONGEST_PERIOD + 1):
         end = first + period
         while end < len(series) and series[end] == series[end - period]:
             end += 1
         # One more period follows, because a split may reach into the next layer.
-        times = (end - first) // period - _KEPT - 1
+        times = (end - first) // period - kept - 1
         if times > 0:
-            return _Run(first=first, period=period, times=times)
+            return _Run(first=first, period=period, times=times, kept=kept)
     return None
