@@ -58,6 +58,8 @@ ARCHITECTURES = {
     "jamba": "hybrid",
     "kimi-linear": "kimi_linear",
     "laguna": "laguna",
+    "lfm2": "lfm2",
+    "lfm2moe": "lfm2",
     "llama": "llama",
     "llama4": "mixture",
     "mamba": "mamba",

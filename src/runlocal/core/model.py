@@ -188,6 +188,17 @@ class Lightning(NamedTuple):
     layers: tuple[int, ...]
 
 
+class ShortConv(NamedTuple):
+    """Gated short convolutions (LFM2), which remember the last tokens in place of keys and values.
+
+    conv_size: length of the convolution
+    layers: the layers with it
+    """
+
+    conv_size: int
+    layers: tuple[int, ...]
+
+
 class NextTokens(NamedTuple):
     """Multi-token-prediction layers behind the last layer.
 
@@ -239,6 +250,7 @@ class Text(NamedTuple):
     delta_net: gated delta net layers, absent elsewhere
     kimi_delta: Kimi delta attention layers, absent elsewhere
     lightning: lightning attention layers, absent elsewhere
+    short_conv: gated short convolutions, absent elsewhere
     attention_layers: the layers with attention where that is neither all nor all without a state
     mlp_layers: the layers with an MLP or experts where not all have one
     intermediate_sizes: width of the dense MLP layer by layer where they differ, 0 where a layer has none
@@ -283,6 +295,7 @@ class Text(NamedTuple):
     delta_net: DeltaNet | None = None
     kimi_delta: KimiDelta | None = None
     lightning: Lightning | None = None
+    short_conv: ShortConv | None = None
     attention_layers: tuple[int, ...] | None = None
     mlp_layers: tuple[int, ...] | None = None
     intermediate_sizes: tuple[int, ...] | None = None

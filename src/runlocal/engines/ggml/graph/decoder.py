@@ -10,6 +10,7 @@ from runlocal.architectures.blocks.gemma import LayerInput, OutputScale, Streams
 from runlocal.architectures.blocks.lightning import LightningAttention
 from runlocal.architectures.blocks.mamba import Mamba1, Mamba2
 from runlocal.architectures.blocks.mlp import DenseMlp, ExpertMlp, Norms
+from runlocal.architectures.blocks.short_conv import ShortConvolution
 from runlocal.core.layout import Block, Layout
 from runlocal.core.noun import NamedTuple
 from runlocal.engines.ggml.allocator import NONE, Node
@@ -24,6 +25,7 @@ from runlocal.engines.ggml.graph.latent import attend_latent
 from runlocal.engines.ggml.graph.lightning import attend_linearly
 from runlocal.engines.ggml.graph.mamba import scan_1, scan_2
 from runlocal.engines.ggml.graph.mlp import dense, experts
+from runlocal.engines.ggml.graph.short_conv import convolve_gated
 from runlocal.engines.ggml.graph.tensors import F32, I32, cont, get_rows, given, like, mul_mat, new, transpose, view
 
 # What a layer mixes its tokens with: builders of that part of the graph, by block.
@@ -36,6 +38,7 @@ MIXERS: dict[type, Callable[[Context, Any, Node, int], Node]] = {
     GatedDeltaNet: correct,
     KimiDeltaAttention: correct_by_value,
     LightningAttention: attend_linearly,
+    ShortConvolution: convolve_gated,
 }
 
 
