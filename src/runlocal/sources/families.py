@@ -447,7 +447,21 @@ _USUAL = {
 
 # Architectures of bundled models whose files are not read: a stranger's file or config.json of these is refused, their bundled models are asked for by name.
 BY_NAME_ONLY = frozenset(
-    ("falcon-h1", "granitehybrid", "jamba", "kimi-linear", "lfm2", "lfm2moe", "mamba", "mamba2", "minimax-01", "mllama", "nemotron_h", "nemotron_h_moe")
+    (
+        "falcon-h1",
+        "granitehybrid",
+        "jamba",
+        "kimi-linear",
+        "lfm2",
+        "lfm2moe",
+        "mamba",
+        "mamba2",
+        "minimax-01",
+        "mllama",
+        "nemotron_h",
+        "nemotron_h_moe",
+        "rwkv7",
+    )
 )
 
 
