@@ -46,7 +46,7 @@ def test_computed_parameters_are_those_published(model_id: str) -> None:
 
 
 # The last matrix of what mixes a layer's tokens, and of what works on each of them.
-MIXING = ("attn_output", "attn_output_b", "cross_attn_o_proj", "ssm_out")
+MIXING = ("attn_output", "attn_output_b", "cross_attn_o_proj", "ssm_out", "shortconv.out_proj", "time_mix_output")
 WORKING = ("ffn_down", "ffn_down_exps")
 
 
@@ -56,6 +56,8 @@ def test_every_running_layer_has_the_blocks_that_the_spec_names(model_id: str) -
     everywhere = set(range(text.layers))
     mixing, working = ({layer for t in found.tensors() if t.role in roles and found.runs(t) for layer in t.layers} for roles in (MIXING, WORKING))
     with_state = set(range(text.layers) if text.mamba and text.mamba.layers is None else text.mamba.layers or ()) if text.mamba else set()
+    with_state |= set(range(text.layers) if text.rwkv else ())
+    with_state |= set(text.short_conv.layers if text.short_conv else ())
     assert mixing == (everywhere if text.attention_layers is None else with_state | set(text.attention_layers))
     assert working == (set() if not text.intermediate_size and not text.experts else everywhere if text.mlp_layers is None else set(text.mlp_layers))
     # A search for a smaller model may leave nothing of a layer.

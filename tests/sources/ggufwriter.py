@@ -145,6 +145,9 @@ def keys(model: ModelSpec, layout: Layout) -> Mapping[str, Any]:
             fields["attention.head_count"] = [text.window.heads if local else text.heads for local in windowed]
         if text.window.kv_heads:
             fields["attention.head_count_kv"] = [text.window.kv_heads if local else text.kv_heads for local in windowed]
+    if text.short_conv:
+        fields["attention.head_count_kv"] = [0 if layer in text.short_conv.layers else text.kv_heads for layer in range(text.layers)]
+        fields["shortconv.l_cache"] = text.short_conv.conv_size
     if prefix in ("gemma3n", "gemma4"):
         fields["attention.shared_kv_layers"] = text.shared_kv_layers
         fields["embedding_length_per_layer_input"] = text.hidden_size_per_layer_input
@@ -168,6 +171,7 @@ def file_of(model: ModelSpec, layout: Layout, stored: Sequence[Stored]) -> Write
             shape.pop()
         suffix = "" if tensor.role.endswith((".bias", ".scale")) or tensor.role == "ssm_a" else ".weight"
         for layer in tensor.layers or (None,):
-            name = f"{tensor.role}{suffix}" if layer is None else f"blk.{layer}.{tensor.role}{suffix}"
+            role = "token_embd_norm" if model.text.short_conv and tensor.role == "output_norm" else tensor.role
+            name = f"{role}{suffix}" if layer is None else f"blk.{layer}.{role}{suffix}"
             writer.tensor(name, shape, NUMBERS[part.type.name], part.tensor_bytes)
     return writer

@@ -84,6 +84,7 @@ def test_a_tower_whose_mlp_is_a_ratio() -> None:
         (configs.LAGUNA_XS, {"shared_expert_intermediate_size": 640}, "not as wide as the others"),
         (configs.MIMO_V2_FLASH, {"swa_head_dim": 128}, "swa_head_dim is not head_dim"),
         (configs.MIMO_V2_FLASH, {"add_full_attention_sink_bias": True}, "not in the layers with a window alone"),
+        (configs.LFM2_700M, {"conv_bias": True}, "its convolutions have biases"),
         (configs.NORTH_MINI_CODE, {"rms_norm_eps": None}, "another layer than North Mini Code"),
         (configs.NORTH_MINI_CODE, {"num_shared_experts": 4}, "has shared experts"),
         (QWEN3_CODER_NEXT, {"attn_output_gate": False}, "its attention has no gate"),

@@ -92,8 +92,8 @@ class Layout(NamedTuple):
         return not tensor.layers or tensor.layers[-1] < self.layers
 
     def parameters(self) -> int:
-        """Parameters of the layers that run, with embedding and output; tables are constants and do not count."""
-        return sum(t.elements * t.count for t in self.tensors() if self.runs(t) and not t.role.startswith(_NO_PARAMETERS))
+        """Parameters of the layers that run, with embedding and output; tables and copies do not count."""
+        return sum(t.elements * t.count for t in self.tensors() if self.runs(t) and not t.repeated and not t.role.startswith(_NO_PARAMETERS))
 
     def active_parameters(self, experts_used: int) -> int:
         """Parameters read for one text token: no embedding lookup, no cross-attention layers (idle without an image), only the chosen experts."""
@@ -101,7 +101,7 @@ class Layout(NamedTuple):
         total = 0
         for tensor in self.tensors():
             looked_up = tensor.role == "per_layer_token_embd" or (tensor.role == "token_embd" and not self.tied)
-            if not self.runs(tensor) or tensor.role.startswith(_NO_PARAMETERS) or looked_up:
+            if not self.runs(tensor) or tensor.repeated or tensor.role.startswith(_NO_PARAMETERS) or looked_up:
                 continue
             read = tensor.elements * (len([layer for layer in tensor.layers if layer not in idle]) if tensor.layers else 1)
             total += read * experts_used // self.experts if "_exps" in tensor.role else read

@@ -188,6 +188,36 @@ class Lightning(NamedTuple):
     layers: tuple[int, ...]
 
 
+class Rwkv(NamedTuple):
+    """RWKV layers, every one of which keeps a matrix per head and the last token in place of keys and values.
+
+    intermediate_size: width of a layer's second half
+    head_size: width of a head
+    decay_rank: rank of the decay's matrices
+    rate_rank: rank of the learning rate's matrices
+    value_rank: rank of the matrices that mix in the first layer's values
+    gate_rank: rank of the gate's matrices
+    """
+
+    intermediate_size: int
+    head_size: int
+    decay_rank: int
+    rate_rank: int
+    value_rank: int
+    gate_rank: int
+
+
+class ShortConv(NamedTuple):
+    """Gated short convolutions (LFM2), which remember the last tokens in place of keys and values.
+
+    conv_size: length of the convolution
+    layers: the layers with it
+    """
+
+    conv_size: int
+    layers: tuple[int, ...]
+
+
 class NextTokens(NamedTuple):
     """Multi-token-prediction layers behind the last layer.
 
@@ -239,6 +269,8 @@ class Text(NamedTuple):
     delta_net: gated delta net layers, absent elsewhere
     kimi_delta: Kimi delta attention layers, absent elsewhere
     lightning: lightning attention layers, absent elsewhere
+    short_conv: gated short convolutions, absent elsewhere
+    rwkv: RWKV layers, absent elsewhere
     attention_layers: the layers with attention where that is neither all nor all without a state
     mlp_layers: the layers with an MLP or experts where not all have one
     intermediate_sizes: width of the dense MLP layer by layer where they differ, 0 where a layer has none
@@ -283,6 +315,8 @@ class Text(NamedTuple):
     delta_net: DeltaNet | None = None
     kimi_delta: KimiDelta | None = None
     lightning: Lightning | None = None
+    short_conv: ShortConv | None = None
+    rwkv: Rwkv | None = None
     attention_layers: tuple[int, ...] | None = None
     mlp_layers: tuple[int, ...] | None = None
     intermediate_sizes: tuple[int, ...] | None = None

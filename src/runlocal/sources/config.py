@@ -7,7 +7,7 @@ from typing import Any
 
 from runlocal.architectures.blocks.compressed import RATIOS
 from runlocal.core.errors import Code, Problem
-from runlocal.core.model import Compressed, Cross, DeltaNet, Indexer, Latent, ModelSpec, NextTokens, Text, Window
+from runlocal.core.model import Compressed, Cross, DeltaNet, Indexer, Latent, ModelSpec, NextTokens, ShortConv, Text, Window
 from runlocal.sources import gemma
 from runlocal.sources import vision as towers
 from runlocal.sources.families import FAMILIES, MODEL_TYPES, WRAPPERS, Family, Sliding, Wrapper
@@ -215,6 +215,7 @@ def _text(keys: Keys, top: Keys, family: Family) -> Text:
         window=_own_heads(keys, family, heads, kv_heads, _window(keys, family, layers)),
         cross=Cross(layers=cross) if cross else None,
         next_tokens=_next_tokens(keys, family),
+        short_conv=_short_conv(keys, layers) if family.architecture in ("lfm2", "lfm2moe") else None,
         value_dim=keys.number("v_head_dim") if family.architecture == "mimo2" else None,
         hc_mult=keys.number("hc_mult") if family.compressed else 1,
     )
@@ -294,6 +295,21 @@ def _next_tokens(keys: Keys, family: Family) -> NextTokens | None:
     if count and count > keys.number("num_hidden_layers"):
         raise keys.bad("num_nextn_predict_layers", f"is {count:,}, more than the model has layers")
     return NextTokens(layers=count, in_gguf=bool(family.next_tokens), shared_embeddings=family.shared_embeddings) if count else None
+
+
+def _short_conv(keys: Keys, layers: int) -> ShortConv | None:
+    """The layers that are not named as attention; older files name those by their indices."""
+    kinds = keys.items("layer_types")
+    attending = keys.indices("full_attn_idxs", layers) if kinds is None else tuple(layer for layer, kind in enumerate(kinds) if kind == "full_attention")
+    if attending is None:
+        raise keys.bad("layer_types", "is missing")
+    if kinds is not None and len(kinds) != layers:
+        raise keys.bad("layer_types", f"names {len(kinds)} layers of {layers}")
+    size = keys.number("conv_L_cache")
+    if size < 2:
+        raise keys.bad("conv_L_cache", f"is {size}, which remembers nothing")
+    others = tuple(layer for layer in range(layers) if layer not in attending)
+    return ShortConv(conv_size=size, layers=others) if others else None
 
 
 def _window(keys: Keys, family: Family, layers: int) -> Window | None:

@@ -172,6 +172,7 @@ _QWEN3_NEXT = Family(
 _QWEN35_MOE = _QWEN3_NEXT._replace(
     architecture="qwen35moe", next_tokens=True, shared_embeddings=True, names={"num_nextn_predict_layers": "mtp_num_hidden_layers"}
 )
+_LFM2 = {"vocab_size": 65536, "num_key_value_heads": 8, "max_position_embeddings": 128000, "conv_L_cache": 3, "block_multiple_of": 256}
 _MLLAMA = Family("mllama", qkv_bias=False)
 
 FAMILIES: Mapping[str, Family] = {
@@ -269,6 +270,8 @@ FAMILIES: Mapping[str, Family] = {
     "HunYuanMoEV1ForCausalLM": _HUNYUAN._replace(architecture="hunyuan-moe", mixture=Mixture.HUNYUAN),
     "InternLM2ForCausalLM": Family("internlm2", qkv_bias="bias", output_bias="bias"),
     "InternLM3ForCausalLM": Family("llama", qkv_bias="qkv_bias", output_bias="bias", mlp_bias="bias"),
+    "Lfm2ForCausalLM": Family("lfm2", qk_norm="head", tied=True, defaults=_LFM2),
+    "Lfm2MoeForCausalLM": Family("lfm2moe", qk_norm="head", tied=True, mixture=Mixture.DEEPSEEK, router_bias=True, defaults=_LFM2),
     "Llama4ForCausalLM": Family("llama4", qkv_bias="attention_bias", output_bias="attention_bias", mixture=Mixture.LLAMA4, sliding=Sliding.CHUNKED, pattern=4),
     "LagunaForCausalLM": Family(
         "laguna",
@@ -358,6 +361,8 @@ MODEL_TYPES: Mapping[str, str] = {
     "glm4v_moe_text": "Glm4MoeForCausalLM",
     "glm4v_text": "Glm4ForCausalLM",
     "kimi_k2": "DeepseekV3ForCausalLM",
+    "lfm2": "Lfm2ForCausalLM",
+    "lfm2_moe": "Lfm2MoeForCausalLM",
     "llama": "LlamaForCausalLM",
     "llama4_text": "Llama4ForCausalLM",
     "ministral3": "Ministral3ForCausalLM",
@@ -406,6 +411,7 @@ WRAPPERS: Mapping[str, Wrapper] = {
     "InternVLForConditionalGeneration": Wrapper("internvl"),
     "KimiK25ForConditionalGeneration": Wrapper("kimik25", "DeepseekV3ForCausalLM"),
     "KimiVLForConditionalGeneration": Wrapper("kimivl", "DeepseekV3ForCausalLM"),
+    "Lfm2VlForConditionalGeneration": Wrapper("lfm2", "Lfm2ForCausalLM"),
     "Llama4ForConditionalGeneration": Wrapper("llama4", "Llama4ForCausalLM"),
     "LlavaForConditionalGeneration": Wrapper(None),
     "LlavaNextForConditionalGeneration": Wrapper(None),
@@ -446,7 +452,21 @@ _USUAL = {
 }
 
 # Architectures of bundled models whose files are not read: a stranger's file or config.json of these is refused, their bundled models are asked for by name.
-BY_NAME_ONLY = frozenset(("falcon-h1", "granitehybrid", "jamba", "kimi-linear", "mamba", "mamba2", "minimax-01", "mllama", "nemotron_h", "nemotron_h_moe"))
+BY_NAME_ONLY = frozenset(
+    (
+        "falcon-h1",
+        "granitehybrid",
+        "jamba",
+        "kimi-linear",
+        "mamba",
+        "mamba2",
+        "minimax-01",
+        "mllama",
+        "nemotron_h",
+        "nemotron_h_moe",
+        "rwkv7",
+    )
+)
 
 
 def hugging_face_name(architecture: str) -> str | None:

@@ -5,6 +5,7 @@ from typing import Any
 
 from runlocal.sources.keys import LARGEST_LAYERS, Keys
 
+_LARGEST_FACTOR = 64
 _FULL, _SLIDING = "full_attention", "sliding_attention"
 
 
@@ -132,6 +133,27 @@ def _minicpm3(keys: Keys) -> Keys:
     return keys._replace(defaults={**keys.defaults, "v_head_dim": keys.number("hidden_size") // keys.number("num_attention_heads")})
 
 
+def _lfm2(keys: Keys) -> Keys:
+    """LFM2: the width of the MLP is adjusted as Lfm2MLP does, unless config.json says otherwise."""
+    if keys.flag("conv_bias"):
+        raise keys.not_computed("its convolutions have biases")
+    width = keys.number("block_ff_dim", "intermediate_size")
+    if keys.flag("block_auto_adjust_ff_dim", True):
+        factor = keys.get("block_ffn_dim_multiplier")
+        if factor is not None and (isinstance(factor, bool) or not isinstance(factor, int | float) or not 0 < factor <= _LARGEST_FACTOR):
+            raise keys.bad("block_ffn_dim_multiplier", "is no sensible factor")
+        unit = keys.number("block_multiple_of")
+        width = -(-int((factor or 1.0) * (2 * width // 3)) // unit) * unit
+    return keys._replace(table={**keys.table, "intermediate_size": width})
+
+
+def _lfm2moe(keys: Keys) -> Keys:
+    """LFM2 with experts."""
+    if keys.flag("conv_bias") or not keys.flag("use_expert_bias", True):
+        raise keys.not_computed("its convolutions have biases, or its router has none")
+    return keys._replace(table={**keys.table, "n_routed_experts": keys.number("num_experts"), "first_k_dense_replace": keys.maybe("num_dense_layers")})
+
+
 RENAMED: Mapping[str, Callable[[Keys], Keys]] = {
     "cohere2moe": _cohere2moe,
     "dbrx": _dbrx,
@@ -139,5 +161,7 @@ RENAMED: Mapping[str, Callable[[Keys], Keys]] = {
     "mimo2": _mimo2,
     "minicpm3": _minicpm3,
     "qwen": _qwen,
+    "lfm2": _lfm2,
+    "lfm2moe": _lfm2moe,
     "step35": _step35,
 }

@@ -24,6 +24,7 @@ _MERGED = 2
 _SAM = (768, 12, 12)  # width, layers, heads
 _CLIP_FEATURE_LAYER = -2
 _STEP3_RATIO = 8960 / 1536
+_LFM2_TILE, _LFM2_PROJECTOR, _LFM2_POSITIONS = 512, 2560, 256
 _STEP3_MERGED = 4
 _STEP3_TILES = 36
 _LARGEST_RATIO = 64
@@ -246,6 +247,22 @@ def _muse(keys: Keys, top: Keys) -> Vision:
     return _plain(keys)._replace(image_size=side * patch * merged, spatial_merge_size=merged, temporal_patch_size=keys.maybe("patch_temporal") or _MUSE_FRAMES)
 
 
+def _lfm2(keys: Keys, top: Keys) -> Vision:
+    """SigLIP 2 for tiles of 512 pixels; layers behind the one whose features are used are left out by the converter."""
+    text, inner, used = top.inner("text_config"), top.maybe("projector_hidden_size") or _LFM2_PROJECTOR, top.get("vision_feature_layer")
+    vision = _plain(keys)
+    behind = -(used + 1) if isinstance(used, int) and not isinstance(used, bool) and -vision.layers <= used < 0 else 0
+    positions = keys.maybe("num_patches")
+    return vision._replace(
+        layers=vision.layers - behind,
+        image_size=top.maybe("tile_size") or _LFM2_TILE,
+        spatial_merge_size=top.maybe("downsample_factor") or _MERGED,
+        position_embeddings=positions if positions != _LFM2_POSITIONS else None,
+        projector_intermediate_size=inner if text is None or inner != text.maybe("hidden_size") else None,
+        projector_norm=top.flag("projector_use_layernorm", True),
+    )
+
+
 _READERS: dict[str, Callable[[Keys, Keys], Vision]] = {
     "deepseekocr": _deepencoder,
     "gemma4": _gemma4,
@@ -255,6 +272,7 @@ _READERS: dict[str, Callable[[Keys, Keys], Vision]] = {
     "internvl": _internvl,
     "kimik25": _moonvit,
     "kimivl": _moonvit,
+    "lfm2": _lfm2,
     "llama4": _llama4,
     "llava-clip": _clip,
     "llava-siglip": _llava_siglip,

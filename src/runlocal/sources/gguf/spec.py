@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from runlocal.architectures import ARCHITECTURES, layout
 from runlocal.architectures.blocks.compressed import RATIOS
 from runlocal.core.errors import Code, Problem
-from runlocal.core.model import Compressed, DeltaNet, Experts, Indexer, Latent, ModelSpec, NextTokens, Text, Window
+from runlocal.core.model import Compressed, DeltaNet, Experts, Indexer, Latent, ModelSpec, NextTokens, ShortConv, Text, Window
 from runlocal.core.noun import NamedTuple
 from runlocal.sources.families import BY_NAME_ONLY, hugging_face_name
 from runlocal.sources.files import bad_file, identifier, label
@@ -213,6 +213,9 @@ def _text(fields: Metadata, shapes: _Shapes) -> Text:
     layers = fields.layers - next_layers
     window = _window(fields, layers)
     full = window.full_layers if window and window.full_layers and _WINDOWS[fields.architecture].own_heads else None
+    short_conv = _short_conv(fields, shapes, layers)
+    if short_conv:
+        full = tuple(layer for layer in range(layers) if layer not in short_conv.layers)
     heads = fields.positive("attention.head_count", among=full)
     latent = _latent(fields)
     head_dim = latent.qk_nope_head_dim + latent.qk_rope_head_dim if latent else fields.positive("attention.key_length", hidden_size // heads)
@@ -262,6 +265,7 @@ def _text(fields: Metadata, shapes: _Shapes) -> Text:
         token_types=_table_rows(shapes, "token_types"),
         pooling=_POOLINGS.get(fields.optional("pooling_type") or 0),
         hc_mult=fields.positive("hyper_connection.count", 1),
+        short_conv=short_conv,
     )
 
 
@@ -279,6 +283,17 @@ def _searched(fields: Metadata, shapes: _Shapes, text: Text) -> Text:
         mlp_layers=tuple(sorted(widths)) if len(widths) < text.layers else None,
         intermediate_sizes=tuple(widths.get(layer, 0) for layer in range(text.layers)),
     )
+
+
+def _short_conv(fields: Metadata, shapes: _Shapes, layers: int) -> ShortConv | None:
+    """The layers whose tokens a short convolution mixes."""
+    if not shapes.has("shortconv.conv"):
+        return None
+    size, where = _columns(fields, shapes, "shortconv.conv"), shapes.layers.get("shortconv.conv", ())
+    attending = shapes.layers.get("attn_q", ())
+    if size < 2 or sorted((*where, *attending)) != list(range(layers)):
+        raise bad_file(fields.path, "its convolutions and its attention do not share the layers between them", hint=BROKEN)
+    return ShortConv(conv_size=size, layers=where)
 
 
 def _divides(fields: Metadata, heads: int, kv_heads: int) -> None:

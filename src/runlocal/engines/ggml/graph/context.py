@@ -111,6 +111,7 @@ class Context:
         self._weight_bytes = weight_bytes
         # What is used twice is copied to another device once.
         self._weights: dict[tuple[str, int | None], Node] = {}
+        self.first_value: Node | None = None  # what RWKV's first layer hands to all others
         self._rope_table_bytes = max((t.columns * F32.block_bytes for t in layout.outer if t.role.startswith("rope_")), default=0)
         self._rope_tables: dict[int, Node] = {}
         # The embeddings that layers have of their own, all layers in one tensor (build_inp_per_layer).

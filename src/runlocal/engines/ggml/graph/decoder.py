@@ -10,6 +10,8 @@ from runlocal.architectures.blocks.gemma import LayerInput, OutputScale, Streams
 from runlocal.architectures.blocks.lightning import LightningAttention
 from runlocal.architectures.blocks.mamba import Mamba1, Mamba2
 from runlocal.architectures.blocks.mlp import DenseMlp, ExpertMlp, Norms
+from runlocal.architectures.blocks.rwkv import Rwkv7
+from runlocal.architectures.blocks.short_conv import ShortConvolution
 from runlocal.core.layout import Block, Layout
 from runlocal.core.noun import NamedTuple
 from runlocal.engines.ggml.allocator import NONE, Node
@@ -24,6 +26,8 @@ from runlocal.engines.ggml.graph.latent import attend_latent
 from runlocal.engines.ggml.graph.lightning import attend_linearly
 from runlocal.engines.ggml.graph.mamba import scan_1, scan_2
 from runlocal.engines.ggml.graph.mlp import dense, experts
+from runlocal.engines.ggml.graph.rwkv import layer_7
+from runlocal.engines.ggml.graph.short_conv import convolve_gated
 from runlocal.engines.ggml.graph.tensors import F32, I32, cont, get_rows, given, like, mul_mat, new, transpose, view
 
 # What a layer mixes its tokens with: builders of that part of the graph, by block.
@@ -36,7 +40,10 @@ MIXERS: dict[type, Callable[[Context, Any, Node, int], Node]] = {
     GatedDeltaNet: correct,
     KimiDeltaAttention: correct_by_value,
     LightningAttention: attend_linearly,
+    ShortConvolution: convolve_gated,
 }
+# Blocks that are whole layers but for their norms.
+WHOLE: dict[type, Callable[..., Node]] = {Rwkv7: layer_7}
 
 
 # Layers that are put together in a way of their own.
@@ -77,7 +84,7 @@ def layers_of(layout: Layout) -> list[Layer]:
         for layer in where:
             if layer >= layout.layers:
                 continue
-            if type(block) in MIXERS and layer not in mixers:
+            if type(block) in (*MIXERS, *WHOLE) and layer not in mixers:
                 mixers[layer] = block
             elif isinstance(block, Attention) and isinstance(mixers.get(layer), Mamba2):
                 scans[layer], mixers[layer] = mixers[layer], block
@@ -197,6 +204,8 @@ def _layer(c: Context, blocks: Layer, x: Node, layer: int, *, last: bool) -> Nod
     family, norms = c.family, blocks.norms
     if blocks.connections:
         return _mixing_layer(c, blocks, blocks.connections, x, layer)
+    if type(blocks.mixer) in WHOLE:
+        return WHOLE[type(blocks.mixer)](c, blocks.mixer, x, layer, last=last)
     if blocks.mixer is None or blocks.mlp is None:
         return _half(c, blocks, x, layer, last=last)
     if family.residual_normed:

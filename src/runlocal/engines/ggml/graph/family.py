@@ -63,7 +63,7 @@ class Family(NamedTuple):
     residual_scaled: both halves of a layer are multiplied by a constant before they are added
     residual_normed: each half is added to its own normed input, times a constant, and not to the stream
     residual_first: the MLP's output is added to the residual, not the other way round
-    stream_first: so is what attention or a state-space layer yields
+    stream_first: so is what attention or a state yields
     activation: of an MLP without gate: its unary operations
     beside: attention and MLP run in parallel
     router: of experts
@@ -148,6 +148,9 @@ _NEMOTRON_H = Family(rope=Rope.NONE, activation=("RELU", "SQR"), router=_SCORED,
 FAMILIES = {
     **dict.fromkeys(("llama", "internlm2", "qwen2", "qwen3", "seed_oss", "exaone", "ernie4_5", "chatglm", "glm4", "qwen3moe", "mellum"), Family()),
     **dict.fromkeys(("ernie4_5-moe", "olmo2", "mamba", "mamba2", "spark2_5", "deci"), Family()),
+    "rwkv7": Family(layer_norm=True),
+    "lfm2": Family(residual_first=True, stream_first=True),
+    "lfm2moe": Family(residual_first=True, stream_first=True, router=_SCORED._replace(scaled=False)),
     "mistral3": Family(temperature="all"),
     "qwen": Family(),
     "bitnet": Family(output_on_host=True),
