@@ -42,10 +42,10 @@ def weights(model_id: str, quant: str, machine: Machine, **more: object) -> dict
 def laid(model_id: str, file: PublishedFile, placement: Placement) -> dict[str, int]:
     runtime = opened(model_id)
     tensors = tuple(tensor for tensor in runtime.tensors if not tensor.skipped)
-    return {
-        share.device: share.bytes
-        for share in shares(tensors, file, placement, runtime.facts.types, tied=runtime.layout.tied, margin_percent=25, one_memory=False)
-    }
+    layout = runtime.layout
+    tied, twice = layout.tied and not layout.single_embedding, layout.two_embeddings
+    found = shares(tensors, file, placement, runtime.facts.types, tied=tied, twice=twice, margin_percent=25, one_memory=False)
+    return {share.device: share.bytes for share in found}
 
 
 MIXTURES = ("Q2_K", "Q3_K_M", "Q4_K_M", "Q5_K_M", "Q6_K_L", "Q4_K_L", "Q3_K_XL", "IQ2_XXS", "IQ1_S", "Q2_K_S", "Q8_0", "MXFP4_MOE")

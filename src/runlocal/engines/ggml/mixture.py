@@ -68,34 +68,42 @@ def shares(
     types: Mapping[str, StorageType],
     *,
     tied: bool,
+    twice: bool,
     margin_percent: int,
     one_memory: bool,
 ) -> Iterator[Share]:
-    """The file on its devices. margin_percent: how much more than the mean a layer may take; one_memory: host and GPU are the same."""
+    """The file on its devices.
+
+    tied, twice: as `lay` wants them
+    margin_percent: how much more than the mean a layer may take
+    one_memory: host and GPU are the same
+    """
     loaded = [tensor for tensor in tensors if not tensor.skipped]
     known = [Stored(tensor, types[tensor.source_type or "F32"]) for tensor in loaded if not tensor.quantizable]
     matrices = [Stored(tensor, types[_FINE]) for tensor in loaded if tensor.quantizable]
     whole = tensor_bytes(file) + half_a_digit(file) - sum(stored.tensor_bytes * stored.tensor.count for stored in known)
     everything = _laid(matrices, place(len(placement.layers), 0, ()), tied=False)[HOST]
     bounds = _Bounds(whole, _values(everything), types, margin_percent, apart=placement.experts_on_host)
-    spread, exact = _laid(matrices, placement, tied=tied), _laid(known, placement, tied=tied)
+    spread, exact = _laid(matrices, placement, tied=tied, twice=twice), _laid(known, placement, tied=tied)
     padding = sum(_padding(stored.tensor, types) * stored.tensor.count for stored in matrices)
     for device in dict.fromkeys((*spread, *exact)):
         there = _values(spread.get(device, {}))
-        if COPY in there:
-            there[EMBEDDING] = there.pop(COPY)
-        only = set(there) <= {EMBEDDING}
+        copied, again = there.pop(COPY, 0), EMBEDDING in there
+        there[EMBEDDING] = there.get(EMBEDDING, 0) or copied
+        only = device == HOST and not any(count for group, count in there.items() if group != EMBEDDING)
         most, certain = bounds.most(there)
-        if device == HOST and only and one_memory and not tied:
+        if copied and again:
+            most, certain = most + _bytes(copied, types[_FINE]), False
+        if only and one_memory and not tied:
             most = bounds.least(there)  # what is counted here is not counted with the layers
         beside = sum(exact.get(device, {}).values())
         yield Share(device, int(most) + beside + (0 if device == HOST else padding), certain, only)
 
 
-def _laid(stored: Iterable[Stored], placement: Placement, *, tied: bool) -> dict[str, dict[str, int]]:
+def _laid(stored: Iterable[Stored], placement: Placement, *, tied: bool, twice: bool = False) -> dict[str, dict[str, int]]:
     """Bytes of each group on each device."""
     found: dict[str, dict[str, int]] = {HOST: {}}
-    for weight in lay(measure(tuple(stored)), placement, tied=tied):
+    for weight in lay(measure(tuple(stored)), placement, tied=tied, twice=twice):
         groups = found.setdefault(weight.device, {})
         groups[weight.group] = groups.get(weight.group, 0) + weight.bytes
     return {device: groups for device, groups in found.items() if groups or device == HOST}
