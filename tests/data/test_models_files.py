@@ -186,7 +186,11 @@ def test_shapes_hang_together(model_id: str) -> None:
         assert 0 < text.experts.used <= text.experts.count
         assert text.experts.leading_dense_layers < text.layers
         assert not (text.experts.layers and text.experts.leading_dense_layers)
-    layers = [*(part.layers for part in (text.mamba, text.delta_net, text.kimi_delta, text.lightning, text.short_conv) if part), text.attention_layers, text.mlp_layers]
+    layers = [
+        *(part.layers for part in (text.mamba, text.delta_net, text.kimi_delta, text.lightning, text.short_conv) if part),
+        text.attention_layers,
+        text.mlp_layers,
+    ]
     assert all(list(named) == sorted(set(named)) and set(named) <= set(range(text.layers)) for named in layers if named is not None)
     everywhere = text.experts and not text.experts.leading_dense_layers and not text.experts.layers and not text.experts.parallel_dense
     assert (text.intermediate_size == 0) == bool(everywhere or not text.heads)
