@@ -464,6 +464,7 @@ BY_NAME_ONLY = frozenset(
         "mllama",
         "nemotron_h",
         "nemotron_h_moe",
+        "rwkv6",
         "rwkv7",
     )
 )
