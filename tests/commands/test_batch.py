@@ -157,6 +157,9 @@ def test_images(model: str, more: dict[str, Any], kinds: set[str]) -> None:
         ("qwen2.5-vl-3b", {}, [2116, 4096]),
         ("qwen2.5-vl-3b", {"image_size": "1024x768"}, [999, 999]),
         ("qwen2.5-vl-3b", {"image_size": "1024x768", "images": 3}, [2997, 2997]),
+        ("qwen2.5-vl-3b", {"image_size": "224x224"}, [64, 64]),
+        ("qwen2.5-vl-3b", {"image_size": "224x224", "runtime": "ollama"}, [1024, 1024]),  # 224 × 4 = 896 = 32 × 28
+        ("gemma-3-4b", {"image_size": "224x224", "runtime": "ollama"}, [256, 256]),
         ("qwen2.5-vl-3b", {"image_size": "1024x768", "images": 0}, None),
         ("qwen2.5-vl-3b", {"image_size": "1024x768", "vision": False}, None),
         ("llama-3.2-11b-vision", {"image_size": "1024x768", "runtime": "ollama@0.24.0"}, [0, 0]),

@@ -235,7 +235,8 @@ def _family(vision: Vision, facts: Facts) -> dict[str, Any]:
             f"the image graph of the vision tower {vision.tower!r} is not known in this version",
             hint="--no-vision prices the language model alone",
         )
-    return family
+    least = facts.get("image_least_tokens")
+    return family if least is None else {**family, "least_tokens": least}
 
 
 def _merge(vision: Vision, family: dict[str, Any]) -> int:
