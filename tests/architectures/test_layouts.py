@@ -46,7 +46,7 @@ def test_computed_parameters_are_those_published(model_id: str) -> None:
 
 
 # The last matrix of what mixes a layer's tokens, and of what works on each of them.
-MIXING = ("attn_output", "cross_attn_o_proj", "ssm_out")
+MIXING = ("attn_output", "attn_output_b", "cross_attn_o_proj", "ssm_out", "shortconv.out_proj", "time_mix_output")
 WORKING = ("ffn_down", "ffn_down_exps")
 
 
@@ -56,10 +56,43 @@ def test_every_running_layer_has_the_blocks_that_the_spec_names(model_id: str) -
     everywhere = set(range(text.layers))
     mixing, working = ({layer for t in found.tensors() if t.role in roles and found.runs(t) for layer in t.layers} for roles in (MIXING, WORKING))
     with_state = set(range(text.layers) if text.mamba and text.mamba.layers is None else text.mamba.layers or ()) if text.mamba else set()
+    with_state |= set(range(text.layers) if text.rwkv else ())
+    with_state |= set(text.short_conv.layers if text.short_conv else ())
     assert mixing == (everywhere if text.attention_layers is None else with_state | set(text.attention_layers))
     assert working == (set() if not text.intermediate_size and not text.experts else everywhere if text.mlp_layers is None else set(text.mlp_layers))
-    assert mixing | working == everywhere
-    assert {layer for cache in found.caches() for layer in cache.layers} == {layer for layer in mixing if layer < text.layers - text.shared_kv_layers}
+    # A search for a smaller model may leave nothing of a layer.
+    assert mixing | working == everywhere or text.intermediate_sizes
+    keeping = set() if found.encoder else {layer for layer in mixing if layer < text.layers - text.shared_kv_layers}
+    assert {layer for cache in found.caches() for layer in cache.layers} == keeping
+
+
+def test_some_layers_of_glm_5_2_share_an_indexer() -> None:
+    """`indexer_types` of its config.json: the first three and from 6 on every fourth layer have one, and so has the next-token layer."""
+    own = (0, 1, 2, *range(6, 78, 4))
+    found = caches("glm-5.2-744b")
+    assert found[CacheKind.INDEXER] == Cache(kind=CacheKind.INDEXER, layers=own, k_values=128, v_values=0)
+    (keys,) = (tensor for tensor in tensors("glm-5.2-744b")["indexer.attn_k"] if not tensor.skipped)
+    assert keys.layers == own
+    (ahead,) = (tensor for tensor in tensors("glm-5.2-744b")["indexer.attn_k"] if tensor.skipped)
+    assert ahead.layers == (78,)
+    assert sum(len(cache.layers) for cache in laid("glm-5.2-744b").caches() if cache.kind is CacheKind.LATENT) == 78
+
+
+def test_deepseek_v4_keeps_a_window_and_one_cell_for_several_tokens() -> None:
+    """`compress_ratios` of V4 Flash: none in the first two layers, then 4 and 128 in turn; an indexer where it is 4."""
+    kept = laid("deepseek-v4-flash-284b").caches()
+    windows = [cache for cache in kept if cache.kind is CacheKind.SLIDING]
+    assert sorted(layer for cache in windows for layer in cache.layers) == list(range(43))
+    assert {(cache.k_values, cache.v_values, cache.window_tokens) for cache in windows} == {(512, 0, 128)}
+    compressed = {cache.ratio: cache for cache in kept if cache.kind is CacheKind.COMPRESSED}
+    assert {ratio: (cache.layers, cache.k_values) for ratio, cache in compressed.items()} == {
+        4: (tuple(range(2, 43, 2)), 512),
+        128: (tuple(range(3, 43, 2)), 512),
+    }
+    (indexer,) = (cache for cache in kept if cache.kind is CacheKind.INDEXER)
+    assert (indexer.layers, indexer.k_values, indexer.ratio) == (compressed[4].layers, 128, 4)
+    states = {(cache.layers[0], cache.k_values, cache.v_values) for cache in kept if cache.kind is CacheKind.RECURRENT}
+    assert states == {(2, 8 * 1024, 8 * 1024), (2, 8 * 256, 8 * 256), (3, 128 * 512, 128 * 512)}
 
 
 def test_every_architecture_is_used_or_made_for_a_file_of_the_users() -> None:
@@ -203,6 +236,31 @@ def test_leading_dense_layers() -> None:
     assert [t.layers for t in shapes["ffn_down"]] == [(0, 1, 2)]
     assert [t.layers for t in shapes["ffn_down_exps"]] == [tuple(range(3, 61))]
     assert [t.layers for t in shapes["ffn_down_shexp"]] == [tuple(range(3, 61))]
+
+
+def test_layers_of_nemotron_h_have_one_block_and_behind_them_one_with_two() -> None:
+    """Nemotron 3 Super: MEMEMEM*E…; experts work in 1024 values; the layer for several tokens has attention, experts and a norm before each."""
+    shapes, found = tensors("nemotron-3-super-120b-a12b"), caches("nemotron-3-super-120b-a12b")
+    assert found[CacheKind.FULL].layers == (7, 16, 25, 36, 47, 58, 69, 78)
+    assert found[CacheKind.RECURRENT].k_values == 3 * (8192 + 2 * 8 * 128)
+    assert found[CacheKind.RECURRENT].v_values == 128 * 8192
+    assert [(t.columns, t.rows, t.copies) for t in shapes["ffn_up_exps"]] == [(1024, 2688, 512)] * 2
+    assert [(t.columns, t.rows) for t in shapes["ffn_latent_down"]] == [(4096, 1024)] * 2
+    behind = {tensor.role for tensor in laid("nemotron-3-super-120b-a12b").tensors() if tensor.layers == (88,)}
+    assert {"attn_q", "ffn_down_exps", "attn_norm", "post_attention_norm", "nextn.eh_proj"} <= behind
+    assert laid("nemotron-3-super-120b-a12b").kv_group == 0, "layer 0 has no attention"
+
+
+def test_layers_of_falcon_h1_keep_a_state_and_a_cache() -> None:
+    found = caches("falcon-h1-7b")
+    assert found[CacheKind.FULL].layers == found[CacheKind.RECURRENT].layers == tuple(range(44))
+
+
+def test_jamba_norms_what_drives_its_scan() -> None:
+    shapes = tensors("jamba-mini-52b")
+    assert [(t.columns, t.count) for t in shapes["ssm_dt_norm"]] == [(256, 28)]
+    assert [t.layers for t in shapes["ffn_down_exps"]] == [tuple(range(1, 32, 2))]
+    assert "ssm_dt_norm" not in tensors("falcon-mamba-7b")
 
 
 def test_fused_matrices_of_phi() -> None:

@@ -15,6 +15,7 @@ from runlocal.core.tensor import Tensor
 
 ROOT = Path(__file__).parents[2]
 MINICPM_KEYS = 70 * 70
+SIGLIP_HEAD = 15_238_352  # a probe, attention, a norm and an MLP that pool the features
 CLIP_BLOCK = 4 * (1024 * 1024 + 1024) + (1024 * 4096 + 4096) + (4096 * 1024 + 1024) + 2 * 2 * 1024
 
 
@@ -76,6 +77,10 @@ def beside_the_checkpoint(vision: Vision, text_hidden_size: int) -> int:
             return -CLIP_BLOCK
         case "minicpmv":  # sines and cosines for the resampler's keys, computed by the converter
             return MINICPM_KEYS * text_hidden_size
+        case "llava-siglip":  # neither the last norm nor the pooling head is in the file
+            return -2 * vision.hidden_size - SIGLIP_HEAD
+        case "muse":  # the converter adds up the two frames of a patch
+            return -3 * vision.patch_size**2 * vision.hidden_size
         case "gemma4_unified":  # the audio projection counts as projector there: 640 values per frame
             return -640 * text_hidden_size
     return 0

@@ -19,7 +19,7 @@ IDS = sorted(FILES)
 
 VARIANTS = {"instruct", "base", "reasoning", "guard", "embedding"}
 KINDS = {"huggingface", "ollama", "gguf"}
-CHECKPOINT_TYPES = {"F16", "BF16", "FP8", "MXFP4", "INT4"}
+CHECKPOINT_TYPES = {"F32", "F16", "BF16", "FP8", "MXFP4", "INT4"}
 NORMS = {"rmsnorm", "layernorm", "layernorm_no_bias", "none"}
 ALIAS_FORMS = {
     "huggingface": re.compile(r"[\w.-]+/[\w.-]+"),
@@ -121,10 +121,11 @@ def test_words_come_from_their_lists(model_id: str) -> None:
     assert model.variant in VARIANTS
     assert model.license in licenses()
     assert model.checkpoint_type in CHECKPOINT_TYPES
+    assert model.text.pooling in {"mean", "cls", "last", None}
     assert set(model.modalities) <= {"text", "vision", "audio"} and model.modalities[0] == "text"
     assert ("vision" in model.modalities) == (model.vision is not None)
     assert model.text.norm in NORMS
-    assert model.text.qk_norm in {None, "head", "full"}
+    assert model.text.qk_norm in {None, "head", "per_head", "full"}
     assert model.text.rope_scaling in {None, "llama3", "longrope"}
     assert_date(model.released)
     for text in (model.name, model.family, model.vendor, model.note or "-"):
@@ -185,7 +186,11 @@ def test_shapes_hang_together(model_id: str) -> None:
         assert 0 < text.experts.used <= text.experts.count
         assert text.experts.leading_dense_layers < text.layers
         assert not (text.experts.layers and text.experts.leading_dense_layers)
-    layers = [text.mamba.layers if text.mamba else None, text.attention_layers, text.mlp_layers]
+    layers = [
+        *(part.layers for part in (text.mamba, text.delta_net, text.kimi_delta, text.lightning, text.short_conv) if part),
+        text.attention_layers,
+        text.mlp_layers,
+    ]
     assert all(list(named) == sorted(set(named)) and set(named) <= set(range(text.layers)) for named in layers if named is not None)
     everywhere = text.experts and not text.experts.leading_dense_layers and not text.experts.layers and not text.experts.parallel_dense
     assert (text.intermediate_size == 0) == bool(everywhere or not text.heads)

@@ -63,6 +63,17 @@ class TestBlocks:
         assert blocks.take(60) == 0
         assert blocks.peak_bytes == 61
 
+    def test_a_hole_of_no_size_may_stand_behind_one_that_shrank_past_it(self) -> None:
+        """As ggml does it: the first 30 join the hole of no size, which is out of order, so what comes then finds no neighbour there."""
+        blocks = Blocks(1)
+        regions = [(blocks.take(size), size) for size in (30, 0, 40, 1)]
+        for index in (0, 2, 1):
+            blocks.give_back(*regions[index])
+        assert blocks.take(50) == 0
+        blocks.give_back(0, 30)
+        blocks.give_back(30, 20)
+        assert blocks.take(70) == 71
+
     def test_the_end_moves_back_but_the_peak_stays(self) -> None:
         blocks = Blocks(1)
         blocks.give_back(blocks.take(100), 100)

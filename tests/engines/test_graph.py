@@ -14,7 +14,7 @@ from runlocal.catalog.models import spec_from_table
 from runlocal.core.layout import Layout
 from runlocal.core.tensor import StorageType
 from runlocal.core.units import pad
-from runlocal.engines.ggml.graph import NotModelled, compute_buffers, copy_bytes
+from runlocal.engines.ggml.graph import NotModelled, compute_buffers, copy_bytes, keeps_flash_attention
 from runlocal.engines.ggml.placement import place
 from runlocal.engines.ggml.settings import Settings
 from runlocal.quants.gguf import Recipe, store
@@ -237,3 +237,47 @@ def test_a_longer_context_does_not_take_less(name: str, blocks: int, more: int) 
     short, long = (compute_buffers(shape, context_of(shape, 256 * count, ubatch=256), placement) for count in (blocks, blocks + more))
     assert short.gpus <= long.gpus
     assert short.host <= long.host
+
+
+def test_lightning_attention_takes_for_four_sequences_what_it_takes_for_one() -> None:
+    # Decays between any two tokens of a sequence: 512 × 512 for each of 64 heads, 4 bytes; an input, a layer's own ones, and scores like them.
+    shape = model("minimax-text-01-456b")
+    placement = place(shape.stored_layers, None, (1,))
+    one, four = (compute_buffers(shape, context_of(shape, 8192, sequences=sequences, unified=True), placement) for sequences in (1, 4))
+    assert 0 <= four.gpus[0] - one.gpus[0] < 1 << 20
+    assert one.gpus[0] > 3 * 512 * 512 * 64 * 4
+
+
+def test_leaving_out_layers_whose_states_are_read_for_the_last_time() -> None:
+    shape = model("minimax-text-01-456b")
+    context = context_of(shape, 2048, ubatch=32, outputs=32, flash=False)
+    placement = place(shape.stored_layers, None, (1,), experts_on_host=True)
+    few, every = (compute_buffers(shape, context, placement, q4_k_m("minimax-text-01-456b"), all_layers=every) for every in (False, True))
+    assert few == every
+
+
+@pytest.mark.parametrize(
+    ("name", "gpu_layers", "cache_on_host", "kept"),
+    [
+        ("nemotron-nano-9b-v2", None, False, True),
+        ("nemotron-nano-9b-v2", None, True, False),
+        # Attention stands in layers 14, 21, 30 and 39 of 56; the first layer on the GPU draws the attention before it there, if it keeps a state.
+        ("nemotron-nano-9b-v2", 42, False, False),
+        ("nemotron-nano-9b-v2", 43, False, True),
+        ("jamba-mini-52b", None, True, False),
+        ("granite-4.0-h-tiny-7b-a1b", None, True, True),
+    ],
+)
+def test_auto_may_turn_flash_attention_off_where_a_state_lies_elsewhere(name: str, gpu_layers: int | None, cache_on_host: bool, kept: bool) -> None:
+    """As llama.cpp resolves it."""
+    shape = model(name)
+    placement = place(shape.stored_layers, gpu_layers, (1,), cache_on_host=cache_on_host)
+    assert keeps_flash_attention(shape, context_of(shape, 8192), placement) is kept
+
+
+def test_leaving_out_layers_whose_states_are_loaded_ahead() -> None:
+    shape = model("mamba-2.8b")
+    context = context_of(shape, 8192, ubatch=32, sequences=8, unified=True, outputs=32)
+    placement = place(shape.stored_layers, None, (1, 1, 1))
+    few, every = (compute_buffers(shape, context, placement, all_layers=every) for every in (False, True))
+    assert few == every

@@ -96,6 +96,10 @@ def test_buffer_is_that_measured_within_what_is_said(model: str, row: dict[str, 
         # A square of 728 is 13 × 13; 1024 / 504 = 2.03 and 768 / 504 = 1.5 (above .2: up): 2 × 2 windows of 9 × 9; 3024 × 2268: 6 × 5 (4.5).
         ("step-3.7-flash-198b-a11b", 169, 169 + 4 * 81, 169 + 30 * 81),
         ("kimi-k2.5-1t", 8 * 8, 37 * 27, 73 * 55),
+        # 28 pixels to a token: of 36 or 37 × 27 or 28 the nearest to 4:3 is 36 × 27 = 4:3; sqrt(4096 × 4 / 3) = 73.9, × 3 / 4 = 55.4: 73 × 55.
+        ("muse-glimmer-30b", 8 * 8, 36 * 27, 73 * 55),
+        # 384 pixels, up to ten tiles: 1024 × 768 shows all of itself on 3 × 2, the large one the most on 3 × 3.
+        ("granite-vision-3.2-2b", 729, 7 * 729, 10 * 729),
     ],
 )
 def test_tokens_by_hand(model: str, at_224: int, at_1024: int, at_4032: int) -> None:

@@ -8,6 +8,7 @@ from runlocal.catalog.facts import facts
 from runlocal.catalog.models import bundled
 from runlocal.core.cache import Cache, CacheKind
 from runlocal.core.workload import Workload
+from runlocal.engines.ggml.placement import place
 from runlocal.engines.ggml.settings import Settings
 from runlocal.runtimes.llama_cpp import LlamaCpp
 
@@ -101,7 +102,43 @@ def test_flash_attention_as_asked() -> None:
     assert settled(flash_attention=True).flash_attention is True
 
 
+def test_flash_attention_that_the_gpu_has_no_kernel_for() -> None:
+    """MiniCPM3's heads of 96 and 64: found out when the cache stands already, unless a quantized V needs it all the same."""
+    by_itself, quantized, off = settled("minicpm3-4b"), settled("minicpm3-4b", cache_type_v="q8_0"), settled("minicpm3-4b", flash_attention=False)
+    assert (by_itself.flash_attention, by_itself.v_transposed) == (False, False)
+    assert (quantized.flash_attention, quantized.flash_on_host) == (True, True)
+    assert (off.flash_attention, off.v_transposed) == (False, True)
+    assert not settled().flash_on_host
+
+
+@pytest.mark.parametrize("asked", [{}, {"flash_attention": True}, {"cache_type_v": "q8_0"}])
+def test_grok_never_has_flash_attention(asked: dict[str, object]) -> None:
+    found = settled("grok-1-314b", **asked)
+    assert (found.flash_attention, found.v_transposed) == (False, True)
+
+
 def test_cache_types() -> None:
     found = settled(cache_type_k="q8_0", cache_type_v="f16")
     assert (found.type_k.name, found.type_v.name, found.kv_is_quantized) == ("Q8_0", "F16", True)
     assert settled(cache_type_k="bf16", cache_type_v="f32").kv_is_quantized is False
+
+
+@pytest.mark.parametrize(
+    ("model_id", "asked", "layers", "flash"),
+    [
+        ("lfm2-1.2b", {}, None, True),
+        ("lfm2-1.2b", {}, 8, False),  # attention in the last layer on the host, a convolution's state on the GPU right behind it
+        ("lfm2-1.2b", {}, 7, True),
+        ("lfm2-1.2b", {"flash_attention": True}, 8, True),
+        ("lfm2-1.2b", {"cache_type_v": "q8_0"}, 8, True),  # a quantized V cannot do without
+        ("lfm2-1.2b", {"kv_offload": False}, None, False),
+        ("lfm2-8b-a1b", {}, 14, True),  # the router is computed before the state is loaded
+        ("deepseek-v4-flash-284b", {}, 21, True),
+        ("qwen3-next-80b-a3b", {}, 24, True),
+        ("llama-3.1-8b", {}, 8, True),
+    ],
+)
+def test_flash_attention_that_the_scheduler_moves_away_from_its_layer_is_off(model_id: str, asked: dict[str, object], layers: int | None, flash: bool) -> None:
+    runtime, workload = opened(model_id), Workload(context_tokens=8192)._replace(**asked)  # type: ignore[arg-type]
+    placement = place(runtime.layout.stored_layers, layers, (1.0,), cache_on_host=not workload.kv_offload)
+    assert runtime.step(workload, placement) == (512, flash)

@@ -46,7 +46,7 @@ def label(row: Row) -> str:
     if row["cache_type_k"] != "f16" or row["cache_type_v"] != "f16":
         words.append(f"{row['cache_type_k']}:{row['cache_type_v']}")
     if not row["flash_attention"]:
-        words.append("plain")
+        words.append("auto" if row["flash_attention"] is None else "plain")
     if row["sequences"] > 1:
         words.append(f"n{row['sequences']}{'u' if row.get('unified_kv') else ''}")
     if row["output_tokens"] != row["sequences"]:

@@ -233,3 +233,13 @@ def test_a_group_is_split_and_never_lost() -> None:
 
 def test_recipes_are_values() -> None:
     assert Recipe("Q4_K_M", "Q4_K", False) == opened("llama-3.1-8b").recipe("Q4_K_M", None)
+
+
+def test_layers_without_mlp_are_not_counted() -> None:
+    """Nemotron Ultra has 81 MLPs in 162 layers. IQ3_XS stores gates coarser from the 20th on that the quantizer meets, 162/8; 7 × 162/8 is never reached."""
+    gates = [found for found in stored("llama-3.1-nemotron-ultra-253b", "IQ3_XS") if found.tensor.role == "ffn_gate"]
+    widths = bundled("llama-3.1-nemotron-ultra-253b").text.intermediate_sizes or ()
+    met = [layer for layer, width in enumerate(widths) if width]
+    fine = {layer for found in gates if found.type.name == "IQ3_S" for layer in found.tensor.layers}
+    assert {found.type.name for found in gates} == {"IQ3_S", "IQ3_XXS"}
+    assert fine == set(met[:20])

@@ -10,7 +10,7 @@ from runlocal.core.model import ModelSpec
 from runlocal.quants.gguf import Stored
 
 U8, U32, F32, BOOL, STRING, ARRAY, U64 = 0, 4, 6, 7, 8, 9, 10
-NUMBERS = {"F32": 0, "F16": 1, "Q8_0": 8, "Q4_K": 12, "Q6_K": 14, "Q5_K": 13, "BF16": 30, "MXFP4": 39}
+NUMBERS = {"F32": 0, "F16": 1, "Q8_0": 8, "Q4_K": 12, "Q6_K": 14, "Q5_K": 13, "I32": 26, "BF16": 30, "MXFP4": 39}
 
 Dimensions = Sequence[int]
 
@@ -99,12 +99,43 @@ def keys(model: ModelSpec, layout: Layout) -> Mapping[str, Any]:
             fields["attention.q_lora_rank"] = latent.q_lora_rank
     else:
         fields |= {"attention.key_length": text.head_dim, "attention.value_length": text.value_dim or text.head_dim}
+    if text.intermediate_sizes:
+        attending = set(text.attention_layers or range(text.layers))
+        fields |= {
+            "feed_forward_length": list(text.intermediate_sizes),
+            "attention.head_count": [text.heads if layer in attending else 0 for layer in range(text.layers)],
+            "attention.head_count_kv": [text.kv_heads if layer in attending else 0 for layer in range(text.layers)],
+        }
+    if text.pooling:
+        fields |= {"attention.causal": not layout.encoder, "pooling_type": {"mean": 1, "cls": 2, "last": 3}[text.pooling]}
+    if indexer := text.indexer:
+        fields |= {
+            "attention.indexer.head_count": indexer.heads,
+            "attention.indexer.key_length": indexer.head_dim,
+            "attention.indexer.top_k": indexer.top_k,
+        }
+    if compressed := text.compressed:
+        fields |= {
+            "attention.q_lora_rank": compressed.q_lora_rank,
+            "attention.output_group_count": compressed.o_groups,
+            "attention.output_lora_rank": compressed.o_lora_rank,
+            "attention.compress_ratios": [*compressed.compress_ratios, 0],
+            "hyper_connection.count": text.hc_mult,
+        }
     if text.experts:
         fields |= {"expert_count": text.experts.count, "expert_used_count": text.experts.used}
     if text.norm.startswith("layernorm"):
         fields["attention.layer_norm_epsilon"] = 1e-5
     if layout.stored_layers > layout.layers:
         fields["nextn_predict_layers"] = layout.stored_layers - layout.layers
+    if delta := text.delta_net:
+        fields |= {
+            "ssm.conv_kernel": delta.conv_size,
+            "ssm.group_count": delta.key_heads,
+            "ssm.inner_size": delta.value_heads * delta.head_dim,
+            "ssm.state_size": delta.head_dim,
+            "ssm.time_step_rank": delta.value_heads,
+        }
     if text.window:
         fields["attention.sliding_window"] = text.window.tokens
         windowed = [layer not in text.window.full_layers for layer in range(layout.stored_layers)]
@@ -114,6 +145,9 @@ def keys(model: ModelSpec, layout: Layout) -> Mapping[str, Any]:
             fields["attention.head_count"] = [text.window.heads if local else text.heads for local in windowed]
         if text.window.kv_heads:
             fields["attention.head_count_kv"] = [text.window.kv_heads if local else text.kv_heads for local in windowed]
+    if text.short_conv:
+        fields["attention.head_count_kv"] = [0 if layer in text.short_conv.layers else text.kv_heads for layer in range(text.layers)]
+        fields["shortconv.l_cache"] = text.short_conv.conv_size
     if prefix in ("gemma3n", "gemma4"):
         fields["attention.shared_kv_layers"] = text.shared_kv_layers
         fields["embedding_length_per_layer_input"] = text.hidden_size_per_layer_input
@@ -135,8 +169,9 @@ def file_of(model: ModelSpec, layout: Layout, stored: Sequence[Stored]) -> Write
         shape = [tensor.columns, tensor.rows, tensor.copies]
         while len(shape) > 1 and shape[-1] == 1:
             shape.pop()
-        suffix = "" if tensor.role.endswith((".bias", ".scale")) else ".weight"
+        suffix = "" if tensor.role.endswith((".bias", ".scale")) or tensor.role == "ssm_a" else ".weight"
         for layer in tensor.layers or (None,):
-            name = f"{tensor.role}{suffix}" if layer is None else f"blk.{layer}.{tensor.role}{suffix}"
+            role = "token_embd_norm" if model.text.short_conv and tensor.role == "output_norm" else tensor.role
+            name = f"{role}{suffix}" if layer is None else f"blk.{layer}.{role}{suffix}"
             writer.tensor(name, shape, NUMBERS[part.type.name], part.tensor_bytes)
     return writer

@@ -24,6 +24,7 @@ from .configs import DEEPSEEK_V2_LITE, GEMMA_3_27B, GPT_OSS_20B, LLAMA_31_8B, LL
 
 DATA = Path(__file__).parents[2] / "data/models"
 BUNDLED = {**configs.BUNDLED, **configs_vision.BUNDLED}
+QWEN3_CODER_NEXT = configs_vision.BUNDLED["qwen3-coder-next-80b-a3b"]
 
 # As published: safetensors totals of the models' repositories (Gemma's with its tower of 423,060,336).
 TOTALS = {
@@ -83,8 +84,12 @@ def test_a_tower_whose_mlp_is_a_ratio() -> None:
         (configs.LAGUNA_XS, {"shared_expert_intermediate_size": 640}, "not as wide as the others"),
         (configs.MIMO_V2_FLASH, {"swa_head_dim": 128}, "swa_head_dim is not head_dim"),
         (configs.MIMO_V2_FLASH, {"add_full_attention_sink_bias": True}, "not in the layers with a window alone"),
+        (configs.LFM2_700M, {"conv_bias": True}, "its convolutions have biases"),
         (configs.NORTH_MINI_CODE, {"rms_norm_eps": None}, "another layer than North Mini Code"),
         (configs.NORTH_MINI_CODE, {"num_shared_experts": 4}, "has shared experts"),
+        (QWEN3_CODER_NEXT, {"attn_output_gate": False}, "its attention has no gate"),
+        (QWEN3_CODER_NEXT, {"layer_types": ["linear_attention"] * 47 + ["mamba"]}, "layers of mamba"),
+        (QWEN3_CODER_NEXT, {"linear_value_head_dim": 64}, "do not go together"),
         (configs.STEP_35_FLASH, {"use_head_wise_attn_gate": False}, "no gate per head"),
         (configs.STEP_35_FLASH, {"moe_layers_enum": "3,5"}, "not every layer behind the dense ones"),
     ],

@@ -9,6 +9,7 @@ import pytest
 from runlocal.architectures import ARCHITECTURES, layout
 from runlocal.catalog.facts import storage_types
 from runlocal.catalog.models import spec_from_table
+from runlocal.core.errors import Code, Problem
 from runlocal.core.layout import Layout
 from runlocal.core.model import ModelSpec
 from runlocal.quants.gguf import Recipe, store
@@ -64,6 +65,21 @@ def test_round_trip(model: ModelSpec, tmp_path: Path) -> None:
         (s.tensor.role, s.type.name, s.tensor_bytes, s.tensor.skipped, layer) for s in weights for layer in s.tensor.layers or (None,)
     )
     assert gguf.tensor_bytes(found.header, types) == sum(s.tensor_bytes * s.tensor.count for s in weights)
+
+
+def test_linear_layers_that_are_not_as_the_fields_say(tmp_path: Path) -> None:
+    model = next(model for model in LAID_OUT if model.id == "qwen3-coder-next-80b-a3b")
+    laid = layout(model)
+    weights = store(laid, laid.tensors(), Recipe("BF16", "BF16", False), storage_types())
+    with pytest.raises(Problem, match=r"before llama\.cpp split") as caught:
+        read(write(tmp_path / "early.gguf", file_of(model, laid, weights).tensor("blk.0.ssm_in.weight", (2048, 12288)).bytes()))
+    assert caught.value.code is Code.NOT_COMPUTED
+    delta = model.text.delta_net
+    assert delta is not None
+    other = model._replace(text=model.text._replace(delta_net=delta._replace(value_heads=16)))
+    with pytest.raises(Problem, match="contradict the tensor ssm_conv1d") as caught:
+        read(write(tmp_path / "odd.gguf", file_of(other, laid, weights).bytes()))
+    assert caught.value.code is Code.BAD_FILE
 
 
 def test_there_is_something_to_write() -> None:

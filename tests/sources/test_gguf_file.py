@@ -308,7 +308,7 @@ def test_a_header_without_end(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("writer", "words"),
     [
-        (llama(prefix="rwkv7"), "architecture 'rwkv7'"),
+        (llama(prefix="rwkv6"), "architecture 'rwkv6'"),
         (Writer().field("general.architecture", "clip"), "is a projector"),
         (Writer().field("general.type", "mmproj").field("general.architecture", "clip"), "is a projector"),
         (Writer().field("general.type", "adapter").field("general.architecture", "llama"), "is an adapter"),

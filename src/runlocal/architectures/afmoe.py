@@ -1,4 +1,4 @@
-"""Arcee's Trinity: a gate on what attention yields, norms before and after both halves, experts behind leading dense layers."""
+"""Trinity and Muse Glimmer: a gate on what attention yields, norms before and after both halves; Trinity has experts behind leading dense layers."""
 
 from runlocal.architectures.blocks.stack import SANDWICH_NORMS, decoder
 from runlocal.core.layout import Layout

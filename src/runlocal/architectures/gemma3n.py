@@ -24,4 +24,4 @@ def layout(model: ModelSpec) -> Layout:
         # The converter fills the table of embeddings per layer up to the rows of the other.
         *layer_inputs(text.hidden_size, text.hidden_size_per_layer_input, text.layers, text.vocabulary_size),
     )
-    return plain._replace(outer=(*plain.outer, *outer), placed=(*attention, *others, *beside))
+    return plain._replace(outer=(*plain.outer, *outer), placed=(*attention, *others, *beside), two_embeddings=True)

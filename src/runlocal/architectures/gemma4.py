@@ -34,6 +34,7 @@ def layout(model: ModelSpec) -> Layout:
         tied=text.tied_embeddings,
         kv_group=first.heads // first.kv_heads,
         experts=text.experts.count if text.experts else 0,
+        two_embeddings=text.tied_embeddings,
     )
 
 

@@ -1,4 +1,4 @@
-"""OLMo 2 and 3 and EXAONE 4: norms only behind attention and MLP."""
+"""OLMo: the first has norms without weights; OLMo 2 and 3 and EXAONE 4 have norms only behind attention and MLP."""
 
 from runlocal.architectures.blocks.stack import decoder
 from runlocal.core.layout import Layout
@@ -6,4 +6,6 @@ from runlocal.core.model import ModelSpec
 
 
 def layout(model: ModelSpec) -> Layout:
+    if model.architecture == "olmo":
+        return decoder(model, norms=())
     return decoder(model, norms=("post_attention_norm", "post_ffw_norm"))

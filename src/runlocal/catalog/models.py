@@ -7,17 +7,24 @@ from runlocal.catalog.names import resolve
 from runlocal.core.model import (
     Alias,
     AltUp,
+    Compressed,
     Context,
     Cross,
+    DeltaNet,
     Experts,
+    Indexer,
+    KimiDelta,
     Latent,
     License,
+    Lightning,
     Loss,
     Mamba,
     ModelSpec,
     NextTokens,
     Parameters,
+    Rwkv,
     Score,
+    ShortConv,
     Source,
     Text,
     Vision,
@@ -43,7 +50,22 @@ def spec_from_table(model_id: str, table: Table) -> ModelSpec:
     return ModelSpec(id=model_id, **fields)
 
 
-_PARTS = {"altup": AltUp, "experts": Experts, "latent": Latent, "window": Window, "cross": Cross, "mamba": Mamba, "next_tokens": NextTokens}
+_PARTS = {
+    "altup": AltUp,
+    "compressed": Compressed,
+    "cross": Cross,
+    "experts": Experts,
+    "indexer": Indexer,
+    "latent": Latent,
+    "mamba": Mamba,
+    "next_tokens": NextTokens,
+    "short_conv": ShortConv,
+    "rwkv": Rwkv,
+    "window": Window,
+    "delta_net": DeltaNet,
+    "kimi_delta": KimiDelta,
+    "lightning": Lightning,
+}
 
 
 def _text(table: Table) -> Text:

@@ -49,7 +49,7 @@ def validate_model(source: Path | Mapping[str, Any], model_id: str = "") -> Mode
 
 def _attends(model: ModelSpec) -> bool:
     """Whether any layer has attention."""
-    everywhere = model.text.mamba is None or model.text.mamba.layers is not None
+    everywhere = (model.text.mamba is None or model.text.mamba.layers is not None) and model.text.rwkv is None
     return bool(model.text.attention_layers) if model.text.attention_layers is not None else everywhere
 
 

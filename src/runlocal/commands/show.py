@@ -122,6 +122,11 @@ def _caches(model: ModelSpec) -> Iterator[str]:
         match cache.kind:
             case CacheKind.LATENT:
                 yield f"{count} layers of a latent of {cache.k_values} values"
+            case CacheKind.INDEXER:
+                every = f" for every {cache.ratio} tokens" if cache.ratio > 1 else ""
+                yield f"{count} layers of an indexer's key of {cache.k_values} values{every}"
+            case CacheKind.COMPRESSED:
+                yield f"{count} layers of {cache.k_values} values for every {cache.ratio} tokens"
             case CacheKind.CROSS:
                 yield f"{count} cross-attention layers of {cache.cells} image tokens, whatever the context"
             case CacheKind.RECURRENT:

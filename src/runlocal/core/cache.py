@@ -9,13 +9,16 @@ class CacheKind(StrEnum):
     """How a cache grows.
 
     FULL: one cell per token of context; SLIDING, CHUNKED: one per token of the window; LATENT: one latent per token in place of keys
-    and values (MLA); CROSS: a fixed number of image tokens; RECURRENT: a fixed state per sequence.
+    and values (MLA); INDEXER: one key per token, by which tokens are chosen (DSA); COMPRESSED: one cell for several tokens; CROSS: a
+    fixed number of image tokens; RECURRENT: a fixed state per sequence.
     """
 
     FULL = "full"
     SLIDING = "sliding"
     CHUNKED = "chunked"
     LATENT = "latent"
+    INDEXER = "indexer"
+    COMPRESSED = "compressed"
     CROSS = "cross"
     RECURRENT = "recurrent"
 
@@ -28,6 +31,7 @@ class Cache(NamedTuple):
     k_values, v_values: values per cell and layer in K and V (kv_heads x head_dim); of a RECURRENT state: convolution and state values per sequence
     window_tokens: length of the window of SLIDING and CHUNKED
     cells: fixed number of cells of CROSS
+    ratio: tokens of context per cell of COMPRESSED and INDEXER
     heads: how many heads share k_values; a quantized type must divide the values of one head
     """
 
@@ -38,3 +42,4 @@ class Cache(NamedTuple):
     window_tokens: int | None = None
     cells: int | None = None
     heads: int = 1
+    ratio: int = 1

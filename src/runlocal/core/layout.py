@@ -18,6 +18,9 @@ class Block(Protocol):
         """What the block keeps per sequence in `layers`."""
 
 
+_NO_PARAMETERS = ("rope_", "ffn_gate_tid2eid")  # beginnings of the names of tables that the converter or a hash makes
+
+
 class Placed(NamedTuple):
     """A block and the layers it stands in."""
 
@@ -39,6 +42,10 @@ class Layout(NamedTuple):
     kv_group: query heads per KV head of layer 0, 0 where that layer has no attention
     experts: routed experts per layer, 0 if none
     loaded_ahead: beginnings of the names of tensors that the loader does not skip behind the layers that run
+    pooling: how an embedding model makes one vector of many
+    encoder: every token sees those behind it too, so a text goes through in one step, and there are no logits
+    single_embedding: no device gets a second copy of a tied embedding
+    two_embeddings: the second copy is made first, so the host holds both where the output stays there
     """
 
     architecture: str
@@ -52,6 +59,10 @@ class Layout(NamedTuple):
     kv_group: int
     experts: int
     loaded_ahead: tuple[str, ...] = ()
+    pooling: str | None = None
+    encoder: bool = False
+    single_embedding: bool = False
+    two_embeddings: bool = False
 
     def tensors(self) -> tuple[Tensor, ...]:
         """Every tensor of the file, those that a loader skips included."""
@@ -81,8 +92,8 @@ class Layout(NamedTuple):
         return not tensor.layers or tensor.layers[-1] < self.layers
 
     def parameters(self) -> int:
-        """Parameters of the layers that run, with embedding and output; rotary tables are constants and do not count."""
-        return sum(t.elements * t.count for t in self.tensors() if self.runs(t) and not t.role.startswith("rope_"))
+        """Parameters of the layers that run, with embedding and output; tables and copies do not count."""
+        return sum(t.elements * t.count for t in self.tensors() if self.runs(t) and not t.repeated and not t.role.startswith(_NO_PARAMETERS))
 
     def active_parameters(self, experts_used: int) -> int:
         """Parameters read for one text token: no embedding lookup, no cross-attention layers (idle without an image), only the chosen experts."""
@@ -90,7 +101,7 @@ class Layout(NamedTuple):
         total = 0
         for tensor in self.tensors():
             looked_up = tensor.role == "per_layer_token_embd" or (tensor.role == "token_embd" and not self.tied)
-            if not self.runs(tensor) or tensor.role.startswith("rope_") or looked_up:
+            if not self.runs(tensor) or tensor.repeated or tensor.role.startswith(_NO_PARAMETERS) or looked_up:
                 continue
             read = tensor.elements * (len([layer for layer in tensor.layers if layer not in idle]) if tensor.layers else 1)
             total += read * experts_used // self.experts if "_exps" in tensor.role else read

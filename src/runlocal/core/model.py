@@ -20,6 +20,7 @@ class Experts(NamedTuple):
     router_bias: the router has a correction bias per expert
     parallel_dense: the layers with experts run a dense MLP beside them
     latent_size: experts work in a projection of this width
+    hash_layers: the first layers choose their experts by the token's id, from a table
     """
 
     count: int  # type: ignore[assignment]  # the field hides tuple.count, which nothing here needs
@@ -32,6 +33,7 @@ class Experts(NamedTuple):
     router_bias: bool = False
     parallel_dense: bool = False
     latent_size: int | None = None
+    hash_layers: int = 0
 
 
 class Latent(NamedTuple):
@@ -49,6 +51,36 @@ class Latent(NamedTuple):
     qk_nope_head_dim: int
     v_head_dim: int
     q_lora_rank: int | None = None
+
+
+class Indexer(NamedTuple):
+    """Sparse attention (DSA): a small attention of its own chooses which tokens a layer looks at.
+
+    heads: its query heads
+    head_dim: width of a head, and of the one key that it keeps per token
+    top_k: tokens that are chosen at most
+    layers: the layers that have one where that is not all; the others go by the choice of the last one before them
+    """
+
+    heads: int
+    head_dim: int
+    top_k: int
+    layers: tuple[int, ...] | None = None
+
+
+class Compressed(NamedTuple):
+    """Keys and values in one: every token's within the window, and beyond it one for several tokens (DeepSeek V4).
+
+    q_lora_rank: width of the compressed query
+    o_groups: groups of heads that the output projection works in
+    o_lora_rank: width that it gives each of them
+    compress_ratios: for each layer, the tokens that become one: 4 (overlapping, chosen by an indexer), 128, or 0 where there is only the window
+    """
+
+    q_lora_rank: int
+    o_groups: int
+    o_lora_rank: int
+    compress_ratios: tuple[int, ...]
 
 
 class Window(NamedTuple):
@@ -100,6 +132,7 @@ class Mamba(NamedTuple):
     time_step_rank: rank of the time step's projection (version 1)
     heads: heads that share a time step (version 2)
     groups: groups of heads that share B and C (version 2)
+    norm: of time step, B and C (version 1), or of the result by group (version 2): `weights`, `plain` without weights, or `none`
     layers: the layers with it, absent if all have it
     """
 
@@ -110,7 +143,79 @@ class Mamba(NamedTuple):
     time_step_rank: int = 0
     heads: int = 0
     groups: int = 1
+    norm: str = "weights"
     layers: tuple[int, ...] | None = None
+
+
+class DeltaNet(NamedTuple):
+    """Gated delta net layers (Qwen3-Next), which keep a state of fixed size in place of keys and values.
+
+    key_heads: heads of queries and keys
+    value_heads: heads of values, each with a state of head_dim x head_dim
+    head_dim: width of one head
+    conv_size: length of the causal convolution
+    layers: the layers with it
+    """
+
+    key_heads: int
+    value_heads: int
+    head_dim: int
+    conv_size: int
+    layers: tuple[int, ...]
+
+
+class KimiDelta(NamedTuple):
+    """Kimi delta attention layers, which keep a state of fixed size in place of keys and values.
+
+    heads: heads, each with a state of head_dim x head_dim
+    head_dim: width of one head
+    conv_size: length of the causal convolutions of queries, keys and values
+    layers: the layers with it
+    """
+
+    heads: int
+    head_dim: int
+    conv_size: int
+    layers: tuple[int, ...]
+
+
+class Lightning(NamedTuple):
+    """Lightning attention layers (MiniMax-01): linear attention with the model's heads, which keeps a state of fixed size.
+
+    layers: the layers with it
+    """
+
+    layers: tuple[int, ...]
+
+
+class Rwkv(NamedTuple):
+    """RWKV layers, every one of which keeps a matrix per head and the last token in place of keys and values.
+
+    intermediate_size: width of a layer's second half
+    head_size: width of a head
+    decay_rank: rank of the decay's matrices
+    rate_rank: rank of the learning rate's matrices
+    value_rank: rank of the matrices that mix in the first layer's values
+    gate_rank: rank of the gate's matrices
+    """
+
+    intermediate_size: int
+    head_size: int
+    decay_rank: int
+    rate_rank: int
+    value_rank: int
+    gate_rank: int
+
+
+class ShortConv(NamedTuple):
+    """Gated short convolutions (LFM2), which remember the last tokens in place of keys and values.
+
+    conv_size: length of the convolution
+    layers: the layers with it
+    """
+
+    conv_size: int
+    layers: tuple[int, ...]
 
 
 class NextTokens(NamedTuple):
@@ -142,7 +247,7 @@ class Text(NamedTuple):
     output_bias: the attention's output projection has a bias
     mlp_bias: the MLP's projections have a bias
     gated_mlp: the MLP has a gate beside up and down
-    qk_norm: norm of queries and keys, `head` per head, `full` over all heads, absent if none
+    qk_norm: norm of queries and keys, `head` per head, `per_head` with weights of its own for each, `full` over all heads, absent if none
     norm: `rmsnorm`, `layernorm` (with bias), `layernorm_no_bias` or `none` (no weights)
     norms_per_layer: norms of hidden_size width in a layer
     extra_embedding_rows: rows of the embedding beyond the vocabulary
@@ -156,12 +261,24 @@ class Text(NamedTuple):
     altup: several streams of hidden states (Gemma 3n), absent elsewhere
     experts: the mixture of experts, absent in dense models
     latent: multi-head latent attention, absent elsewhere
+    indexer: sparse attention, absent elsewhere
+    compressed: attention to compressed tokens, absent elsewhere
     window: sliding or chunked attention, absent elsewhere
     cross: cross-attention layers, absent elsewhere
     mamba: state-space layers, absent elsewhere
+    delta_net: gated delta net layers, absent elsewhere
+    kimi_delta: Kimi delta attention layers, absent elsewhere
+    lightning: lightning attention layers, absent elsewhere
+    short_conv: gated short convolutions, absent elsewhere
+    rwkv: RWKV layers, absent elsewhere
     attention_layers: the layers with attention where that is neither all nor all without a state
     mlp_layers: the layers with an MLP or experts where not all have one
+    intermediate_sizes: width of the dense MLP layer by layer where they differ, 0 where a layer has none
     next_tokens: multi-token-prediction layers, absent elsewhere
+    position_embeddings: rows of a table of learned positions, absent elsewhere
+    token_types: rows of a table of token types, absent elsewhere
+    pooling: how an embedding model makes one vector of many: `mean`, `cls` (the first) or `last`
+    hc_mult: residual streams, which every layer mixes (hyper-connections)
     """
 
     layers: int
@@ -190,13 +307,25 @@ class Text(NamedTuple):
     altup: AltUp | None = None
     experts: Experts | None = None
     latent: Latent | None = None
+    indexer: Indexer | None = None
+    compressed: Compressed | None = None
     window: Window | None = None
     cross: Cross | None = None
     mamba: Mamba | None = None
+    delta_net: DeltaNet | None = None
+    kimi_delta: KimiDelta | None = None
+    lightning: Lightning | None = None
+    short_conv: ShortConv | None = None
+    rwkv: Rwkv | None = None
     attention_layers: tuple[int, ...] | None = None
     mlp_layers: tuple[int, ...] | None = None
+    intermediate_sizes: tuple[int, ...] | None = None
     next_tokens: NextTokens | None = None
     value_dim: int | None = None
+    position_embeddings: int | None = None
+    token_types: int | None = None
+    pooling: str | None = None
+    hc_mult: int = 1
 
 
 class Vision(NamedTuple):

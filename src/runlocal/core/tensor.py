@@ -31,6 +31,7 @@ class Tensor(NamedTuple):
     quantizable: False where the converter stores F32 and the quantizer leaves it so
     skipped: True where the file stores it and the loader leaves it out (multi-token-prediction layers)
     source_type: what the converter writes where that is neither the checkpoint's 16-bit type nor F32 for vectors
+    repeated: True where it is a copy of another tensor, which does not count as parameters
     """
 
     role: str
@@ -41,6 +42,7 @@ class Tensor(NamedTuple):
     quantizable: bool = True
     skipped: bool = False
     source_type: str | None = None
+    repeated: bool = False
 
     @property
     def elements(self) -> int:

@@ -51,6 +51,7 @@ class _Traits(NamedTuple):
 
 
 _ATTENTION_V = ("attn_v", "attn_qkv", "attn_kv_b")
+_ATTENTION_QUERY_KEY = ("attn_k", "attn_q", "indexer.attn_k")  # a rule names the end of the name
 _LOW_BIT = ("IQ1_S", "IQ1_M", "IQ2_XXS", "IQ2_XS", "IQ2_S", "IQ2_M")
 _TWO_BIT_S_M = ("IQ2_S", "IQ2_M")
 _FALLBACK = {
@@ -115,6 +116,8 @@ def _fit(name: str, columns: int, types: Types) -> str:
 def _choose(tensor: Tensor, traits: _Traits, tensors: tuple[Tensor, ...], types: Types) -> str | Callable[[int], str]:
     """The type of a tensor before fallback: a name, or a function of the layer where the rule looks at it."""
     recipe, role = traits.recipe, tensor.role
+    if recipe.default_type == "F16" and tensor.source_type:
+        return tensor.source_type  # that file is the converter's own
     if recipe.default_type in _UNQUANTIZED:
         return recipe.default_type
     if role == "output" or (traits.tied and role in _EMBEDDINGS):
@@ -129,15 +132,15 @@ def _choose(tensor: Tensor, traits: _Traits, tensors: tuple[Tensor, ...], types:
         return _attention_v_type(traits, tensors)
     if role == "attn_k" and traits.experts == _EIGHT:
         return "Q8_0"
-    if role in ("attn_k", "attn_q"):
+    if role in _ATTENTION_QUERY_KEY:
         return {"IQ3_XS": "IQ3_XXS", "IQ3_XXS": "IQ2_S"}.get(recipe.name, recipe.default_type)
     if role.startswith("ffn_down"):
         return _ffn_down_type(role, traits, tensors)
     if role == "attn_output":
         return _attention_output_type(traits)
     if role.startswith(("ffn_up", "ffn_gate")) and recipe.name == "IQ3_XS":
-        layers = traits.stored_layers
-        return lambda layer: "IQ3_XXS" if layers // 8 <= layer < 7 * layers // 8 else "IQ3_S"
+        layers, place = traits.stored_layers, _places(role, traits, tensors)
+        return lambda layer: "IQ3_XXS" if layers // 8 <= place[layer] < 7 * layers // 8 else "IQ3_S"
     return recipe.default_type
 
 
@@ -203,13 +206,17 @@ def _attention_v_type(traits: _Traits, tensors: tuple[Tensor, ...]) -> str | Cal
             return finer(default)
 
 
+def _places(role: str, traits: _Traits, tensors: tuple[Tensor, ...]) -> dict[int, int]:
+    """Which of the model's tensors of that role a layer's is: in mixtures of experts the layer's number, else a count of those met."""
+    if traits.experts > 1:
+        return {layer: layer for layer in range(traits.stored_layers)}
+    return {layer: rank for rank, layer in enumerate(sorted(layer for t in tensors if t.role == role for layer in t.layers))}
+
+
 def _ffn_down_type(role: str, traits: _Traits, tensors: tuple[Tensor, ...]) -> str | Callable[[int], str]:
     recipe, falcon, count = traits.recipe, traits.architecture == "falcon", traits.stored_layers
     default = recipe.default_type
-    if traits.experts > 1:
-        place = {layer: layer for layer in range(count)}
-    else:
-        place = {layer: rank for rank, layer in enumerate(sorted(layer for t in tensors if t.role == role for layer in t.layers))}
+    place = _places(role, traits, tensors)
     first = count // 8
     match recipe.name:
         case "Q2_K":

@@ -60,7 +60,7 @@ class Runtime(Protocol):
     def image_tokens(self, images: int, image_size: tuple[int, int] | None = None) -> tuple[int, int] | None:
         """(least, most) tokens of context that so many images of that size take; None where the tower is not known."""
 
-    def step(self, workload: Workload) -> tuple[int, bool]:
+    def step(self, workload: Workload, placement: Placement) -> tuple[int, bool]:
         """(tokens per step, whether flash attention is on)."""
 
     def command(self, recipe: Recipe, workload: Workload, placement: Placement) -> str:

@@ -66,7 +66,13 @@ class LlamaCpp(Session):
         for option, value in (("-ctk", workload.cache_type_k), ("-ctv", workload.cache_type_v)):
             if value != "f16":
                 words += [option, value]
-        if workload.batch_tokens:
+        if self.layout.pooling:
+            words.append("--embedding")
+        if self.layout.encoder:
+            # A text goes through in one step, so the batch has to hold it.
+            tokens = str(self.settings(workload).ubatch_tokens)
+            words += ["-b", tokens, "-ub", tokens]
+        elif workload.batch_tokens:
             words += ["-ub", str(workload.batch_tokens)]
         if workload.cpu_moe:
             words.append("--cpu-moe")

@@ -91,6 +91,9 @@ class OllamaServer(_Ollama):
     def batches(self, workload: Workload) -> tuple[int, int]:
         """Batch and ubatch are one number that follows the context (`automaticGenerationBatch`, server/sched.go)."""
         pool = workload.pool_tokens or workload.context_tokens
+        if self.layout.pooling and workload.batch_tokens is None:
+            tokens = min(self.facts.runtime["embedding_batch_tokens"], pool)
+            return tokens, tokens
         tiers: Any = self.facts.runtime["batch_tiers_tokens"]
         tokens = workload.batch_tokens or next(batch for least, batch in tiers if pool >= least)
         return tokens, tokens

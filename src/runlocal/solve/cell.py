@@ -96,7 +96,7 @@ def _made(
     left_free: tuple[int, ...],
     longest: int | None,
 ) -> Cell:
-    batch, flash = runtime.step(workload)
+    batch, flash = runtime.step(workload, laid.placement)
     parts, unlimited = laid.parts, machine.origin is Origin.UNLIMITED
     on_gpus = sum(need(parts, gpu(device.index)) for device in machine.gpus)
     on_host = need(parts, HOST)

@@ -5,8 +5,9 @@ import os
 from collections.abc import Mapping
 from typing import Any
 
+from runlocal.architectures.blocks.compressed import RATIOS
 from runlocal.core.errors import Code, Problem
-from runlocal.core.model import Cross, Latent, ModelSpec, NextTokens, Text, Window
+from runlocal.core.model import Compressed, Cross, DeltaNet, Indexer, Latent, ModelSpec, NextTokens, ShortConv, Text, Window
 from runlocal.sources import gemma
 from runlocal.sources import vision as towers
 from runlocal.sources.families import FAMILIES, MODEL_TYPES, WRAPPERS, Family, Sliding, Wrapper
@@ -14,6 +15,7 @@ from runlocal.sources.files import bad_file, clean, identifier, label, read_all
 from runlocal.sources.keys import LARGEST_LAYERS, Keys
 from runlocal.sources.mixtures import experts
 from runlocal.sources.renamed import RENAMED
+from runlocal.sources.searched import searched
 from runlocal.sources.stranger import UNKNOWN, stranger
 
 LIMIT_BYTES = 4 << 20
@@ -89,13 +91,10 @@ def spec(table: Mapping[str, Any], path: str, model_id: str) -> ModelSpec:
         keys = _falcon(keys)
     if rename := RENAMED.get(family.architecture):
         keys = rename(keys)
-    if family.architecture == "dbrx":
-        keys = _dbrx(keys)
-    if family.architecture == "minicpm3":
-        # MiniCPM3Attention takes that width where config.json does not say.
-        value_dim = keys.number("hidden_size") // keys.number("num_attention_heads")
-        keys = keys._replace(defaults={**keys.defaults, "v_head_dim": value_dim})
-    text = _text(keys, top, family)
+    gained: Mapping[str, Any] = {}
+    if family.architecture == "deci":
+        keys, gained = searched(keys)
+    text = _text(keys, top, family)._replace(**gained)
     if family.architecture == "gemma4":
         text = gemma.gemma4(keys, text)
     elif family.architecture == "gemma3n":
@@ -175,6 +174,8 @@ def _text(keys: Keys, top: Keys, family: Family) -> Text:
     if heads % kv_heads:
         raise keys.bad("num_key_value_heads", f"is {kv_heads}, by which {heads} heads cannot be divided")
     mixture = experts(keys, family, layers)
+    if mixture and family.compressed:
+        mixture = mixture._replace(hash_layers=min(layers, keys.maybe("num_hash_layers") or 0))
     all_experts = mixture is not None and not mixture.leading_dense_layers and mixture.layers is None
     dense_key = "intermediate_size_mlp" if family.architecture == "llama4" else "intermediate_size"
     rotated = int(head_dim * (keys.share("partial_rotary_factor") or _rope(keys).share("partial_rotary_factor") or family.rotary / 4))
@@ -208,10 +209,15 @@ def _text(keys: Keys, top: Keys, family: Family) -> Text:
         rope_dimensions=rotated if rotated != head_dim and not latent else None,
         experts=mixture,
         latent=latent,
+        indexer=_indexer(keys, layers) if family.indexer else None,
+        compressed=_compressed(keys, layers, heads) if family.compressed else None,
+        delta_net=_delta_net(keys, layers) if family.delta_net else None,
         window=_own_heads(keys, family, heads, kv_heads, _window(keys, family, layers)),
         cross=Cross(layers=cross) if cross else None,
         next_tokens=_next_tokens(keys, family),
+        short_conv=_short_conv(keys, layers) if family.architecture in ("lfm2", "lfm2moe") else None,
         value_dim=keys.number("v_head_dim") if family.architecture == "mimo2" else None,
+        hc_mult=keys.number("hc_mult") if family.compressed else 1,
     )
 
 
@@ -238,11 +244,72 @@ def _latent(keys: Keys) -> Latent:
     )
 
 
+def _compressed(keys: Keys, layers: int, heads: int) -> Compressed:
+    """The list of ratios goes on behind the last layer, for those that predict further tokens."""
+    ratios = keys.items("compress_ratios")
+    if ratios is None or len(ratios) < layers:
+        raise keys.bad("compress_ratios", "is missing" if ratios is None else f"names {len(ratios)} layers of {layers}")
+    if other := next((ratio for ratio in ratios[:layers] if isinstance(ratio, bool) or ratio not in RATIOS), None):
+        raise keys.not_computed(f"it makes one of {clean(repr(other), 40)} tokens")
+    groups = keys.number("o_groups")
+    if heads % groups:
+        raise keys.bad("o_groups", f"is {groups}, by which {heads} heads cannot be divided")
+    return Compressed(
+        q_lora_rank=keys.number("q_lora_rank"), o_groups=groups, o_lora_rank=keys.number("o_lora_rank"), compress_ratios=tuple(map(int, ratios[:layers]))
+    )
+
+
+def _indexer(keys: Keys, layers: int) -> Indexer:
+    kinds = keys.items("indexer_types")
+    if kinds is not None and (len(kinds) != layers or kinds[0] != "full" or any(kind not in ("full", "shared") for kind in kinds)):
+        raise keys.bad("indexer_types", "does not name every layer full or shared, the first full")
+    return Indexer(
+        heads=keys.number("index_n_heads"),
+        head_dim=keys.number("index_head_dim"),
+        top_k=keys.number("index_topk"),
+        layers=tuple(layer for layer, kind in enumerate(kinds) if kind == "full") if kinds and "shared" in kinds else None,
+    )
+
+
+def _delta_net(keys: Keys, layers: int) -> DeltaNet:
+    """The gated delta net of the layers that `layer_types` or the interval of full attention leave to it."""
+    kinds = keys.items("layer_types")
+    if kinds is None:
+        every = keys.number("full_attention_interval")
+        kinds = tuple("linear_attention" if (layer + 1) % every else "full_attention" for layer in range(layers))
+    if len(kinds) != layers:
+        raise keys.bad("layer_types", f"names {len(kinds)} layers of {layers}")
+    if other := next((kind for kind in kinds if kind not in ("full_attention", "linear_attention")), None):
+        raise keys.not_computed(f"it has layers of {clean(str(other))}")
+    dim, key_heads, value_heads = keys.number("linear_key_head_dim"), keys.number("linear_num_key_heads"), keys.number("linear_num_value_heads")
+    if keys.number("linear_value_head_dim") != dim or value_heads % key_heads:
+        raise keys.not_computed("the keys and values of its linear attention do not go together")
+    if not keys.flag("attn_output_gate", True):
+        raise keys.not_computed("its attention has no gate")
+    linear = tuple(layer for layer, kind in enumerate(kinds) if kind == "linear_attention")
+    return DeltaNet(key_heads, value_heads, dim, keys.number("linear_conv_kernel_dim"), linear)
+
+
 def _next_tokens(keys: Keys, family: Family) -> NextTokens | None:
     count = keys.maybe("num_nextn_predict_layers") if family.next_tokens is not None else None
     if count and count > keys.number("num_hidden_layers"):
         raise keys.bad("num_nextn_predict_layers", f"is {count:,}, more than the model has layers")
     return NextTokens(layers=count, in_gguf=bool(family.next_tokens), shared_embeddings=family.shared_embeddings) if count else None
+
+
+def _short_conv(keys: Keys, layers: int) -> ShortConv | None:
+    """The layers that are not named as attention; older files name those by their indices."""
+    kinds = keys.items("layer_types")
+    attending = keys.indices("full_attn_idxs", layers) if kinds is None else tuple(layer for layer, kind in enumerate(kinds) if kind == "full_attention")
+    if attending is None:
+        raise keys.bad("layer_types", "is missing")
+    if kinds is not None and len(kinds) != layers:
+        raise keys.bad("layer_types", f"names {len(kinds)} layers of {layers}")
+    size = keys.number("conv_L_cache")
+    if size < 2:
+        raise keys.bad("conv_L_cache", f"is {size}, which remembers nothing")
+    others = tuple(layer for layer in range(layers) if layer not in attending)
+    return ShortConv(conv_size=size, layers=others) if others else None
 
 
 def _window(keys: Keys, family: Family, layers: int) -> Window | None:
@@ -307,25 +374,5 @@ def _falcon(keys: Keys) -> Keys:
             "intermediate_size": keys.maybe("ffn_hidden_size") or 4 * keys.number("hidden_size"),
             "max_position_embeddings": keys.maybe("max_position_embeddings") or 2048,
             "norms_per_layer": (keys.maybe("num_ln_in_parallel_attn") or 2) if grouped else 1,
-        }
-    )
-
-
-def _dbrx(keys: Keys) -> Keys:
-    """DBRX's keys, two objects of them, under the names that the others have (DbrxConfig)."""
-    attention, mlp = keys.inner("attn_config"), keys.inner("ffn_config")
-    if attention is None or mlp is None:
-        raise keys.bad("attn_config" if attention is None else "ffn_config", "is missing")
-    return keys._replace(
-        table={
-            **keys.table,
-            "hidden_size": keys.number("d_model"),
-            "num_attention_heads": keys.number("n_heads"),
-            "num_hidden_layers": keys.number("n_layers"),
-            "max_position_embeddings": keys.number("max_seq_len"),
-            "num_key_value_heads": attention.number("kv_n_heads"),
-            "intermediate_size": mlp.number("ffn_hidden_size"),
-            "num_local_experts": mlp.number("moe_num_experts"),
-            "num_experts_per_tok": mlp.number("moe_top_k"),
         }
     )

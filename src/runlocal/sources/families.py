@@ -48,6 +48,9 @@ class Family(NamedTuple):
     shared_gate: a learned gate on the shared experts
     sliding, pattern: windows; the last of `pattern` layers sees everything
     latent: multi-head latent attention
+    indexer: an indexer chooses the tokens that it looks at
+    compressed: attention to compressed tokens
+    delta_net: gated delta net layers
     next_tokens: published GGUF files store the multi-token-prediction layers; None: the class has none
     shared_embeddings: the multi-token-prediction layers use the model's own embedding and output matrix
     rotary: rotated share of a head, in quarters, where config.json does not say
@@ -71,6 +74,9 @@ class Family(NamedTuple):
     sliding: Sliding | None = None
     pattern: int = 0
     latent: bool = False
+    indexer: bool = False
+    compressed: bool = False
+    delta_net: bool = False
     next_tokens: bool | None = None
     shared_embeddings: bool = False
     rotary: int = 4
@@ -89,7 +95,7 @@ _COHERE = Family(
     output_bias="attention_bias",
     norm="layernorm_no_bias",
     norms_per_layer=1,
-    qk_norm="full",
+    qk_norm="per_head",
     qk_norm_key="use_qk_norm",
     tied=True,
 )
@@ -127,6 +133,7 @@ _GLM4_MOE = Family(
 )
 _DEEPSEEK = Family("deepseek2", mixture=Mixture.DEEPSEEK, latent=True)
 _DEEPSEEK_V3 = _DEEPSEEK._replace(router_bias=True, next_tokens=False)
+_DEEPSEEK_V32 = _DEEPSEEK_V3._replace(architecture="deepseek32", indexer=True, next_tokens=True)
 _NUMBERED_EXPERTS = {"n_routed_experts": "num_experts", "n_shared_experts": "num_shared_experts"}
 _EXAONE_MOE = Family(
     "exaone-moe",
@@ -143,6 +150,29 @@ _OLMO2 = Family("olmo2", qkv_bias="attention_bias", output_bias="attention_bias"
 _GRANITE = Family("granite", qkv_bias="attention_bias", output_bias="attention_bias", mlp_bias="mlp_bias")
 _HUNYUAN = Family("hunyuan-dense", qkv_bias="attention_bias", output_bias="attention_bias", qk_norm="head", qk_norm_key="use_qk_norm")
 _ERNIE = Family("ernie4_5", qkv_bias="use_bias", output_bias="use_bias", mlp_bias="use_bias", tied=True)
+_QWEN3_NEXT = Family(
+    "qwen3next",
+    qkv_bias="attention_bias",
+    output_bias="attention_bias",
+    qk_norm="head",
+    mixture=Mixture.QWEN,
+    shared_gate=True,
+    delta_net=True,
+    rotary=1,
+    defaults={
+        "head_dim": 256,
+        "full_attention_interval": 4,
+        "linear_conv_kernel_dim": 4,
+        "linear_key_head_dim": 128,
+        "linear_num_key_heads": 16,
+        "linear_num_value_heads": 32,
+        "linear_value_head_dim": 128,
+    },
+)
+_QWEN35_MOE = _QWEN3_NEXT._replace(
+    architecture="qwen35moe", next_tokens=True, shared_embeddings=True, names={"num_nextn_predict_layers": "mtp_num_hidden_layers"}
+)
+_LFM2 = {"vocab_size": 65536, "num_key_value_heads": 8, "max_position_embeddings": 128000, "conv_L_cache": 3, "block_multiple_of": 256}
 _MLLAMA = Family("mllama", qkv_bias=False)
 
 FAMILIES: Mapping[str, Family] = {
@@ -177,13 +207,20 @@ FAMILIES: Mapping[str, Family] = {
         rotary=2,
         names=_NUMBERED_EXPERTS,
     ),
+    "BitNetForCausalLM": Family("bitnet", qkv_bias="attention_bias", output_bias="attention_bias"),
     "Cohere2ForCausalLM": _COHERE._replace(architecture="cohere2", qk_norm=None, sliding=Sliding.PATTERN, pattern=4),
     "Cohere2MoeForCausalLM": Family("cohere2moe", norms_per_layer=1, tied=True, mixture=Mixture.DEEPSEEK, sliding=Sliding.PATTERN),
     "CohereForCausalLM": _COHERE,
     "DbrxForCausalLM": Family("dbrx", norm="layernorm_no_bias", mixture=Mixture.MIXTRAL),
+    "DeciLMForCausalLM": _LLAMA._replace(architecture="deci"),
     "DeepseekForCausalLM": Family("deepseek", qkv_bias="attention_bias", output_bias="attention_bias", mixture=Mixture.DEEPSEEK),
+    "DeepseekOCRForCausalLM": Family("deepseek2-ocr", mixture=Mixture.DEEPSEEK),
     "DeepseekV2ForCausalLM": _DEEPSEEK,
+    "DeepseekV32ForCausalLM": _DEEPSEEK_V32,
     "DeepseekV3ForCausalLM": _DEEPSEEK_V3,
+    "DeepseekV4ForCausalLM": Family(
+        "deepseek4", mixture=Mixture.DEEPSEEK, router_bias=True, sliding=Sliding.EVERY, indexer=True, compressed=True, next_tokens=False
+    ),
     "Dots1ForCausalLM": Family("dots1", qkv_bias="attention_bias", output_bias="attention_bias", qk_norm="head", mixture=Mixture.DEEPSEEK, router_bias=True),
     "Ernie4_5ForCausalLM": _ERNIE,
     "Ernie4_5_MoeForCausalLM": _ERNIE._replace(architecture="ernie4_5-moe", mixture=Mixture.ERNIE, router_bias=True),
@@ -200,6 +237,7 @@ FAMILIES: Mapping[str, Family] = {
     "Glm4ForCausalLM": _GLM4,
     "Glm4MoeForCausalLM": _GLM4_MOE,
     "Glm4MoeLiteForCausalLM": _DEEPSEEK_V3._replace(next_tokens=True),
+    "GlmMoeDsaForCausalLM": _DEEPSEEK_V32._replace(architecture="glm-dsa", shared_embeddings=True),
     "GlmForCausalLM": Family("chatglm", qkv_bias="attention_bias", rotary=2),
     "GptOssForCausalLM": Family(
         "gpt-oss",
@@ -232,6 +270,8 @@ FAMILIES: Mapping[str, Family] = {
     "HunYuanMoEV1ForCausalLM": _HUNYUAN._replace(architecture="hunyuan-moe", mixture=Mixture.HUNYUAN),
     "InternLM2ForCausalLM": Family("internlm2", qkv_bias="bias", output_bias="bias"),
     "InternLM3ForCausalLM": Family("llama", qkv_bias="qkv_bias", output_bias="bias", mlp_bias="bias"),
+    "Lfm2ForCausalLM": Family("lfm2", qk_norm="head", tied=True, defaults=_LFM2),
+    "Lfm2MoeForCausalLM": Family("lfm2moe", qk_norm="head", tied=True, mixture=Mixture.DEEPSEEK, router_bias=True, defaults=_LFM2),
     "Llama4ForCausalLM": Family("llama4", qkv_bias="attention_bias", output_bias="attention_bias", mixture=Mixture.LLAMA4, sliding=Sliding.CHUNKED, pattern=4),
     "LagunaForCausalLM": Family(
         "laguna",
@@ -263,18 +303,42 @@ FAMILIES: Mapping[str, Family] = {
     "MistralForCausalLM": _MISTRAL,
     "MixtralForCausalLM": _MISTRAL._replace(mixture=Mixture.MIXTRAL),
     "MllamaForCausalLM": _MLLAMA,
+    "MuseGlimmerTextModel": Family(
+        "muse-glimmer",
+        qkv_bias="attention_bias",
+        output_bias="attention_bias",
+        qk_norm="head",
+        norms_per_layer=4,
+        sliding=Sliding.PATTERN,
+        pattern=4,
+        defaults={"head_dim": 128},
+    ),
+    "NemotronForCausalLM": Family(
+        "nemotron",
+        qkv_bias="attention_bias",
+        output_bias="attention_bias",
+        mlp_bias="mlp_bias",
+        gated_mlp=False,
+        norm="layernorm",
+        rotary=2,
+    ),
     "Olmo2ForCausalLM": _OLMO2,
     "Olmo3ForCausalLM": _OLMO2._replace(sliding=Sliding.PATTERN, pattern=4),
+    "OlmoForCausalLM": Family("olmo", qkv_bias="attention_bias", output_bias="attention_bias", norm="none"),
     "OlmoeForCausalLM": _OLMO2._replace(architecture="olmoe", mixture=Mixture.MIXTRAL, names={"num_local_experts": "num_experts"}),
     "Phi3ForCausalLM": Family("phi3", sliding=Sliding.EVERY),
     "PhiForCausalLM": Family("phi2", qkv_bias=True, output_bias=True, mlp_bias=True, gated_mlp=False, norm="layernorm", norms_per_layer=1, rotary=2),
     "PhiMoEForCausalLM": Family(
         "phimoe", qkv_bias="attention_bias", output_bias="attention_bias", norm="layernorm", mixture=Mixture.MIXTRAL, sliding=Sliding.EVERY
     ),
+    "QWenLMHeadModel": Family("qwen", qkv_bias=True, defaults={"max_position_embeddings": 8192}),
     "Qwen2ForCausalLM": _QWEN2,
     "Qwen2MoeForCausalLM": _QWEN2._replace(architecture="qwen2moe", mixture=Mixture.QWEN, shared_gate=True),
     "Qwen3ForCausalLM": _QWEN3,
     "Qwen3MoeForCausalLM": _QWEN3_MOE,
+    "Qwen3NextForCausalLM": _QWEN3_NEXT,
+    "Qwen3_5ForCausalLM": _QWEN35_MOE._replace(architecture="qwen35", mixture=None, shared_gate=False),
+    "Qwen3_5MoeForCausalLM": _QWEN35_MOE,
     "SeedOssForCausalLM": Family("seed_oss", qkv_bias="attention_bias", output_bias="attention_out_bias", mlp_bias="mlp_bias", defaults={"head_dim": 128}),
     "SmolLM3ForCausalLM": _LLAMA._replace(architecture="smollm3", tied=True),
     "SolarOpenForCausalLM": _GLM4_MOE._replace(qkv_bias=False, rotary=4),
@@ -297,16 +361,21 @@ MODEL_TYPES: Mapping[str, str] = {
     "glm4v_moe_text": "Glm4MoeForCausalLM",
     "glm4v_text": "Glm4ForCausalLM",
     "kimi_k2": "DeepseekV3ForCausalLM",
+    "lfm2": "Lfm2ForCausalLM",
+    "lfm2_moe": "Lfm2MoeForCausalLM",
     "llama": "LlamaForCausalLM",
     "llama4_text": "Llama4ForCausalLM",
     "ministral3": "Ministral3ForCausalLM",
     "mistral": "MistralForCausalLM",
     "mistral4": "Mistral4ForCausalLM",
     "mllama_text_model": "MllamaForCausalLM",
+    "muse_glimmer_text": "MuseGlimmerTextModel",
     "qwen2": "Qwen2ForCausalLM",
     "qwen2_5_vl_text": "Qwen2ForCausalLM",
     "qwen2_vl_text": "Qwen2ForCausalLM",
     "qwen3": "Qwen3ForCausalLM",
+    "qwen3_5_moe_text": "Qwen3_5MoeForCausalLM",
+    "qwen3_5_text": "Qwen3_5ForCausalLM",
     "qwen3_moe": "Qwen3MoeForCausalLM",
     "qwen3_vl_moe_text": "Qwen3MoeForCausalLM",
     "qwen3_vl_text": "Qwen3ForCausalLM",
@@ -329,6 +398,7 @@ class Wrapper(NamedTuple):
 
 
 WRAPPERS: Mapping[str, Wrapper] = {
+    "DeepseekOCRForCausalLM": Wrapper("deepseekocr", "DeepseekOCRForCausalLM"),
     "Gemma3ForConditionalGeneration": Wrapper("siglip", "Gemma3ForCausalLM"),
     "Gemma3nForConditionalGeneration": Wrapper(None, "Gemma3nForCausalLM"),
     "Gemma4ForConditionalGeneration": Wrapper("gemma4", "Gemma4ForCausalLM"),
@@ -341,14 +411,18 @@ WRAPPERS: Mapping[str, Wrapper] = {
     "InternVLForConditionalGeneration": Wrapper("internvl"),
     "KimiK25ForConditionalGeneration": Wrapper("kimik25", "DeepseekV3ForCausalLM"),
     "KimiVLForConditionalGeneration": Wrapper("kimivl", "DeepseekV3ForCausalLM"),
+    "Lfm2VlForConditionalGeneration": Wrapper("lfm2", "Lfm2ForCausalLM"),
     "Llama4ForConditionalGeneration": Wrapper("llama4", "Llama4ForCausalLM"),
     "LlavaForConditionalGeneration": Wrapper(None),
-    "LlavaNextForConditionalGeneration": Wrapper("llava-clip"),
+    "LlavaNextForConditionalGeneration": Wrapper(None),
     "Mistral3ForConditionalGeneration": Wrapper("pixtral", architecture="mistral3", keeps=("mistral4",)),
     "MllamaForConditionalGeneration": Wrapper("mllama", "MllamaForCausalLM"),
+    "MuseGlimmerForConditionalGeneration": Wrapper("muse", "MuseGlimmerTextModel"),
     "Qwen2VLForConditionalGeneration": Wrapper("qwen2vl", "Qwen2ForCausalLM", "qwen2vl"),
     "Qwen2_5_VLForConditionalGeneration": Wrapper("qwen2_5vl", "Qwen2ForCausalLM", "qwen2vl"),
     "Qwen3VLForConditionalGeneration": Wrapper("qwen3vl", "Qwen3ForCausalLM", "qwen3vl"),
+    "Qwen3_5ForConditionalGeneration": Wrapper("qwen3vl", "Qwen3_5ForCausalLM"),
+    "Qwen3_5MoeForConditionalGeneration": Wrapper("qwen3vl", "Qwen3_5MoeForCausalLM"),
     "Qwen3VLMoeForConditionalGeneration": Wrapper("qwen3vl", "Qwen3MoeForCausalLM", "qwen3vlmoe"),
     "SmolVLMForConditionalGeneration": Wrapper("idefics3"),
     "Step3p7ForConditionalGeneration": Wrapper("step3vl", "Step3p5ForCausalLM"),
@@ -356,7 +430,9 @@ WRAPPERS: Mapping[str, Wrapper] = {
 
 # Where several classes become one architecture, the one that its files usually come from.
 _USUAL = {
+    "bert": "BertModel",
     "deepseek2": "DeepseekV3ForCausalLM",
+    "gemma-embedding": "Gemma3TextModel",
     "gemma3n": "Gemma3nForConditionalGeneration",
     "gemma4": "Gemma4ForConditionalGeneration",
     "glm4moe": "Glm4MoeForCausalLM",
@@ -364,15 +440,33 @@ _USUAL = {
     "llama4": "Llama4ForConditionalGeneration",
     "mistral3": "Mistral3ForConditionalGeneration",
     "mistral4": "Mistral3ForConditionalGeneration",
+    "muse-glimmer": "MuseGlimmerForConditionalGeneration",
+    "nomic-bert": "NomicBertModel",
     "olmo2": "Olmo2ForCausalLM",
     "qwen2": "Qwen2ForCausalLM",
     "qwen2vl": "Qwen2_5_VLForConditionalGeneration",
+    "qwen35": "Qwen3_5ForConditionalGeneration",
+    "qwen35moe": "Qwen3_5MoeForConditionalGeneration",
     "qwen3vl": "Qwen3VLForConditionalGeneration",
     "qwen3vlmoe": "Qwen3VLMoeForConditionalGeneration",
 }
 
 # Architectures of bundled models whose files are not read: a stranger's file or config.json of these is refused, their bundled models are asked for by name.
-BY_NAME_ONLY = frozenset(("mamba", "mamba2", "mllama"))
+BY_NAME_ONLY = frozenset(
+    (
+        "falcon-h1",
+        "granitehybrid",
+        "jamba",
+        "kimi-linear",
+        "mamba",
+        "mamba2",
+        "minimax-01",
+        "mllama",
+        "nemotron_h",
+        "nemotron_h_moe",
+        "rwkv7",
+    )
+)
 
 
 def hugging_face_name(architecture: str) -> str | None:

@@ -5,6 +5,7 @@ from typing import Any
 
 from runlocal.sources.keys import LARGEST_LAYERS, Keys
 
+_LARGEST_FACTOR = 64
 _FULL, _SLIDING = "full_attention", "sliding_attention"
 
 
@@ -102,4 +103,65 @@ def _cohere2moe(keys: Keys) -> Keys:
     return keys._replace(table={**keys.table, **table})
 
 
-RENAMED: Mapping[str, Callable[[Keys], Keys]] = {"cohere2moe": _cohere2moe, "laguna": _laguna, "mimo2": _mimo2, "step35": _step35}
+def _qwen(keys: Keys) -> Keys:
+    """The first Qwen counts gate and up together."""
+    return keys._replace(table={**keys.table, "intermediate_size": keys.number("intermediate_size") // 2})
+
+
+def _dbrx(keys: Keys) -> Keys:
+    """DBRX's keys, two objects of them, under the names that the others have (DbrxConfig)."""
+    attention, mlp = keys.inner("attn_config"), keys.inner("ffn_config")
+    if attention is None or mlp is None:
+        raise keys.bad("attn_config" if attention is None else "ffn_config", "is missing")
+    return keys._replace(
+        table={
+            **keys.table,
+            "hidden_size": keys.number("d_model"),
+            "num_attention_heads": keys.number("n_heads"),
+            "num_hidden_layers": keys.number("n_layers"),
+            "max_position_embeddings": keys.number("max_seq_len"),
+            "num_key_value_heads": attention.number("kv_n_heads"),
+            "intermediate_size": mlp.number("ffn_hidden_size"),
+            "num_local_experts": mlp.number("moe_num_experts"),
+            "num_experts_per_tok": mlp.number("moe_top_k"),
+        }
+    )
+
+
+def _minicpm3(keys: Keys) -> Keys:
+    """MiniCPM3: a value is as wide as the hidden size has room for, where config.json does not say."""
+    return keys._replace(defaults={**keys.defaults, "v_head_dim": keys.number("hidden_size") // keys.number("num_attention_heads")})
+
+
+def _lfm2(keys: Keys) -> Keys:
+    """LFM2: the width of the MLP is adjusted as Lfm2MLP does, unless config.json says otherwise."""
+    if keys.flag("conv_bias"):
+        raise keys.not_computed("its convolutions have biases")
+    width = keys.number("block_ff_dim", "intermediate_size")
+    if keys.flag("block_auto_adjust_ff_dim", True):
+        factor = keys.get("block_ffn_dim_multiplier")
+        if factor is not None and (isinstance(factor, bool) or not isinstance(factor, int | float) or not 0 < factor <= _LARGEST_FACTOR):
+            raise keys.bad("block_ffn_dim_multiplier", "is no sensible factor")
+        unit = keys.number("block_multiple_of")
+        width = -(-int((factor or 1.0) * (2 * width // 3)) // unit) * unit
+    return keys._replace(table={**keys.table, "intermediate_size": width})
+
+
+def _lfm2moe(keys: Keys) -> Keys:
+    """LFM2 with experts."""
+    if keys.flag("conv_bias") or not keys.flag("use_expert_bias", True):
+        raise keys.not_computed("its convolutions have biases, or its router has none")
+    return keys._replace(table={**keys.table, "n_routed_experts": keys.number("num_experts"), "first_k_dense_replace": keys.maybe("num_dense_layers")})
+
+
+RENAMED: Mapping[str, Callable[[Keys], Keys]] = {
+    "cohere2moe": _cohere2moe,
+    "dbrx": _dbrx,
+    "laguna": _laguna,
+    "mimo2": _mimo2,
+    "minicpm3": _minicpm3,
+    "qwen": _qwen,
+    "lfm2": _lfm2,
+    "lfm2moe": _lfm2moe,
+    "step35": _step35,
+}

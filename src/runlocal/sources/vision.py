@@ -16,12 +16,15 @@ _PIXTRAL = {"hidden_size": 1024, "intermediate_size": 4096, "num_hidden_layers":
 _IDEFICS = {"hidden_size": 1152, "intermediate_size": 3072, "num_hidden_layers": 12, "num_attention_heads": 16, "image_size": 224, "patch_size": 32}
 _GEMMA4 = {"hidden_size": 768, "intermediate_size": 3072, "num_hidden_layers": 16, "num_attention_heads": 12, "patch_size": 16}
 _GEMMA4_TOKENS = 280
-_MODEL_TYPES = {"clip_vision_model": "llava-clip", "pixtral": "pixtral"}
+_MODEL_TYPES = {"clip_vision_model": "llava-clip", "pixtral": "pixtral", "siglip_vision_model": "llava-siglip"}
 _LLAMA4_TILES = 16
 _INTERNVL_TILES = 12
+_MUSE_GRID, _MUSE_FRAMES = 32, 2
 _MERGED = 2
+_SAM = (768, 12, 12)  # width, layers, heads
 _CLIP_FEATURE_LAYER = -2
 _STEP3_RATIO = 8960 / 1536
+_LFM2_TILE, _LFM2_PROJECTOR, _LFM2_POSITIONS = 512, 2560, 256
 _STEP3_MERGED = 4
 _STEP3_TILES = 36
 _LARGEST_RATIO = 64
@@ -100,11 +103,45 @@ def _gemma_tokens(top: Keys) -> int:
     return top.maybe("vision_soft_tokens_per_image") or _GEMMA4_TOKENS
 
 
+def _deepencoder(keys: Keys, top: Keys) -> Vision:
+    """Two towers in `width`; only one SAM is known."""
+    both = keys.inner("width")
+    clip, sam = (both.inner("clip-l-14-224"), both.inner("sam_vit_b")) if both else (None, None)
+    if clip is None or sam is None or (sam.number("width"), sam.number("layers"), sam.number("heads")) != _SAM:
+        raise top.not_computed("its vision tower is no CLIP behind SAM's ViT-B")
+    width = clip.number("width")
+    return Vision(
+        tower="",
+        tower_parameters=0,
+        projector_parameters=0,
+        hidden_size=width,
+        layers=clip.number("layers"),
+        heads=clip.number("heads"),
+        intermediate_size=4 * width,
+        patch_size=16,
+        image_size=keys.number("image_size"),
+        tokens_per_image=256,
+        max_tiles=9,
+        spatial_merge_size=4,
+    )
+
+
 def _clip(keys: Keys, top: Keys) -> Vision:
     vision = _plain(keys)
     layer = top.get("vision_feature_layer")
     feature = layer if isinstance(layer, int) and not isinstance(layer, bool) and -vision.layers <= layer < 0 else _CLIP_FEATURE_LAYER
     return vision._replace(tokens_per_image=_patches(vision), max_tiles=_pinpoints(top, vision.image_size), feature_layer=feature)
+
+
+def _llava_siglip(keys: Keys, top: Keys) -> Vision:
+    """Granite Vision: features of several layers, counted from the end, are joined."""
+    vision, named = _plain(keys), top.items("vision_feature_layer")
+    if not named or not all(isinstance(layer, int) and -vision.layers <= layer < 0 for layer in named):
+        raise top.not_computed("it uses the features of one layer of SigLIP")
+    joined = tuple(vision.layers + layer for layer in named)
+    if joined[-1] != vision.layers - 1:
+        raise top.not_computed("it leaves out layers of SigLIP")
+    return vision._replace(tokens_per_image=_patches(vision), max_tiles=_pinpoints(top, vision.image_size), intermediate_layers=joined)
 
 
 def _pinpoints(top: Keys, side: int) -> int:
@@ -203,7 +240,31 @@ def _step3vl(keys: Keys, top: Keys) -> Vision:
     return _plain(keys._replace(table={**keys.table, **table}))._replace(spatial_merge_size=_STEP3_MERGED, max_tiles=_STEP3_TILES)
 
 
+def _muse(keys: Keys, top: Keys) -> Vision:
+    """A position grid of the tower's own; llama.cpp's converter makes the nominal size of an image of it."""
+    merged, side = keys.maybe("merge_size") or _MERGED, keys.maybe("pos_emb_height") or _MUSE_GRID
+    patch = keys.number("patch_size")
+    return _plain(keys)._replace(image_size=side * patch * merged, spatial_merge_size=merged, temporal_patch_size=keys.maybe("patch_temporal") or _MUSE_FRAMES)
+
+
+def _lfm2(keys: Keys, top: Keys) -> Vision:
+    """SigLIP 2 for tiles of 512 pixels; layers behind the one whose features are used are left out by the converter."""
+    text, inner, used = top.inner("text_config"), top.maybe("projector_hidden_size") or _LFM2_PROJECTOR, top.get("vision_feature_layer")
+    vision = _plain(keys)
+    behind = -(used + 1) if isinstance(used, int) and not isinstance(used, bool) and -vision.layers <= used < 0 else 0
+    positions = keys.maybe("num_patches")
+    return vision._replace(
+        layers=vision.layers - behind,
+        image_size=top.maybe("tile_size") or _LFM2_TILE,
+        spatial_merge_size=top.maybe("downsample_factor") or _MERGED,
+        position_embeddings=positions if positions != _LFM2_POSITIONS else None,
+        projector_intermediate_size=inner if text is None or inner != text.maybe("hidden_size") else None,
+        projector_norm=top.flag("projector_use_layernorm", True),
+    )
+
+
 _READERS: dict[str, Callable[[Keys, Keys], Vision]] = {
+    "deepseekocr": _deepencoder,
     "gemma4": _gemma4,
     "gemma4_unified": _gemma4_unified,
     "glm4v": _glm4v,
@@ -211,9 +272,12 @@ _READERS: dict[str, Callable[[Keys, Keys], Vision]] = {
     "internvl": _internvl,
     "kimik25": _moonvit,
     "kimivl": _moonvit,
+    "lfm2": _lfm2,
     "llama4": _llama4,
     "llava-clip": _clip,
+    "llava-siglip": _llava_siglip,
     "mllama": _mllama,
+    "muse": _muse,
     "pixtral": _pixtral,
     "qwen2_5vl": _qwen2_5vl,
     "qwen2vl": _qwen2vl,

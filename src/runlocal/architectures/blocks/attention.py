@@ -25,6 +25,9 @@ class Attention(NamedTuple):
     values: there is a projection of values; else keys are values
     reads: the layer whose cache it reads instead of having one, None where it has its own
     idle: its projections of keys and values are stored although it reads another layer's cache
+    sub_norm: a norm before the output projection
+    cached: keys and values are kept for the steps that follow
+    query_gate: the queries' matrix makes that gate, head by head behind the query
     """
 
     hidden_size: int
@@ -44,6 +47,9 @@ class Attention(NamedTuple):
     values: bool = True
     reads: int | None = None
     idle: bool = False
+    sub_norm: bool = False
+    cached: bool = True
+    query_gate: bool = False
 
     @property
     def query_width(self) -> int:
@@ -62,7 +68,7 @@ class Attention(NamedTuple):
         return self.heads * self.value_dim
 
     def tensors(self, layers: tuple[int, ...]) -> Iterator[Tensor]:
-        widths = {"attn_q": self.query_width, "attn_k": self.key_width, "attn_v": self.value_width}
+        widths = {"attn_q": self.query_width * (2 if self.query_gate else 1), "attn_k": self.key_width, "attn_v": self.value_width}
         has_keys = self.reads is None or self.idle
         if not has_keys:
             del widths["attn_k"]
@@ -84,14 +90,41 @@ class Attention(NamedTuple):
                 yield Tensor(role=role, columns=columns, rows=rows, layers=layers, quantizable=False)
         if self.gate or self.head_gate:
             yield Tensor(role="attn_gate", columns=self.hidden_size, rows=self.heads if self.head_gate else self.output_width, layers=layers)
+        if self.sub_norm:
+            yield Tensor(role="attn_sub_norm", columns=self.output_width, layers=layers, quantizable=False)
         if self.sinks:
             yield Tensor(role="attn_sinks", columns=self.heads, layers=layers, quantizable=False)
 
     def caches(self, layers: tuple[int, ...]) -> Iterator[Cache]:
-        if self.reads is not None:
+        if self.reads is not None or not self.cached:
             return
         kind = CacheKind.FULL if self.window_tokens is None else CacheKind.CHUNKED if self.chunked else CacheKind.SLIDING
         yield Cache(kind=kind, layers=layers, k_values=self.key_width, v_values=self.value_width, window_tokens=self.window_tokens, heads=self.kv_heads)
+
+
+class Indexer(NamedTuple):
+    """What chooses the tokens that latent attention looks at (DSA); it keeps one key per token for all its heads.
+
+    query_width: width of the compressed query that its queries are made of
+    heads, head_dim: as in `model.Indexer`
+    top_k: tokens that are chosen at most
+    """
+
+    hidden_size: int
+    query_width: int
+    heads: int
+    head_dim: int
+    top_k: int
+
+    def tensors(self, layers: tuple[int, ...]) -> Iterator[Tensor]:
+        for role in ("indexer.k_norm", "indexer.k_norm.bias"):
+            yield Tensor(role=role, columns=self.head_dim, layers=layers, quantizable=False)
+        yield Tensor(role="indexer.proj", columns=self.hidden_size, rows=self.heads, layers=layers, source_type="F32")
+        yield Tensor(role="indexer.attn_k", columns=self.hidden_size, rows=self.head_dim, layers=layers)
+        yield Tensor(role="indexer.attn_q_b", columns=self.query_width, rows=self.heads * self.head_dim, layers=layers)
+
+    def caches(self, layers: tuple[int, ...]) -> Iterator[Cache]:
+        yield Cache(kind=CacheKind.INDEXER, layers=layers, k_values=self.head_dim, v_values=0)
 
 
 class LatentAttention(NamedTuple):
@@ -103,6 +136,7 @@ class LatentAttention(NamedTuple):
     nope_dim, rope_dim: parts of a key without and with rotation
     value_dim: width of a value
     expanded: the cache keeps whole keys and values all the same (MiniCPM3)
+    indexer: what chooses the tokens that it looks at, if anything does
     """
 
     hidden_size: int
@@ -113,6 +147,7 @@ class LatentAttention(NamedTuple):
     rope_dim: int
     value_dim: int
     expanded: bool = False
+    indexer: Indexer | None = None
 
     @property
     def latent_width(self) -> int:
@@ -142,12 +177,16 @@ class LatentAttention(NamedTuple):
         yield Tensor(role="attn_k_b", columns=self.nope_dim, rows=self.kv_lora_rank, copies=self.heads, layers=layers)
         yield Tensor(role="attn_v_b", columns=self.kv_lora_rank, rows=self.value_dim, copies=self.heads, layers=layers)
         yield Tensor(role="attn_output", columns=self.heads * self.value_dim, rows=self.hidden_size, layers=layers)
+        if self.indexer:
+            yield from self.indexer.tensors(layers)
 
     def caches(self, layers: tuple[int, ...]) -> Iterator[Cache]:
         if self.expanded:
             yield from self.whole.caches(layers)
             return
         yield Cache(kind=CacheKind.LATENT, layers=layers, k_values=self.latent_width, v_values=0)
+        if self.indexer:
+            yield from self.indexer.caches(layers)
 
 
 class CrossAttention(NamedTuple):

@@ -15,7 +15,7 @@ class Mamba1(NamedTuple):
     state_size: values of state per inner value
     conv_size: length of the convolution
     time_step_rank: rank of the time step's projection
-    normed: time step, B and C are normed, with weights (Jamba)
+    norm: of time step, B and C: `weights` (Jamba), `plain` without weights (Falcon Mamba) or `none`
     """
 
     hidden_size: int
@@ -23,7 +23,7 @@ class Mamba1(NamedTuple):
     state_size: int
     conv_size: int
     time_step_rank: int
-    normed: bool = False
+    norm: str = "none"
 
     @property
     def conv_values(self) -> int:
@@ -46,7 +46,7 @@ class Mamba1(NamedTuple):
         yield Tensor(role="ssm_a", columns=state, rows=inner, layers=layers, quantizable=False)
         yield Tensor(role="ssm_d", columns=inner, layers=layers, quantizable=False)
         yield Tensor(role="ssm_out", columns=inner, rows=d, layers=layers)
-        if self.normed:
+        if self.norm == "weights":
             for role, width in (("ssm_dt_norm", rank), ("ssm_b_norm", state), ("ssm_c_norm", state)):
                 yield Tensor(role=role, columns=width, layers=layers, quantizable=False)
 
@@ -59,6 +59,7 @@ class Mamba2(NamedTuple):
 
     heads: heads that share a time step
     groups: groups of heads that share B and C
+    normed: the result is normed by group
     The others are those of Mamba1.
     """
 
@@ -68,6 +69,7 @@ class Mamba2(NamedTuple):
     conv_size: int
     heads: int
     groups: int
+    normed: bool = True
 
     @property
     def conv_width(self) -> int:
@@ -92,7 +94,8 @@ class Mamba2(NamedTuple):
         yield Tensor(role="ssm_dt.bias", columns=self.heads, layers=layers, quantizable=False)
         yield Tensor(role="ssm_a", columns=1, rows=self.heads, layers=layers, quantizable=False)
         yield Tensor(role="ssm_d", columns=1, rows=self.heads, layers=layers, quantizable=False)
-        yield Tensor(role="ssm_norm", columns=inner // self.groups, rows=self.groups, layers=layers, quantizable=False)
+        if self.normed:
+            yield Tensor(role="ssm_norm", columns=inner // self.groups, rows=self.groups, layers=layers, quantizable=False)
         yield Tensor(role="ssm_out", columns=inner, rows=d, layers=layers)
 
     def caches(self, layers: tuple[int, ...]) -> Iterator[Cache]:

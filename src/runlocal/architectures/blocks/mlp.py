@@ -14,6 +14,7 @@ class DenseMlp(NamedTuple):
     gated: with a gate
     fused: gate and up are one matrix, stored as `ffn_up`
     bias: every projection has a bias
+    sub_norm: a norm before the last projection
     """
 
     hidden_size: int
@@ -21,6 +22,7 @@ class DenseMlp(NamedTuple):
     gated: bool = True
     fused: bool = False
     bias: bool = False
+    sub_norm: bool = False
 
     def tensors(self, layers: tuple[int, ...]) -> Iterator[Tensor]:
         wide = {"ffn_up": self.intermediate_size * (2 if self.fused else 1)}
@@ -33,6 +35,8 @@ class DenseMlp(NamedTuple):
         yield Tensor(role="ffn_down", columns=self.intermediate_size, rows=self.hidden_size, layers=layers)
         if self.bias:
             yield Tensor(role="ffn_down.bias", columns=self.hidden_size, layers=layers, quantizable=False)
+        if self.sub_norm:
+            yield Tensor(role="ffn_sub_norm", columns=self.intermediate_size, layers=layers, quantizable=False)
 
     def caches(self, layers: tuple[int, ...]) -> Iterator[Cache]:
         return iter(())
@@ -51,6 +55,8 @@ class ExpertMlp(NamedTuple):
     correction: name of the correction bias
     fused: gate and up are one tensor
     scaled: a learned factor per expert multiplies what it yields, and one per value what the router reads (Gemma 4)
+    table_rows: rows of a table that gives every token its experts; 0: the router chooses
+    latent_size: width of the projection that the routed experts work in, None where they work on the residual stream
     """
 
     hidden_size: int
@@ -65,13 +71,21 @@ class ExpertMlp(NamedTuple):
     correction: str = "exp_probs_b.bias"
     fused: bool = False
     scaled: bool = False
+    table_rows: int = 0
+    latent_size: int | None = None
+
+    @property
+    def routed_width(self) -> int:
+        """Width of what the routed experts read and write."""
+        return self.latent_size or self.hidden_size
 
     def tensors(self, layers: tuple[int, ...]) -> Iterator[Tensor]:
         d, width, count = self.hidden_size, self.intermediate_size, self.count
         yield Tensor(role="ffn_gate_inp", columns=d, rows=count, layers=layers, quantizable=False)
-        shapes = [("ffn_gate_up_exps", d, 2 * width) if self.fused else ("ffn_up_exps", d, width), ("ffn_down_exps", width, d)]
+        routed = self.routed_width
+        shapes = [("ffn_gate_up_exps", routed, 2 * width) if self.fused else ("ffn_up_exps", routed, width), ("ffn_down_exps", width, routed)]
         if self.gated and not self.fused:
-            shapes.append(("ffn_gate_exps", d, width))
+            shapes.append(("ffn_gate_exps", routed, width))
         for role, columns, rows in shapes:
             yield Tensor(role=role, columns=columns, rows=rows, copies=count, layers=layers)
             if self.bias:
@@ -83,6 +97,11 @@ class ExpertMlp(NamedTuple):
             yield Tensor(role="ffn_down_exps.scale", columns=count, layers=layers, quantizable=False)
         if self.router_bias:
             yield Tensor(role=self.correction, columns=count, layers=layers, quantizable=False)
+        if self.table_rows:
+            yield Tensor(role="ffn_gate_tid2eid", columns=self.used, rows=self.table_rows, layers=layers, quantizable=False, source_type="I32")
+        if self.latent_size:
+            yield Tensor(role="ffn_latent_down", columns=d, rows=self.latent_size, layers=layers)
+            yield Tensor(role="ffn_latent_up", columns=self.latent_size, rows=d, layers=layers)
         if self.shared_size:
             if self.gated:
                 yield Tensor(role="ffn_gate_shexp", columns=d, rows=self.shared_size, layers=layers)

@@ -2,9 +2,13 @@
 
 from collections.abc import Iterator
 
-from runlocal.architectures.blocks.attention import Attention, LatentAttention
+from runlocal.architectures.blocks.attention import Attention, Indexer, LatentAttention
+from runlocal.architectures.blocks.delta import GatedDeltaNet, KimiDeltaAttention
+from runlocal.architectures.blocks.lightning import LightningAttention
 from runlocal.architectures.blocks.mamba import Mamba1, Mamba2
 from runlocal.architectures.blocks.mlp import DenseMlp, ExpertMlp, NextTokenHead, Norms
+from runlocal.architectures.blocks.rwkv import Rwkv7
+from runlocal.architectures.blocks.short_conv import ShortConvolution
 from runlocal.core.layout import Block, Layout, Placed
 from runlocal.core.model import ModelSpec, Text
 from runlocal.core.tensor import Tensor
@@ -55,6 +59,8 @@ def decoder(
     attending = text.attention_layers
     if attending is None:
         attending = tuple(layer for layer in stored if all(layer not in layers for _, layers in with_state))
+    else:
+        attending += stored[text.layers :]
     placed = [Placed(block, layers) for block, layers in with_state]
     if attending:
         attentions = attention_blocks(
@@ -63,7 +69,7 @@ def decoder(
         placed += [Placed(block, layers) for block, layers in attentions]
     if norms and text.norm != "none":
         placed.append(Placed(Norms(hidden_size=text.hidden_size, roles=norms, bias=biased), stored))
-    with_mlp = stored if text.mlp_layers is None else text.mlp_layers
+    with_mlp = stored if text.mlp_layers is None else (*text.mlp_layers, *stored[text.layers :])
     mlps = mlp_blocks(text, with_mlp, fused=fused_gate_up, bias=expert_bias, correction=correction, behind=extra if next_dense else 0)
     placed += [Placed(block, layers) for block, layers in mlps]
     if extra and text.next_tokens:
@@ -86,6 +92,7 @@ def decoder(
         tied=text.tied_embeddings,
         kv_group=text.heads // text.kv_heads if text.kv_heads and 0 in attending else 0,
         experts=text.experts.count if text.experts else 0,
+        pooling=text.pooling,
     )
 
 
@@ -113,9 +120,21 @@ def state_blocks(text: Text, layers: tuple[int, ...]) -> Iterator[tuple[Block, t
         where = layers if mamba.layers is None else mamba.layers
         shape = (text.hidden_size, mamba.inner_size, mamba.state_size, mamba.conv_size)
         if mamba.version == 1:
-            yield Mamba1(*shape, time_step_rank=mamba.time_step_rank), where
+            yield Mamba1(*shape, time_step_rank=mamba.time_step_rank, norm=mamba.norm), where
         else:
-            yield Mamba2(*shape, heads=mamba.heads, groups=mamba.groups), where
+            yield Mamba2(*shape, heads=mamba.heads, groups=mamba.groups, normed=mamba.norm == "weights"), where
+    if delta := text.delta_net:
+        yield GatedDeltaNet(text.hidden_size, delta.key_heads, delta.value_heads, delta.head_dim, delta.conv_size), delta.layers
+    if kimi := text.kimi_delta:
+        yield KimiDeltaAttention(text.hidden_size, kimi.heads, kimi.head_dim, kimi.conv_size), kimi.layers
+    if lightning := text.lightning:
+        yield LightningAttention(text.hidden_size, text.heads, text.head_dim), lightning.layers
+    if rwkv := text.rwkv:
+        whole = Rwkv7(text.hidden_size, rwkv.intermediate_size, rwkv.head_size, rwkv.decay_rank, rwkv.rate_rank, rwkv.value_rank, rwkv.gate_rank)
+        yield whole._replace(first=True), layers[:1]
+        yield whole, layers[1:]
+    if conv := text.short_conv:
+        yield ShortConvolution(hidden_size=text.hidden_size, conv_size=conv.conv_size), conv.layers
 
 
 def attention_blocks(
@@ -131,19 +150,23 @@ def attention_blocks(
 ) -> Iterator[tuple[Block, tuple[int, ...]]]:
     """The attention of every layer: latent, or grouped with the layers that have a window apart."""
     if latent := text.latent:
-        yield (
-            LatentAttention(
-                hidden_size=text.hidden_size,
-                heads=text.heads,
-                q_lora_rank=latent.q_lora_rank,
-                kv_lora_rank=latent.kv_lora_rank,
-                nope_dim=latent.qk_nope_head_dim,
-                rope_dim=latent.qk_rope_head_dim,
-                value_dim=latent.v_head_dim,
-                expanded=expanded,
-            ),
-            layers,
+        block = LatentAttention(
+            hidden_size=text.hidden_size,
+            heads=text.heads,
+            q_lora_rank=latent.q_lora_rank,
+            kv_lora_rank=latent.kv_lora_rank,
+            nope_dim=latent.qk_nope_head_dim,
+            rope_dim=latent.qk_rope_head_dim,
+            value_dim=latent.v_head_dim,
+            expanded=expanded,
         )
+        choosing: tuple[int, ...] = ()
+        if (indexer := text.indexer) and latent.q_lora_rank:
+            # Layers behind the last, for more tokens at once, have an indexer of their own.
+            choosing = tuple(layer for layer in layers if indexer.layers is None or layer in indexer.layers or layer >= text.layers)
+            yield block._replace(indexer=Indexer(text.hidden_size, latent.q_lora_rank, indexer.heads, indexer.head_dim, indexer.top_k)), choosing
+        if others := tuple(layer for layer in layers if layer not in choosing):
+            yield block, others
         return
     everywhere = Attention(
         hidden_size=text.hidden_size,
@@ -185,7 +208,7 @@ def mlp_blocks(text: Text, layers: tuple[int, ...], *, fused: bool, bias: bool, 
         if layers and text.intermediate_size:
             yield dense, layers
         return
-    chosen = range(experts.leading_dense_layers, len(layers) - behind) if experts.layers is None else experts.layers
+    chosen = layers[experts.leading_dense_layers : len(layers) - behind] if experts.layers is None else experts.layers
     with_experts = tuple(layer for layer in layers if layer in chosen)
     without = layers if experts.parallel_dense else tuple(layer for layer in layers if layer not in chosen)
     if without:
@@ -202,6 +225,7 @@ def mlp_blocks(text: Text, layers: tuple[int, ...], *, fused: bool, bias: bool, 
             router_bias=experts.router_bias and not bias,
             bias=bias,
             correction=correction,
+            latent_size=experts.latent_size,
         ),
         with_experts,
     )

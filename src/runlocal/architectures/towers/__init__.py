@@ -12,6 +12,7 @@ from runlocal.core.model import Vision
 from runlocal.core.tensor import Tensor
 
 TOWERS = {
+    "deepseekocr": "runlocal.architectures.towers.deepseekocr",
     "exaone4_5": "runlocal.architectures.towers.qwen2_5vl",
     "gemma4": "runlocal.architectures.towers.gemma4",
     "gemma4_unified": "runlocal.architectures.towers.gemma4_unified",
@@ -23,8 +24,10 @@ TOWERS = {
     "lfm2": "runlocal.architectures.towers.lfm2",
     "llama4": "runlocal.architectures.towers.llama4",
     "llava-clip": "runlocal.architectures.towers.llava",
+    "llava-siglip": "runlocal.architectures.towers.llava_siglip",
     "minicpmv": "runlocal.architectures.towers.minicpmv",
     "mllama": "runlocal.architectures.towers.mllama",
+    "muse": "runlocal.architectures.towers.muse",
     "pixtral": "runlocal.architectures.towers.pixtral",
     "qwen2_5vl": "runlocal.architectures.towers.qwen2_5vl",
     "qwen2vl": "runlocal.architectures.towers.qwen2vl",

@@ -14,8 +14,9 @@ from runlocal.core.units import pad
 Four = tuple[int, int, int, int]
 
 # ggml_op_can_inplace; the unary operations (ggml names them together) stand here by their own names.
-_UNARY = ("SILU", "GELU", "RELU", "TANH", "SIGMOID", "SOFTPLUS", "XIELU")
-_IN_PLACE = frozenset(("ADD", "ADD_ID", "ADD1", "SUB", "MUL", "DIV", "SQR", "SQRT", "SCALE", "CLAMP", "FILL", "ROPE", "RMS_NORM", "SOFT_MAX", *_UNARY))
+_UNARY = ("SILU", "GELU", "RELU", "TANH", "SIGMOID", "SOFTPLUS", "XIELU", "EXP", "NEG")
+_ROTATIONS = ("ROPE", "ROPE_BACK")
+_IN_PLACE = frozenset(("ADD", "ADD_ID", "ADD1", "SUB", "MUL", "DIV", "SQR", "SQRT", "SCALE", "CLAMP", "FILL", "RMS_NORM", "SOFT_MAX", *_ROTATIONS, *_UNARY))
 NONE = "NONE"  # the operation of a tensor that nothing computes
 _ENDLESS = 1 << 62
 _FLAGS = ("stored", "weight", "is_input", "is_output")
@@ -112,10 +113,13 @@ class Blocks:
         return offset
 
     def give_back(self, offset: int, size_bytes: int) -> None:
-        """Frees a region and joins it to a free neighbour. Nothing at all is given back as a block too, and can keep its neighbours apart."""
+        """Frees a region and joins it to a free neighbour.
+
+        Nothing at all is given back as a block too, and can keep its neighbours apart. Such a block stays where it is in the list while the
+        one before it shrinks from below, so the list is not always in order, and any block of it can be the neighbour.
+        """
         size = -(-size_bytes // self.alignment) * self.alignment
         offsets, sizes = self._offsets, self._sizes
-        place = 0
         for place, start in enumerate(offsets):
             if start + sizes[place] == offset:
                 sizes[place] += size
@@ -130,8 +134,7 @@ class Blocks:
                     sizes[place - 1] += sizes[place]
                     del offsets[place], sizes[place]
                 return
-            if start > offset:
-                break
+        place = next((place for place, start in enumerate(offsets) if start >= offset), len(offsets))
         offsets.insert(place, offset)
         sizes.insert(place, size)
 

@@ -2,11 +2,13 @@
 
 With flash attention and an unquantized cache nothing in the graph grows with the context but the attention masks, which are inputs and are
 never reused, so the buffers are straight lines in the cells: exactly, not nearly (tests/engines/test_buffers.py). Everything else, a cache on
-the host, many rows of logits, and what is shorter than a window, is laid out for its own context.
+the host, many rows of logits, what is shorter than a window, and layers with a state, which use the memory of the masks behind the last
+attention, is laid out for its own context.
 """
 
 from collections.abc import Mapping
 
+from runlocal.core.cache import CacheKind
 from runlocal.core.layout import Layout
 from runlocal.engines.ggml.graph import ComputeBuffers, compute_buffers
 from runlocal.engines.ggml.placement import Placement
@@ -21,7 +23,9 @@ class BufferLines:
 
     def __init__(self, layout: Layout) -> None:
         self._layout = layout
+        self._chooses = any(cache.kind is CacheKind.INDEXER for cache in layout.caches())
         self._windows = max((cache.window_tokens or 0 for cache in layout.caches()), default=0)
+        self._mixed = len({cache.kind is CacheKind.RECURRENT for cache in layout.caches()}) > 1
         self._laid: dict[tuple[Settings, Placement], ComputeBuffers] = {}
 
     def of(self, settings: Settings, placement: Placement, copied: Mapping[tuple[str, int | None], int] | None = None) -> ComputeBuffers:
@@ -30,8 +34,8 @@ class BufferLines:
             return compute_buffers(self._layout, settings, placement, copied)
         start = max(_LEAST_CELLS, 2 * (self._windows * settings.sequences + settings.ubatch_tokens) // CELL_PADDING * CELL_PADDING)
         few_rows = settings.output_rows * _LEAST_TOKENS_PER_ROW <= settings.ubatch_tokens
-        plain = settings.flash_attention and not settings.kv_is_quantized and not settings.swa_full and not settings.flash_on_host
-        straight = plain and few_rows and not placement.cache_on_host
+        plain = not self._chooses and settings.flash_attention and not settings.kv_is_quantized and not settings.swa_full and not settings.flash_on_host
+        straight = plain and few_rows and not placement.cache_on_host and not self._mixed
         if not straight or settings.cells <= start:
             return self._at(settings, placement)
         low, high = self._at(settings._replace(cells=start), placement), self._at(settings._replace(cells=2 * start), placement)

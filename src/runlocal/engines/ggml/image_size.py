@@ -109,6 +109,21 @@ def _resized(vision: Vision, family: Family, size: Size) -> Size:
     return w, h
 
 
+def _aspect(vision: Vision, family: Family, size: Size) -> tuple[Piece, ...]:
+    """The grid of whole tokens nearest its shape, the larger of two that are as near; made smaller where it is above the most."""
+    side, most = vision.patch_size * _merge(vision, family), family["most_tokens"]
+    columns, rows = (pixels / side for pixels in size)
+    if rows * columns > most:
+        ratio = columns / rows
+        rows = sqrt(most / ratio)
+        columns = rows * ratio
+    grids = [(w, h) for h in (floor(rows), ceil(rows)) for w in (floor(columns), ceil(columns)) if min(w, h) >= 1 and w * h <= most]
+    shape = size[1] / size[0]
+    best = min(grids, key=lambda grid: (abs(grid[1] / grid[0] - shape), -grid[0] * grid[1]), default=None)
+    w, h = best or (max(1, _nearest(columns)), max(1, _nearest(rows)))
+    return (_piece(vision, family, (w * side, h * side)),)
+
+
 def _tiled_by_grid(vision: Vision, family: Family, size: Size) -> tuple[Piece, ...]:
     """An overview, and where the image is larger than a tile the tiles of the grid that wastes the least of it."""
     side, grids = vision.image_size, _grids(vision, family)
@@ -132,7 +147,8 @@ def _grids(vision: Vision, family: Family) -> tuple[Size, ...]:
         return tuple((x, y) for x, y in listed)
     if side := family.get("grid_side"):
         return tuple((x, y) for x in range(1, side + 1) for y in range(1, side + 1) if (x, y) != (1, 1))
-    return tuple((x, y) for x in range(1, vision.max_tiles + 1) for y in range(1, vision.max_tiles // x + 1))
+    most = family.get("most_tiles", vision.max_tiles)
+    return tuple((x, y) for x in range(1, most + 1) for y in range(1, most // x + 1))
 
 
 def _longest_edge(vision: Vision, family: Family, size: Size) -> tuple[Piece, ...]:
@@ -246,6 +262,7 @@ def _nearest(value: float) -> int:
 
 
 _RULES: dict[str, Callable[[Vision, Family, Size], tuple[Piece, ...]]] = {
+    "aspect": _aspect,
     "fixed": _fixed,
     "dynamic": _dynamic,
     "grids": _tiled_by_grid,

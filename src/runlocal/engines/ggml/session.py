@@ -29,6 +29,8 @@ CACHE_LABELS = {
     CacheKind.SLIDING: "KV cache, sliding window",
     CacheKind.CHUNKED: "KV cache, chunked window",
     CacheKind.LATENT: "latent cache (MLA)",
+    CacheKind.INDEXER: "indexer cache (DSA)",
+    CacheKind.COMPRESSED: "KV cache, compressed",
     CacheKind.CROSS: "cross-attention cache",
     CacheKind.RECURRENT: "recurrent state",
 }
@@ -59,6 +61,7 @@ class Session:
         self._stored: dict[Recipe, tuple[Stored, ...]] = {}
         self._weights: dict[tuple[Recipe, Placement], tuple[Weight, ...]] = {}
         self._settings: dict[Workload, Settings] = {}
+        self._kept_flash: dict[tuple[Settings, Placement], bool] = {}
         self._cached: dict[tuple[Workload, Placement], tuple[Part, ...]] = {}
         self._buffers: dict[tuple[Settings, Placement, Recipe | None], tuple[Part, ...]] = {}
         self._overheads: dict[Machine, tuple[Part, ...]] = {}
@@ -71,10 +74,27 @@ class Session:
             self._settings[workload] = settle(self.layout, workload, self.facts.types, self.facts.ggml, batch_tokens=batch, ubatch_tokens=ubatch)
         return self._settings[workload]
 
+    def _settings_on(self, workload: Workload, placement: Placement) -> Settings:
+        """Those settings where layers lie so: `auto` may turn flash attention off in models with a state, once the caches stand."""
+        settings = self.settings(workload)
+        mixed = len({cache.kind is CacheKind.RECURRENT for cache in self.caches}) > 1
+        asked = workload.flash_attention is not None or settings.type_v.block_elements > 1  # a quantized V asks for it
+        if asked or not settings.flash_attention or not mixed or placement.nothing_on_host:
+            return settings
+        from runlocal.engines.ggml.graph import NotModelled, keeps_flash_attention
+
+        key = (settings, placement)
+        if key not in self._kept_flash:
+            try:
+                self._kept_flash[key] = keeps_flash_attention(self.layout, settings, placement)
+            except NotModelled:
+                self._kept_flash[key] = True
+        return settings if self._kept_flash[key] else settings._replace(flash_attention=False, v_in_rows=True)
+
     def batches(self, workload: Workload) -> tuple[int, int]:
         """(batch, ubatch) in tokens that the runtime asks llama.cpp for; `-b` is raised to `-ub`."""
         batch, ubatch = self.facts.runtime["batch_tokens"], self.facts.runtime["ubatch_tokens"]
-        asked = workload.batch_tokens or ubatch
+        asked = workload.batch_tokens or (_pool_tokens(workload) if self.layout.encoder else ubatch)
         return max(batch, asked), asked
 
     def adopt(self, own: OwnTensors) -> None:
@@ -136,7 +156,8 @@ class Session:
         if key not in self._weights:
             if recipe not in self._sized:
                 self._sized[recipe] = measure(self.stored(recipe))
-            self._weights[key] = tuple(lay(self._sized[recipe], placement, tied=self.layout.tied))
+            copied = self.layout.tied and not self.layout.single_embedding
+            self._weights[key] = tuple(lay(self._sized[recipe], placement, tied=copied, twice=self.layout.two_embeddings))
         return self._weights[key]
 
     def placement(self, workload: Workload, machine: Machine, shares: Sequence[float] | None = None) -> Placement:
@@ -150,9 +171,9 @@ class Session:
             cache_on_host=not workload.kv_offload,
         )
 
-    def step(self, workload: Workload) -> tuple[int, bool]:
+    def step(self, workload: Workload, placement: Placement) -> tuple[int, bool]:
         """(tokens per step, whether flash attention is on)."""
-        settings = self.settings(workload)
+        settings = self._settings_on(workload, placement)
         return settings.ubatch_tokens, settings.flash_attention
 
     def parts(self, recipe: Recipe, workload: Workload, placement: Placement, machine: Machine, *, rough: bool = False) -> tuple[Part, ...]:
@@ -191,7 +212,7 @@ class Session:
         spread = not placement.all_on_gpus or placement.experts_on_host
         if spread and rough:
             return self._rough_buffers(recipe, workload, placement)
-        key = (self.settings(workload), placement, recipe if self._copies_weights(placement) else None)
+        key = (self._settings_on(workload, placement), placement, recipe if self._copies_weights(placement) else None)
         if key not in self._buffers:
             self._buffers[key] = self._buffer_parts(recipe, workload, placement)
         return self._buffers[key]
@@ -254,7 +275,7 @@ class Session:
         from runlocal.engines.ggml.graph import NotModelled, copy_bytes
 
         self._lines = self._lines or BufferLines(self.layout)
-        settings = self.settings(workload)
+        settings = self._settings_on(workload, placement)
         source = self.facts.ggml["sources"]["allocator"]["url"]
         copied = None
         if self._copies_weights(placement):
@@ -276,8 +297,10 @@ class Session:
         ]
         parts.append(Part(Kind.COMPUTE_BUFFER, "compute buffer, host", HOST, buffers.host, basis, because, source, buffers.host * percent // 100))
         rows = max(workload.sequences, settings.output_rows)
-        because = f"4 B × {self.layout.vocabulary_size} values × {_rows(rows)}"
-        parts.append(Part(Kind.COMPUTE_BUFFER, "logits", HOST, _F32_BYTES * self.layout.vocabulary_size * rows, Basis.EXACT, because, source))
+        # With embeddings asked for, a row of them lies behind the logits, which are set aside all the same.
+        values = self.layout.vocabulary_size + (self.layout.hidden_size if self.layout.pooling else 0)
+        because = f"4 B × {values} values × {_rows(rows)}"
+        parts.append(Part(Kind.COMPUTE_BUFFER, "logits", HOST, _F32_BYTES * values * rows, Basis.EXACT, because, source))
         return tuple(parts)
 
     def image_tokens(self, images: int, image_size: tuple[int, int] | None = None) -> tuple[int, int] | None:
@@ -303,6 +326,10 @@ class Session:
         if key not in self._vision:
             self._vision[key] = vision_parts(self.model, workload, device, self.facts.types, self.facts.vision)
         return self._vision[key]
+
+
+def _pool_tokens(workload: Workload) -> int:
+    return workload.pool_tokens or workload.context_tokens * workload.sequences
 
 
 def _rows(count: int) -> str:

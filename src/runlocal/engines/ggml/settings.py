@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from typing import Any
 
+from runlocal.architectures.blocks.attention import Attention
 from runlocal.core.cache import Cache, CacheKind
 from runlocal.core.layout import Layout
 from runlocal.core.noun import NamedTuple
@@ -17,7 +18,7 @@ class Settings(NamedTuple):
     """A context as `llama_context` sets it up (src/llama-context.cpp).
 
     cells: cells of one stream (`n_ctx_seq`)
-    streams: separate cell ranges of the cache: one if unified, else one per sequence
+    streams: separate cell ranges of the cache: one if unified, else one per sequence; some architectures keep them apart in any case
     sequences: `n_seq_max`
     ubatch_tokens: tokens of one graph
     output_rows: rows of logits reserved per graph
@@ -25,9 +26,10 @@ class Settings(NamedTuple):
     type_k, type_v: storage types of the cache
     swa_full: windows keep the whole context
     windows: whether this architecture's loader applies windows at all
-    padded_v_values: width that every layer's V has without flash attention where their widths differ, else 0
     flash_on_host: the host runs flash attention, because the GPU's kernels do not take heads of these widths
     v_in_rows: V is kept as with flash attention though there is none: what turns it off finds out only once the cache stands
+    padded_v_values: width that every layer's V has without flash attention where their widths differ, else 0
+    resting: sequences that states are kept for beside those of the graph
     """
 
     cells: int
@@ -40,14 +42,17 @@ class Settings(NamedTuple):
     type_v: StorageType
     swa_full: bool
     windows: bool
-    padded_v_values: int = 0
     flash_on_host: bool = False
     v_in_rows: bool = False
+    padded_v_values: int = 0
+    resting: int = 0
 
     def cells_of(self, cache: Cache) -> int:
         """Cells that one layer of `cache` holds per stream."""
         if cache.kind is CacheKind.CROSS:
             return cache.cells or 0
+        if cache.ratio > 1:
+            return pad(max(1, -(-self.cells // cache.ratio)), CELL_PADDING)
         if cache.kind not in (CacheKind.SLIDING, CacheKind.CHUNKED) or self.swa_full or not self.windows:
             return self.cells
         # One stream serves all sequences, so each needs its own window in it.
@@ -69,14 +74,14 @@ def settle(
 ) -> Settings:
     """The settings that llama.cpp arrives at.
 
-    facts: `window_architectures`, `flash_attention_head_dims`, `without_flash_attention`
+    facts: `window_architectures`, `separate_stream_architectures`, `flash_attention_head_dims`, `without_flash_attention`
     batch_tokens, ubatch_tokens: what the runtime asks for (`-b`, `-ub`)
     """
     sequences = workload.sequences
     pool = workload.pool_tokens if workload.pool_tokens is not None else workload.context_tokens * sequences
     context = pad(pool, CELL_PADDING)
     cells = context if workload.unified_kv else pad(context // sequences, CELL_PADDING)
-    ubatch = min(pool, max(batch_tokens, ubatch_tokens), ubatch_tokens)  # before the context is padded
+    ubatch = min(context if layout.encoder else pool, max(batch_tokens, ubatch_tokens), ubatch_tokens)  # before the context is padded, but in encoders
     type_v = types[workload.cache_type_v.upper()]
     available = flash_is_available(layout, facts)
     flash = workload.flash_attention
@@ -85,20 +90,21 @@ def settle(
         flash = available or type_v.block_elements > 1
     without = layout.architecture in facts["without_flash_attention"]
     flash = flash and not without
+    v_in_rows = not flash and not without and workload.flash_attention is None
     return Settings(
         cells=cells,
-        streams=1 if workload.unified_kv else sequences,
+        streams=1 if workload.unified_kv and layout.architecture not in facts["separate_stream_architectures"] else sequences,
         sequences=sequences,
         ubatch_tokens=ubatch,
-        output_rows=min(ubatch, workload.output_tokens or sequences),
+        output_rows=min(ubatch, workload.output_tokens or (ubatch if layout.pooling else sequences)),
         flash_attention=flash,
         type_k=types[workload.cache_type_k.upper()],
         type_v=type_v,
         swa_full=workload.swa_full,
         windows=layout.architecture in facts["window_architectures"],
-        padded_v_values=0 if flash else _widest_of_several(layout),
         flash_on_host=flash and not available,
-        v_in_rows=not flash and not without and workload.flash_attention is None,
+        v_in_rows=v_in_rows,
+        padded_v_values=0 if flash or v_in_rows else _widest_of_several(layout),
     )
 
 
@@ -111,9 +117,10 @@ def _widest_of_several(layout: Layout) -> int:
 def flash_is_available(layout: Layout, facts: Mapping[str, Any]) -> bool:
     """Whether the CUDA kernels take the model's head widths; where one layer's do not, `auto` turns flash attention off for all."""
     supported = {tuple(pair) for pair in facts["flash_attention_head_dims"]}
-    return all(
+    heads = (block for block, _ in layout.placed if isinstance(block, Attention) and not block.cached)
+    return all((block.head_dim, block.value_dim) in supported for block in heads) and all(
         (cache.k_values // cache.heads, cache.v_values // cache.heads if cache.v_values else None) in supported
         or (cache.v_values == 0 and any(cache.k_values == k for k, _ in supported))
         for cache in layout.caches()
-        if cache.kind is not CacheKind.RECURRENT
+        if cache.kind not in (CacheKind.RECURRENT, CacheKind.INDEXER)
     )

@@ -21,7 +21,7 @@ from runlocal.engines.ggml.image_size import Piece, pieces, tokens_range
 
 Facts = Mapping[str, Any]
 
-FOLLOWS_F16 = frozenset({"v.patch_embd", "v.patch_embd.1", "mm.patch_merger"})
+FOLLOWS_F16 = frozenset({"v.patch_embd", "v.sam.patch_embd", "v.patch_embd.1", "mm.patch_merger"})
 """Convolutions: F16 in an F16 file, F32 in every other (MmprojModel.tensor_force_quant)."""
 
 F32_BYTES = 4

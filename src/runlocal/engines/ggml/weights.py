@@ -12,8 +12,9 @@ ROW_PADDING = 512  # MATRIX_ROW_PADDING: CUDA pads the last row of a quantized t
 ALIGNMENT = 128  # ggml_backend_cuda_buffer_type_get_alignment
 HOST_ALIGNMENT = 32  # TENSOR_ALIGNMENT of ggml's CPU buffers
 EMBEDDING, EXPERTS = "token embedding", "experts"
-_INPUTS = ("token_embd", "per_layer_token_embd")
-_FIRST_LAYER = ("per_layer_model_proj", "per_layer_proj_norm")  # outside of the layers by name, and loaded with the first of them
+_INPUTS = ("token_embd", "per_layer_token_embd", "position_embd", "token_types")
+# Outside of the layers by name, and loaded with the first of them.
+_FIRST_LAYER = ("per_layer_model_proj", "per_layer_proj_norm", "token_embd_norm", "token_embd_norm.bias")
 _EXPERTS = ("ffn_up_exps", "ffn_down_exps", "ffn_gate_exps", "ffn_gate_up_exps")  # what `--cpu-moe` names, biases included
 
 
@@ -81,13 +82,13 @@ def measure(weights: tuple[Stored, ...]) -> Sized:
     return Sized(tuple(bands.values()), tuple(stored for stored in loaded if not stored.tensor.layers))
 
 
-def lay(sized: Sized, placement: Placement, *, tied: bool) -> Iterator[Weight]:
+def lay(sized: Sized, placement: Placement, *, tied: bool, twice: bool = False) -> Iterator[Weight]:
     """Every loaded tensor on its device.
 
-    The token embedding always stays on the host; where it is tied, the output's device holds a copy of it.
+    The token embedding always stays on the host; where it is tied, the output's device holds a copy of it, if `twice` the host too.
     """
     for stored in sized.outer:
-        yield from _outer(stored, placement, tied=tied)
+        yield from _outer(stored, placement, tied=tied, twice=twice)
     for band in sized.bands:
         if placement.experts_on_host and band.group == EXPERTS:
             yield Weight(HOST, band.host_bytes * len(band.layers), band.largest_bytes, band.group)
@@ -96,12 +97,13 @@ def lay(sized: Sized, placement: Placement, *, tied: bool) -> Iterator[Weight]:
             yield Weight(device, (band.host_bytes if device == HOST else band.gpu_bytes) * count, band.largest_bytes, band.group)
 
 
-def _outer(stored: Stored, placement: Placement, *, tied: bool) -> Iterator[Weight]:
+def _outer(stored: Stored, placement: Placement, *, tied: bool, twice: bool) -> Iterator[Weight]:
     role, padded = stored.tensor.role, cuda_bytes(stored)
     if role in _INPUTS:
         yield Weight(HOST, host_bytes(stored), padded, EMBEDDING)
-        if tied and role == "token_embd" and placement.output != HOST:
-            yield Weight(placement.output, padded, padded, "output: second copy of the tied embedding")
+        if tied and role == "token_embd" and (twice or placement.output != HOST):
+            size = host_bytes(stored) if placement.output == HOST else padded
+            yield Weight(placement.output, size, padded, "output: second copy of the tied embedding")
     elif role.startswith("rope_"):
         # A rotary table is loaded once for every device that holds a layer.
         for device, _, _ in placement.ranges:

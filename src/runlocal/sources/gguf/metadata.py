@@ -55,6 +55,15 @@ class Metadata(NamedTuple):
             raise bad_file(self.path, f"the field {self.architecture}.{key} is 0", hint=BROKEN)
         return value
 
+    def without_zeros(self, *keys: str) -> "Metadata":
+        """The same fields, but those keys hold what the layers share that have any at all."""
+        fields = dict(self.header.fields)
+        for key in (f"{self.architecture}.{key}" for key in keys):
+            value = fields.get(key)
+            if isinstance(value, tuple):
+                fields[key] = tuple(count for count in value[: self.layers] if count) or (0,)
+        return self._replace(header=self.header._replace(fields=fields))
+
     def optional(self, key: str) -> int | None:
         """The number at that key, None where the file does not say."""
         return self.number(key) if f"{self.architecture}.{key}" in self.header.lengths or f"{self.architecture}.{key}" in self.header.fields else None
@@ -72,6 +81,17 @@ class Metadata(NamedTuple):
                 raise self.miscounted(f"{self.architecture}.{key}", len(value))
             return tuple(bool(flag) for flag in value[: self.layers])
         return self.optional(key)
+
+    def numbers(self, key: str) -> tuple[int, ...]:
+        """One number per layer."""
+        full = f"{self.architecture}.{key}"
+        value = self.header.fields.get(full)
+        if not isinstance(value, tuple) or len(value) < self.layers:
+            raise self.miscounted(full, self.header.lengths.get(full, 0))
+        found = tuple(entry for entry in value[: self.layers] if isinstance(entry, int) and not isinstance(entry, bool) and 0 <= entry <= LARGEST)
+        if len(found) < self.layers:
+            raise bad_file(self.path, f"the field {full} holds no sensible numbers", hint=BROKEN)
+        return found
 
     def miscounted(self, full: str, count: int) -> Problem:
         """The problem that a field does not have one value per layer."""

@@ -3,8 +3,9 @@
 from collections.abc import Iterator
 
 from runlocal.architectures import ARCHITECTURES, layout
+from runlocal.architectures.blocks.compressed import RATIOS
 from runlocal.core.errors import Code, Problem
-from runlocal.core.model import Experts, Latent, ModelSpec, NextTokens, Text, Window
+from runlocal.core.model import Compressed, DeltaNet, Experts, Indexer, Latent, ModelSpec, NextTokens, ShortConv, Text, Window
 from runlocal.core.noun import NamedTuple
 from runlocal.sources.families import BY_NAME_ONLY, hugging_face_name
 from runlocal.sources.files import bad_file, identifier, label
@@ -22,16 +23,19 @@ _BEGINNINGS = {
 _VARIANTS = {"instruct": "instruct", "it": "instruct", "chat": "instruct", "base": "base", "pt": "base"}
 _TOWER = ("v.", "mm.")
 _NORMS = ("attn_norm", "attn_norm_2", "attn_output_norm", "layer_output_norm", "ffn_norm", "post_attention_norm", "post_ffw_norm")
+_POOLINGS = {1: "mean", 2: "cls", 3: "last"}  # enum llama_pooling_type
 
 
-# Layers of these have several shapes; their own modules tell them apart.
-_VARYING = ("gemma4",)
+# Layers of these have several shapes; their own modules, or a function here, tell them apart.
+_VARYING = ("deci", "gemma4")
+_SPARSE = ("deepseek32", "deepseek4", "glm-dsa")  # architectures whose attention goes by an indexer
+_BY_RATIO = "attn_compressor_"  # beginning of the names of tensors whose shape follows the layer's ratio
 
 
 class _Windows(NamedTuple):
     """How llama.cpp applies a window (`load_arch_hparams` of src/models/<architecture>.cpp).
 
-    pattern: the last of so many layers sees everything, where the file has no pattern of its own; 0: it has one
+    pattern: the last of so many layers sees everything, where the file has no pattern of its own; 0: it has one, or none does
     tokens: length where the file does not say; None: without the field there is no window
     chunked: the window is a fixed chunk
     layers: the only number of layers with which it is applied, None for any
@@ -52,8 +56,10 @@ _WINDOWS = {
     "afmoe": _Windows(pattern=4),
     "cohere2": _Windows(pattern=4),
     "cohere2moe": _Windows(pattern=4, first=True),
+    "deepseek4": _Windows(pattern=0),
     "exaone-moe": _Windows(pattern=4),
     "exaone4": _Windows(pattern=4, tokens=4096, layers=64),
+    "gemma-embedding": _Windows(pattern=6),
     "gemma2": _Windows(pattern=2, tokens=4096),
     "gemma3": _Windows(pattern=6),
     "gemma3n": _Windows(pattern=5),
@@ -63,6 +69,7 @@ _WINDOWS = {
     "llama4": _Windows(pattern=4, tokens=8192, chunked=True),
     "mellum": _Windows(pattern=4),
     "mimo2": _Windows(pattern=0, own_heads=True),
+    "muse-glimmer": _Windows(pattern=4),
     "olmo2": _Windows(pattern=4),
     "spark2_5": _Windows(pattern=4),
     "step35": _Windows(pattern=0, own_heads=True),
@@ -71,6 +78,9 @@ _WINDOWS = {
 _BY_HEADS = ("attn_q", "attn_k", "attn_v", "attn_output", "attn_gate")
 # Architectures whose values may be narrower than keys.
 _NARROW_VALUES = ("mimo2",)
+
+
+_DELTA_NETS = ("qwen3next", "qwen35", "qwen35moe")
 
 
 class _Shapes(NamedTuple):
@@ -108,12 +118,16 @@ def spec(header: Header, path: str) -> ModelSpec:
     if block_count > LARGEST_LAYERS:
         raise bad_file(path, f"{block_count:,} layers are more than any model has", hint=BROKEN)
     fields = Metadata(header, architecture, path, block_count)
+    if architecture == "deci":
+        fields = fields.without_zeros("attention.head_count", "attention.head_count_kv")
     shapes = _shapes(fields)
     text = _text(fields, shapes)
     if architecture == "gemma4":
         text = gemma.gemma4(fields, shapes.layers, text)
     elif architecture == "gemma3n":
         text = gemma.gemma3n(fields, shapes.dimensions, text)
+    elif architecture == "deci":
+        text = _searched(fields, shapes, text)
     return stranger(
         path,
         model_id=identifier(stem(path)),
@@ -157,7 +171,8 @@ def _shapes(fields: Metadata) -> _Shapes:
     dimensions: dict[str, tuple[int, ...]] = {}
     layers: dict[str, list[int]] = {}
     for role, layer, shape in matrices(fields.header):
-        if dimensions.setdefault(role, shape) != shape and role not in varied and fields.architecture not in _VARYING:
+        known = role in varied or fields.architecture in _VARYING or role.startswith(_BY_RATIO)
+        if dimensions.setdefault(role, shape) != shape and not known:
             raise fields.not_computed(f"the tensors {role} differ from layer to layer")
         if layer is not None:
             if layer >= fields.layers:
@@ -172,6 +187,12 @@ def _rows(fields: Metadata, shapes: _Shapes, role: str) -> int:
     if found is None or len(found) < 2:
         raise bad_file(fields.path, f"the matrix {role} is missing" if found is None else f"{role} is no matrix", hint=BROKEN)
     return found[1]
+
+
+def _table_rows(shapes: _Shapes, role: str) -> int | None:
+    """Rows of a table, None where the file has none; of one row the file keeps the row alone."""
+    found = shapes.dimensions.get(role)
+    return None if found is None else found[1] if len(found) > 1 else 1
 
 
 def _columns(fields: Metadata, shapes: _Shapes, role: str) -> int:
@@ -192,6 +213,9 @@ def _text(fields: Metadata, shapes: _Shapes) -> Text:
     layers = fields.layers - next_layers
     window = _window(fields, layers)
     full = window.full_layers if window and window.full_layers and _WINDOWS[fields.architecture].own_heads else None
+    short_conv = _short_conv(fields, shapes, layers)
+    if short_conv:
+        full = tuple(layer for layer in range(layers) if layer not in short_conv.layers)
     heads = fields.positive("attention.head_count", among=full)
     latent = _latent(fields)
     head_dim = latent.qk_nope_head_dim + latent.qk_rope_head_dim if latent else fields.positive("attention.key_length", hidden_size // heads)
@@ -231,10 +255,45 @@ def _text(fields: Metadata, shapes: _Shapes) -> Text:
         rope_dimensions=rotated if rotated and rotated != head_dim and not latent else None,
         experts=_experts(fields, shapes),
         latent=latent,
+        indexer=_indexer(fields, shapes, layers) if fields.architecture in _SPARSE else None,
+        compressed=_compressed(fields) if fields.architecture == "deepseek4" else None,
+        delta_net=_delta_net(fields, shapes),
         window=window,
         next_tokens=_next_tokens(shapes, layers, next_layers),
         value_dim=value_dim if value_dim != head_dim else None,
+        position_embeddings=_table_rows(shapes, "position_embd"),
+        token_types=_table_rows(shapes, "token_types"),
+        pooling=_POOLINGS.get(fields.optional("pooling_type") or 0),
+        hc_mult=fields.positive("hyper_connection.count", 1),
+        short_conv=short_conv,
     )
+
+
+def _searched(fields: Metadata, shapes: _Shapes, text: Text) -> Text:
+    """What a search left of each layer."""
+    attending = shapes.layers.get("attn_q", ())
+    if shapes.layers.get("attn_output", ()) != attending:
+        raise fields.not_computed("it has a matrix in place of attention")
+    widths = {layer: shape[0] for role, layer, shape in matrices(fields.header) if role == "ffn_down" and layer is not None}
+    if not attending or not widths:
+        raise bad_file(fields.path, "holds no attention or no MLP", hint=BROKEN)
+    return text._replace(
+        intermediate_size=max(widths.values()),
+        attention_layers=attending,
+        mlp_layers=tuple(sorted(widths)) if len(widths) < text.layers else None,
+        intermediate_sizes=tuple(widths.get(layer, 0) for layer in range(text.layers)),
+    )
+
+
+def _short_conv(fields: Metadata, shapes: _Shapes, layers: int) -> ShortConv | None:
+    """The layers whose tokens a short convolution mixes."""
+    if not shapes.has("shortconv.conv"):
+        return None
+    size, where = _columns(fields, shapes, "shortconv.conv"), shapes.layers.get("shortconv.conv", ())
+    attending = shapes.layers.get("attn_q", ())
+    if size < 2 or sorted((*where, *attending)) != list(range(layers)):
+        raise bad_file(fields.path, "its convolutions and its attention do not share the layers between them", hint=BROKEN)
+    return ShortConv(conv_size=size, layers=where)
 
 
 def _divides(fields: Metadata, heads: int, kv_heads: int) -> None:
@@ -260,7 +319,7 @@ def _qk_norm(shapes: _Shapes, heads: int, head_dim: int) -> str | None:
 def _norm(fields: Metadata, shapes: _Shapes) -> str:
     if not any(shapes.has(role) for role in _NORMS):
         return "none"
-    if shapes.has("attn_norm.bias"):
+    if shapes.has("attn_norm.bias", "attn_output_norm.bias"):
         return "layernorm"
     named = {kind for kind in ("", "rms_") if f"{fields.architecture}.attention.layer_norm_{kind}epsilon" in fields.header.fields}
     return "layernorm_no_bias" if named == {""} else "rmsnorm"
@@ -289,6 +348,55 @@ def _latent(fields: Metadata) -> Latent | None:
     )
 
 
+def _compressed(fields: Metadata) -> Compressed:
+    ratios = fields.numbers("attention.compress_ratios")
+    if other := set(ratios) - set(RATIOS):
+        raise fields.not_computed(f"it makes one of {min(other)} tokens")
+    groups = fields.positive("attention.output_group_count")
+    if fields.positive("attention.head_count") % groups:
+        raise bad_file(fields.path, f"its heads cannot be divided into {groups} groups", hint=BROKEN)
+    return Compressed(
+        q_lora_rank=fields.positive("attention.q_lora_rank"),
+        o_groups=groups,
+        o_lora_rank=fields.positive("attention.output_lora_rank"),
+        compress_ratios=ratios,
+    )
+
+
+def _indexer(fields: Metadata, shapes: _Shapes, layers: int) -> Indexer:
+    found = tuple(layer for layer in shapes.layers.get("indexer.attn_k", ()) if layer < layers)
+    if fields.architecture == "deepseek4":
+        found = tuple(range(layers))  # its ratio says which layers have one
+    if not found or found[0]:
+        raise bad_file(fields.path, "no indexer stands in its first layer", hint=BROKEN)
+    return Indexer(
+        heads=fields.positive("attention.indexer.head_count"),
+        head_dim=fields.positive("attention.indexer.key_length"),
+        top_k=fields.positive("attention.indexer.top_k"),
+        layers=None if len(found) == layers else found,
+    )
+
+
+def _delta_net(fields: Metadata, shapes: _Shapes) -> DeltaNet | None:
+    if fields.architecture not in _DELTA_NETS or not shapes.has("ssm_conv1d"):
+        return None
+    if shapes.has("ssm_in"):
+        raise fields.not_computed(
+            "it was converted before llama.cpp split what enters its linear layers", hint="convert the model again with today's llama.cpp"
+        )
+    found = DeltaNet(
+        key_heads=fields.positive("ssm.group_count"),
+        value_heads=fields.positive("ssm.time_step_rank"),
+        head_dim=fields.positive("ssm.state_size"),
+        conv_size=fields.positive("ssm.conv_kernel"),
+        layers=shapes.layers["ssm_conv1d"],
+    )
+    width = (2 * found.key_heads + found.value_heads) * found.head_dim
+    if shapes.dimensions["ssm_conv1d"] != (found.conv_size, width):
+        raise bad_file(fields.path, "its linear heads contradict the tensor ssm_conv1d", hint=BROKEN)
+    return found
+
+
 def _experts(fields: Metadata, shapes: _Shapes) -> Experts | None:
     count = fields.number("expert_count", 0)
     if not count:
@@ -314,6 +422,7 @@ def _experts(fields: Metadata, shapes: _Shapes) -> Experts | None:
         layers=None if with_experts == tuple(range(leading, fields.layers)) else with_experts,
         router_bias=shapes.has("exp_probs_b.bias", "exp_probs_b", "ffn_gate_inp.bias"),
         parallel_dense=bool(dense.intersection(with_experts)),
+        hash_layers=len(shapes.layers.get("ffn_gate_tid2eid", ())),
     )
 
 

@@ -38,6 +38,12 @@ def role_and_layer(name: str) -> tuple[str, int | None]:
     return (match[2] if match else name).removesuffix(".weight"), int(match[1]) if match else None
 
 
+def _named(header: Header, name: str) -> tuple[str, int | None]:
+    """The same, with the role that the tensor has: LFM2's output norm is called after the embedding."""
+    role, layer = role_and_layer(name)
+    return "output_norm" if role == "token_embd_norm" and header.fields.get("general.architecture") in ("lfm2", "lfm2moe") else role, layer
+
+
 def quantization(header: Header) -> str | None:
     """What the file calls its quantization, else the type that most values are stored in; None where no tensor has a known type."""
     declared = header.fields.get("general.file_type")
@@ -60,7 +66,7 @@ def stored(header: Header, types: Types, running_layers: int | None = None, load
     """
     layers: dict[tuple[str, tuple[int, ...], int, bool], list[int]] = {}
     for tensor in header.tensors:
-        role, layer = role_and_layer(tensor.name)
+        role, layer = _named(header, tensor.name)
         skipped = layer is not None and running_layers is not None and layer >= running_layers and not role.startswith(loaded_ahead)
         group = layers.setdefault((role, tensor.dimensions, tensor.type, skipped), [])
         if layer is not None:
@@ -89,7 +95,7 @@ def missing_bytes(header: Header, types: Types) -> int:
 def matrices(header: Header) -> Iterator[tuple[str, int | None, tuple[int, ...]]]:
     """Role, layer and dimensions of every tensor."""
     for tensor in header.tensors:
-        role, layer = role_and_layer(tensor.name)
+        role, layer = _named(header, tensor.name)
         yield role, layer, tensor.dimensions
 
 

@@ -4,29 +4,32 @@ A graph is built from the blocks of a layout in the order of llama.cpp's own bui
 out by ggml's allocator (`engines/ggml/allocator.py`). So the compute buffers follow from shapes alone.
 """
 
+from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 
+from runlocal.core.cache import CacheKind
 from runlocal.core.layout import Layout
 from runlocal.core.noun import NamedTuple
 from runlocal.core.part import HOST
 from runlocal.engines.ggml.allocator import Repeat, reserve
 from runlocal.engines.ggml.graph.context import DOWN, Context, Devices
 from runlocal.engines.ggml.graph.decoder import NotModelled, build, layers_of
-from runlocal.engines.ggml.graph.family import FAMILIES
-from runlocal.engines.ggml.graph.schedule import schedule
+from runlocal.engines.ggml.graph.family import FAMILIES, Family
+from runlocal.engines.ggml.graph.schedule import assign, schedule
 from runlocal.engines.ggml.graph.tensors import F32
 from runlocal.engines.ggml.placement import Placement
 from runlocal.engines.ggml.settings import Settings
 from runlocal.engines.ggml.weights import cuda_bytes, host_bytes
 from runlocal.quants.gguf import Stored
 
-__all__ = ["ComputeBuffers", "NotModelled", "compute_buffers", "copies_weights", "copy_bytes"]
+__all__ = ["ComputeBuffers", "NotModelled", "compute_buffers", "copies_weights", "copy_bytes", "keeps_flash_attention"]
 
 GPU_ALIGNMENT = 128  # ggml_backend_cuda_buffer_type_get_alignment
 HOST_ALIGNMENT = 32  # TENSOR_ALIGNMENT of ggml's CPU buffers
 PIPELINE_COPIES = 4  # GGML_SCHED_MAX_COPIES
 _LONGEST_PERIOD = 8
 _KEPT = 2  # periods of a pattern that are built first; the last of them stands for the rest
+_KEPT_WITH_STATES = 3  # states are loaded ahead of what enters their layer, so that the first period takes its memory in another order
 
 
 class ComputeBuffers(NamedTuple):
@@ -60,28 +63,25 @@ def compute_buffers(
         with several GPUs, where a load takes less, and with a cache on the host
     Raises NotModelled (a ValueError) where the architecture's graph is not built here.
     """
-    family = FAMILIES.get(layout.architecture)
-    if family is None:
-        raise NotModelled(f"the graph of {layout.architecture}")
+    family = _family(layout)
     if settings.flash_attention and F32.name in (settings.type_k.name, settings.type_v.name):
         raise NotModelled("flash attention on a cache in F32")
     layers = layers_of(layout)
-    names = [*placement.devices(), HOST]
-    devices = Devices(
-        layers=tuple(names.index(device) for device in placement.layers),
-        output=names.index(placement.output),
-        experts_on_host=placement.experts_on_host,
-        cache_on_host=placement.cache_on_host,
-        host=len(names) - 1,
-        keeps_pins=not as_estimated,
-    )
+    devices = _devices(placement, keeps_pins=not as_estimated)
     copied = weight_bytes if weight_bytes and copies_weights(layout.architecture, placement) else {}
     context = Context(layout, family, settings, devices, copied)
     sizes_of = _sizes_by_layer(copied)
-    kinds = [(layer, devices.layers[index], family.kind_of(index), sizes_of.get(index)) for index, layer in enumerate(layers)]
-    # Copies for several steps are kept apart, so those of every layer count. What all layers read from one tensor ties them together.
-    tied = context.layer_input_size > 0 or (family.down_on_host and placement.pipelined)
-    runs = [] if all_layers or tied else list(_runs(kinds))
+    # States are loaded ahead of what enters their layer, so on each device the last of them are read for the last time one layer early.
+    marks = [(type(layer.mixer), device) for layer, device in zip(layers, devices.layers, strict=False)]
+    last = {mark: index for index, mark in enumerate(marks)}
+    kinds = [
+        (layer, mark, family.kind_of(index), sizes_of.get(index), last[mark] == index) for index, (layer, mark) in enumerate(zip(layers, marks, strict=True))
+    ]
+    # Copies for several steps are kept apart, so those of every layer count, and so do the tensors of zeros that indexers unmask tokens with.
+    # What all layers read from one tensor ties them together.
+    cached = {cache.kind for cache in layout.caches()}
+    tied = CacheKind.INDEXER in cached or context.layer_input_size > 0 or ((family.down_on_host or settings.flash_on_host) and placement.pipelined)
+    runs = [] if all_layers or tied else list(_runs(kinds, _KEPT_WITH_STATES if CacheKind.RECURRENT in cached else _KEPT))
     left_out = {index for run in runs for index in range(run.built_end, run.end)}
     entries = build(context, layers, [index for index in range(len(layers)) if index not in left_out])
     order = schedule(context.graph, devices.host, PIPELINE_COPIES if placement.pipelined else 1, fuses_routing=fuses_routing)
@@ -89,13 +89,54 @@ def compute_buffers(
     # What enters a layer is computed by the layer before; the layer's own nodes are those behind it.
     repeats = [Repeat(start=place_of[entries[run.built_end - run.period]] + 1, end=place_of[entries[run.end]] + 1, times=run.times) for run in runs]
     sizes = reserve(order.nodes, order.leaves, [GPU_ALIGNMENT] * devices.host + [HOST_ALIGNMENT], repeats)
+    if family.reserved_alone and settings.sequences > 1:
+        one = settings._replace(sequences=1, resting=settings.resting + settings.sequences - 1)
+        alone = compute_buffers(layout, one, placement, weight_bytes, all_layers=all_layers, fuses_routing=fuses_routing, as_estimated=as_estimated)
+        sizes = tuple(map(max, sizes, (*alone.gpus, alone.host)))
     return ComputeBuffers(gpus=sizes[:-1], host=sizes[-1])
+
+
+def keeps_flash_attention(layout: Layout, settings: Settings, placement: Placement) -> bool:
+    """Whether `auto` leaves flash attention on (llama_context::resolve_fused_ops): in a step of a token per sequence every layer's runs on its device.
+
+    A layer's own weights draw it there. Where a state follows that lies elsewhere, it is that which does.
+    """
+    layers, devices = layers_of(layout), _devices(placement, keeps_pins=True)
+    step = settings._replace(ubatch_tokens=settings.sequences, output_rows=settings.sequences)
+    context = Context(layout, _family(layout), step, devices, defaultdict(int))
+    build(context, layers, range(len(layers)))
+    assign(context.graph, devices.host)
+    attending = [
+        device
+        for layer, device in zip(layers, devices.layers, strict=False)
+        if layer.mixer and any(cache.kind is not CacheKind.RECURRENT for cache in layer.mixer.caches((0,)))
+    ]
+    return [node.device for node in context.graph.nodes if node.op == "FLASH_ATTN_EXT"] == attending
+
+
+def _family(layout: Layout) -> Family:
+    family = FAMILIES.get(layout.architecture)
+    if family is None:
+        raise NotModelled(f"the graph of {layout.architecture}")
+    return family
+
+
+def _devices(placement: Placement, *, keeps_pins: bool) -> Devices:
+    names = [*placement.devices(), HOST]
+    return Devices(
+        layers=tuple(names.index(device) for device in placement.layers),
+        output=names.index(placement.output),
+        experts_on_host=placement.experts_on_host,
+        cache_on_host=placement.cache_on_host,
+        host=len(names) - 1,
+        keeps_pins=keeps_pins,
+    )
 
 
 def copies_weights(architecture: str, placement: Placement) -> bool:
     """Whether a step copies weights from where they lie to where they are computed with."""
     family = FAMILIES.get(architecture)
-    return placement.experts_on_host or not placement.all_on_gpus or (family is not None and family.down_on_host)
+    return placement.experts_on_host or not placement.all_on_gpus or (family is not None and (family.down_on_host or family.output_on_host))
 
 
 def copy_bytes(weights: Iterable[Stored], *, tied: bool, architecture: str | None = None) -> dict[tuple[str, int | None], int]:
@@ -127,16 +168,18 @@ class _Run(NamedTuple):
     first: where the pattern begins
     period: its length in layers
     times: how often it recurs behind the periods that are built
+    kept: how many are
     """
 
     first: int
     period: int
     times: int
+    kept: int
 
     @property
     def built_end(self) -> int:
         """The first layer that is left out."""
-        return self.first + _KEPT * self.period
+        return self.first + self.kept * self.period
 
     @property
     def end(self) -> int:
@@ -144,25 +187,25 @@ class _Run(NamedTuple):
         return self.built_end + self.times * self.period
 
 
-def _runs(kinds: Sequence[object]) -> Iterator[_Run]:
+def _runs(kinds: Sequence[object], kept: int) -> Iterator[_Run]:
     """The patterns worth leaving out, in order. The last layer is always built: it alone picks the rows for the logits."""
     numbers: dict[object, int] = {}
     series = [numbers.setdefault(kind, len(numbers)) for kind in kinds[:-1]]
     first = 0
     while first < len(series):
-        run = _run_from(series, first)
+        run = _run_from(series, first, kept)
         if run:
             yield run
         first = run.end if run else first + 1
 
 
-def _run_from(series: Sequence[int], first: int) -> _Run | None:
+def _run_from(series: Sequence[int], first: int, kept: int) -> _Run | None:
     for period in range(1, _LONGEST_PERIOD + 1):
         end = first + period
         while end < len(series) and series[end] == series[end - period]:
             end += 1
         # One more period follows, because a split may reach into the next layer.
-        times = (end - first) // period - _KEPT - 1
+        times = (end - first) // period - kept - 1
         if times > 0:
-            return _Run(first=first, period=period, times=times)
+            return _Run(first=first, period=period, times=times, kept=kept)
     return None

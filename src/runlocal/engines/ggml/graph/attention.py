@@ -4,11 +4,14 @@ from runlocal.architectures.blocks.attention import Attention
 from runlocal.engines.ggml.allocator import Node
 from runlocal.engines.ggml.graph.context import Context
 from runlocal.engines.ggml.graph.tensors import (
+    F16,
+    F32,
     cont,
     flash_attention,
     is_contiguous,
     like,
     mul_mat,
+    new,
     pad_rows,
     permute,
     reshape,
@@ -24,7 +27,8 @@ def attend(c: Context, block: Attention, x: Node, layer: int) -> Node:
     """The attention half of a layer, output projection included."""
     family = c.family
     q, k, v = _projections(c, block, x, layer)
-    rotates = family.rotates(layer, windowed=c.sees_window(block), has_windows=c.has_windows)
+    with_gate = q.root if block.query_gate else None
+    rotates = family.rotates(layer, windowed=c.sees_window(block), has_windows=c.has_windows, has_states=c.has_states)
     rotates = rotates or (family.dense_rotates and layer in c.dense_layers)
     if block.qk_norm == "full":
         q, k = c.norm(q, "attn_q_norm", layer), c.norm(k, "attn_k_norm", layer)
@@ -48,6 +52,11 @@ def attend(c: Context, block: Attention, x: Node, layer: int) -> Node:
         gate = like(family.head_gate, mul_mat(c.weight("attn_gate", layer, block.hidden_size, block.heads), x))
         by_head = reshape(out, block.value_dim, block.heads, c.tokens)
         out = reshape(like("MUL", by_head, reshape(gate, 1, block.heads, c.tokens)), block.output_width, c.tokens)
+    if block.sub_norm:
+        out = c.norm(out, "attn_sub_norm", layer)
+    if with_gate:
+        gate = view(with_gate, (block.head_dim, block.heads, c.tokens), _gated_strides(block), block.head_dim * F32.block_bytes)
+        out = like("MUL", out, like("SIGMOID", cont(gate, block.output_width, c.tokens)))
     out = mul_mat(c.weight("attn_output", layer, block.output_width, block.hidden_size), out)
     if family.attention_scaled:
         out = like("SCALE", out)
@@ -69,6 +78,8 @@ def _projections(c: Context, block: Attention, x: Node, layer: int) -> Heads:
         offsets = (0, block.query_width * size, (block.query_width + block.key_width) * size)
         q, k, v = (view(qkv, (dim, heads, c.tokens), (dim * size, row), offset) for (dim, heads), offset in zip(shapes, offsets, strict=True))
         return q, k, v
+    if block.query_gate:
+        widths["attn_q"] *= 2
     q, k, v = (_biased(c, block, x, role, width, layer) for role, width in widths.items())
     return (q, k, v) if block.qk_norm == "full" else _split_heads(c, block, q, k, v)
 
@@ -79,11 +90,18 @@ def _biased(c: Context, block: Attention, x: Node, role: str, width: int, layer:
 
 
 def _split_heads(c: Context, block: Attention, q: Node, k: Node, v: Node) -> Heads:
+    shape = (block.head_dim, block.heads, c.tokens)
     return (
-        reshape(q, block.head_dim, block.heads, c.tokens),
+        view(q, shape, _gated_strides(block)) if block.query_gate else reshape(q, *shape),
         reshape(k, block.head_dim, block.kv_heads, c.tokens),
         reshape(v, block.value_dim, block.kv_heads, c.tokens),
     )
+
+
+def _gated_strides(block: Attention) -> tuple[int, int]:
+    """Where the next head and the next token of queries start that have their gates behind them."""
+    head = 2 * block.head_dim * F32.block_bytes
+    return head, block.heads * head
 
 
 def through_cache(c: Context, block: Attention, q: Node, new: tuple[Node, Node] | None, layer: int) -> Node:
@@ -92,6 +110,10 @@ def through_cache(c: Context, block: Attention, q: Node, new: tuple[Node, Node] 
     new: keys and values, None where the layer reads the cache of another
     """
     settings, inputs, graph = c.settings, c.cache_inputs(block), c.graph
+    if not block.cached and new is not None:
+        for node in (q, *new):
+            graph.expand(node)
+        return attention(c, q, *new, inputs.mask)
     cells, streams = inputs.cells, settings.streams
     width = max(block.value_width, settings.padded_v_values)
     holder = layer if block.reads is None else block.reads
@@ -157,6 +179,11 @@ def hadamard(a: Node, rotation: Node) -> Node:
     return reshape(mul_mat(rotation, flat), *a.shape)
 
 
+def _half_precision(a: Node) -> Node:
+    """What comes from no cache is F32, which the kernels do not read (ggml_cast)."""
+    return new("CPY", F16, a.shape, a) if a.type is F32 else a
+
+
 def attention(c: Context, q: Node, k: Node, v: Node, mask: Node, sinks: Node | None = None, decompress: Node | None = None) -> Node:
     """build_attn_mha. `decompress`: the matrix that latent attention turns its result into values with."""
     streams = k.shape[3]
@@ -165,7 +192,7 @@ def attention(c: Context, q: Node, k: Node, v: Node, mask: Node, sinks: Node | N
     q = view(q, (q.shape[0], q.shape[1], per_stream, streams), (q.strides[1], q.strides[2], q.strides[2] * per_stream))
     q, k, v = permute(q), permute(k), permute(v)
     if c.settings.flash_attention:
-        out = flash_attention(q, k, v, mask, sinks)
+        out = flash_attention(q, _half_precision(k), _half_precision(v), mask, sinks)
         if c.settings.flash_on_host:
             out.device = c.devices.host
         if decompress:

@@ -1,9 +1,11 @@
 """What every part of a graph needs: settings, the graph so far, weights and inputs."""
 
 from collections.abc import Mapping
+from typing import TYPE_CHECKING
 
-from runlocal.architectures.blocks.attention import Attention, LatentAttention
+from runlocal.architectures.blocks.attention import Attention, Indexer, LatentAttention
 from runlocal.architectures.blocks.mlp import DenseMlp
+from runlocal.core.cache import CacheKind
 from runlocal.core.layout import Block, Layout
 from runlocal.core.noun import NamedTuple
 from runlocal.core.tensor import StorageType
@@ -13,6 +15,9 @@ from runlocal.engines.ggml.graph.expand import Graph
 from runlocal.engines.ggml.graph.family import Family
 from runlocal.engines.ggml.graph.tensors import F16, F32, I32, I64, four, given, like, new, view
 from runlocal.engines.ggml.settings import Settings
+
+if TYPE_CHECKING:
+    from runlocal.engines.ggml.graph.compressed import CompressedInputs
 
 DOWN = "ffn_down_exps"
 _SMALLEST_ROTATION = 64  # llama_kv_cache::build_input_k_rot; also the only size for V
@@ -59,11 +64,27 @@ class CacheInputs(NamedTuple):
     v_rotation: Node | None
 
 
+class IndexerInputs(NamedTuple):
+    """What indexers read beside their cache (llm_graph_input_attn_k_dsa).
+
+    mask: who sees whom
+    rows: cells that new keys go to
+    rotation: the Hadamard matrix that queries and keys are rotated by, whatever the cache's type
+    """
+
+    mask: Node
+    rows: Node
+    rotation: Node
+
+
 class Context:
     """A graph being built.
 
     weight_bytes: bytes of a copy of a weight, by role and layer; only weights that are computed with elsewhere are asked for
     tokens: tokens of the graph, a multiple of the sequences
+    chosen_tokens: what the last indexer chose
+    compressed_inputs: what attention to compressed tokens reads, where there is such
+    shared: inputs of one architecture's own that its layers share, by name
     """
 
     def __init__(self, layout: Layout, family: Family, settings: Settings, devices: Devices, weight_bytes: Mapping[tuple[str, int | None], int]) -> None:
@@ -74,21 +95,28 @@ class Context:
         self.graph = Graph()
         self.tokens = pad(settings.ubatch_tokens, settings.sequences)
         self.positions = given(I32, self.tokens * family.positions)
+        self.token_ids = given(I32, self.tokens)
         self.output_rows = given(I32, settings.output_rows)
-        self.state_rows = _rows_of_states(settings.sequences)
+        self.state_rows = _rows_of_states(settings.sequences, settings.resting)
         self.temperature = given(F32, 1, 1, self.tokens)
         # A second cache for layers with a window (llama_kv_cache_iswa).
         self.has_windows = any(self.sees_window(block) for block, _ in layout.placed)
         self.dense_layers = {layer for block, layers in layout.placed if isinstance(block, DenseMlp) for layer in layers}
+        self.shared: dict[str, Node] = {}
+        self.has_states = any(cache.kind is CacheKind.RECURRENT for cache in layout.caches())
         self._inputs: dict[bool, CacheInputs] = {}
+        self._indexer_inputs: IndexerInputs | None = None
+        self.chosen_tokens: Node | None = None
+        self.compressed_inputs: CompressedInputs | None = None
         self._weight_bytes = weight_bytes
         # What is used twice is copied to another device once.
         self._weights: dict[tuple[str, int | None], Node] = {}
+        self.first_value: Node | None = None  # what RWKV's first layer hands to all others
         self._rope_table_bytes = max((t.columns * F32.block_bytes for t in layout.outer if t.role.startswith("rope_")), default=0)
         self._rope_tables: dict[int, Node] = {}
         # The embeddings that layers have of their own, all layers in one tensor (build_inp_per_layer).
         self.layer_inputs: Node | None = None
-        self._value_width = max((cache.v_values for cache in layout.caches()), default=0)
+        self._value_width = max((cache.v_values for cache in layout.caches() if cache.kind is not CacheKind.RECURRENT), default=0)
 
     @property
     def layer_input_size(self) -> int:
@@ -106,9 +134,17 @@ class Context:
         on_host = devices.experts_on_host and "_exps" in role
         where = beside if layer is None else layer
         device = devices.output if where is None else devices.host if on_host else devices.layers[where]
+        if role == "output" and self.family.output_on_host:
+            device = devices.host
         is_copied = devices.host > 0 and (device == devices.host or (role == DOWN and self.family.down_on_host))
         self._weights[role, layer] = _weight_on(device, four(*shape), self._weight_bytes[role, layer] if is_copied else 0)
         return self._weights[role, layer]
+
+    def table(self, role: str, layer: int, *shape: int) -> Node:
+        """A weight of whole numbers."""
+        node = self.weight(role, layer, *shape)
+        node.type = I32
+        return node
 
     def cache(self, type: StorageType, layer: int, *shape: int) -> Node:
         """Keys, values or states of a layer's cache."""
@@ -121,10 +157,12 @@ class Context:
     def norm(self, a: Node, role: str, layer: int | None, *, bias: bool = False, pinned: bool = True, beside: int | None = None) -> Node:
         """llm_graph_context::build_norm. pinned: it is told its layer; beside: as in `weight`."""
         node = like("NORM" if self.family.layer_norm else "RMS_NORM", a)
+        if self.family.weightless_norms:
+            return node
         if layer is not None and pinned:
             node.device = self.devices.layers[layer] if self.devices.pins_norms else None
         node = like("MUL", node, self.weight(role, layer, a.shape[0], beside=beside))
-        return like("ADD", node, self.weight(f"{role}.bias", layer, a.shape[0])) if bias else node
+        return like("ADD", node, self.weight(f"{role}.bias", layer, a.shape[0], beside=beside)) if bias else node
 
     def rope_factors(self, layer: int) -> tuple[Node, ...]:
         """The table of rotary factors, where the file has one: loaded once per device; of a long and a short one, one is used."""
@@ -146,12 +184,23 @@ class Context:
             self._inputs[windowed] = self._new_inputs(block)
         return self._inputs[windowed]
 
+    def indexer_inputs(self, block: Indexer) -> IndexerInputs:
+        """Inputs of all indexers. Their mask is in F16 with and without flash attention, as the fused kernel wants it."""
+        if self._indexer_inputs is None:
+            streams = self.settings.streams
+            mask = given(F16, self.settings.cells, self.tokens // streams, 1, streams)
+            self._indexer_inputs = IndexerInputs(mask=mask, rows=given(I64, self.tokens), rotation=_rotation(_largest_rotation(block.head_dim)))
+        return self._indexer_inputs
+
     def _new_inputs(self, block: Attention | LatentAttention) -> CacheInputs:
         settings, tokens, streams = self.settings, self.tokens, self.settings.streams
-        (cache,) = block.caches((0,))
-        cells = settings.cells_of(cache)
+        cache = next(iter(block.caches((0,))), None)  # an indexer has one beside it
+        if cache is None:
+            # The tokens of the step see each other (build_attn_inp_no_cache), whatever the sequences.
+            streams = 1
+        cells = settings.cells_of(cache) if cache else tokens
         k_rotation = v_rotation = None
-        if isinstance(block, Attention):
+        if cache and isinstance(block, Attention):
             if settings.type_k.block_elements > 1 and block.head_dim % _SMALLEST_ROTATION == 0:
                 k_rotation = _rotation(_largest_rotation(block.head_dim))
             if settings.type_v.block_elements > 1 and block.value_dim % _SMALLEST_ROTATION == 0:
@@ -166,10 +215,10 @@ class Context:
         )
 
 
-def _rows_of_states(sequences: int) -> tuple[Node, Node]:
-    """Which states a step reads, and which only move (build_rs_inp): when memory is reserved, all and none."""
-    rows = given(I32, sequences)
-    return view(rows, (sequences,)), view(rows, (0,), (), sequences * I32.block_bytes)
+def _rows_of_states(sequences: int, resting: int) -> tuple[Node, Node]:
+    """Which states a step reads, and which only move (build_rs_inp): when memory is reserved, all and none unless some rest."""
+    rows = given(I32, sequences + resting)
+    return view(rows, (sequences,)), view(rows, (resting,), (), sequences * I32.block_bytes)
 
 
 def _weight_on(device: int, shape: Four, size_bytes: int) -> Node:
@@ -177,6 +226,11 @@ def _weight_on(device: int, shape: Four, size_bytes: int) -> Node:
     node.device, node.size_bytes = device, size_bytes
     node.stored = node.weight = True
     return node
+
+
+def rotation(dim: int) -> Node:
+    """The Hadamard matrix for keys of that width."""
+    return _rotation(_largest_rotation(dim))
 
 
 def _rotation(size: int) -> Node:

@@ -4,28 +4,46 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from runlocal.architectures.blocks.attention import Attention, LatentAttention
+from runlocal.architectures.blocks.compressed import CompressedAttention, HyperConnections
+from runlocal.architectures.blocks.delta import GatedDeltaNet, KimiDeltaAttention
 from runlocal.architectures.blocks.gemma import LayerInput, OutputScale, Streams
+from runlocal.architectures.blocks.lightning import LightningAttention
 from runlocal.architectures.blocks.mamba import Mamba1, Mamba2
 from runlocal.architectures.blocks.mlp import DenseMlp, ExpertMlp, Norms
+from runlocal.architectures.blocks.rwkv import Rwkv7
+from runlocal.architectures.blocks.short_conv import ShortConvolution
 from runlocal.core.layout import Block, Layout
 from runlocal.core.noun import NamedTuple
 from runlocal.engines.ggml.allocator import NONE, Node
 from runlocal.engines.ggml.graph.attention import attend
+from runlocal.engines.ggml.graph.compressed import attend_compressed
 from runlocal.engines.ggml.graph.context import Context
+from runlocal.engines.ggml.graph.delta import correct, correct_by_value
 from runlocal.engines.ggml.graph.family import Beside
 from runlocal.engines.ggml.graph.gemma import gemma3n_layer, gemma4_layer, layer_inputs, stream_mean, streams_of
+from runlocal.engines.ggml.graph.hyper import gather, narrow, scatter, widen
 from runlocal.engines.ggml.graph.latent import attend_latent
+from runlocal.engines.ggml.graph.lightning import attend_linearly
 from runlocal.engines.ggml.graph.mamba import scan_1, scan_2
 from runlocal.engines.ggml.graph.mlp import dense, experts
-from runlocal.engines.ggml.graph.tensors import F32, I32, get_rows, given, like, mul_mat, new, view
+from runlocal.engines.ggml.graph.rwkv import layer_7
+from runlocal.engines.ggml.graph.short_conv import convolve_gated
+from runlocal.engines.ggml.graph.tensors import F32, I32, cont, get_rows, given, like, mul_mat, new, transpose, view
 
 # What a layer mixes its tokens with: builders of that part of the graph, by block.
 MIXERS: dict[type, Callable[[Context, Any, Node, int], Node]] = {
     Attention: attend,
+    CompressedAttention: attend_compressed,
     LatentAttention: attend_latent,
     Mamba1: scan_1,
     Mamba2: scan_2,
+    GatedDeltaNet: correct,
+    KimiDeltaAttention: correct_by_value,
+    LightningAttention: attend_linearly,
+    ShortConvolution: convolve_gated,
 }
+# Blocks that are whole layers but for their norms.
+WHOLE: dict[type, Callable[..., Node]] = {Rwkv7: layer_7}
 
 
 # Layers that are put together in a way of their own.
@@ -41,6 +59,7 @@ class Layer(NamedTuple):
 
     beside: a dense MLP beside the experts
     others: blocks that only this architecture has
+    scan: a state-space layer beside the attention
     """
 
     mixer: Block | None
@@ -48,6 +67,8 @@ class Layer(NamedTuple):
     norms: Norms | None
     beside: DenseMlp | None = None
     others: tuple[LayerInput | OutputScale | Streams, ...] = ()
+    connections: HyperConnections | None = None
+    scan: Block | None = None
 
 
 def layers_of(layout: Layout) -> list[Layer]:
@@ -57,12 +78,16 @@ def layers_of(layout: Layout) -> list[Layer]:
     norms: dict[int, Norms] = {}
     beside: dict[int, DenseMlp] = {}
     others: dict[int, tuple[LayerInput | OutputScale | Streams, ...]] = {}
+    connections: dict[int, HyperConnections] = {}
+    scans: dict[int, Block] = {}
     for block, where in layout.placed:
         for layer in where:
             if layer >= layout.layers:
                 continue
-            if type(block) in MIXERS and layer not in mixers:
+            if type(block) in (*MIXERS, *WHOLE) and layer not in mixers:
                 mixers[layer] = block
+            elif isinstance(block, Attention) and isinstance(mixers.get(layer), Mamba2):
+                scans[layer], mixers[layer] = mixers[layer], block
             elif isinstance(block, DenseMlp | ExpertMlp) and layer not in mlps:
                 mlps[layer] = block
             elif isinstance(block, Norms) and layer not in norms:
@@ -71,9 +96,22 @@ def layers_of(layout: Layout) -> list[Layer]:
                 beside[layer], mlps[layer] = dense_one, block
             elif isinstance(block, LayerInput | OutputScale | Streams):
                 others[layer] = (*others.get(layer, ()), block)
+            elif isinstance(block, HyperConnections) and layer not in connections:
+                connections[layer] = block
             else:
                 raise NotModelled(f"a layer of {layout.architecture} with {type(block).__name__}")
-    return [Layer(mixers.get(layer), mlps.get(layer), norms.get(layer), beside.get(layer), others.get(layer, ())) for layer in range(layout.layers)]
+    return [
+        Layer(
+            mixer=mixers.get(layer),
+            mlp=mlps.get(layer),
+            norms=norms.get(layer),
+            beside=beside.get(layer),
+            others=others.get(layer, ()),
+            connections=connections.get(layer),
+            scan=scans.get(layer),
+        )
+        for layer in range(layout.layers)
+    ]
 
 
 def build(c: Context, layers: Sequence[Layer], chosen: Sequence[int]) -> dict[int, Node]:
@@ -86,6 +124,9 @@ def build(c: Context, layers: Sequence[Layer], chosen: Sequence[int]) -> dict[in
     streams = next((other.inputs for other in layers[0].others if isinstance(other, Streams)), 0)
     if streams:
         x = streams_of(c, x, streams)
+    connections = layers[0].connections
+    if connections:
+        x = widen(c, connections, x)
     entries = {}
     for index in chosen:
         entries[index] = x
@@ -98,6 +139,8 @@ def build(c: Context, layers: Sequence[Layer], chosen: Sequence[int]) -> dict[in
             x = like("ADD", x, view(embedded, (d, c.tokens), (embedded.strides[1],), (index + 1) * d * F32.block_bytes))
     if streams:
         x = stream_mean(c, x)
+    if connections:
+        x = narrow(c, connections, x)
     _logits(c, x, biased=bool(layers[-1].norms and layers[-1].norms.bias))
     return entries
 
@@ -108,7 +151,7 @@ def _embed(c: Context) -> tuple[Node, Node]:
     table = new(NONE, F32, (d, 1, 1, 1))
     table.stored = table.weight = True
     table.device = c.devices.host
-    x = get_rows(table, given(I32, c.tokens))
+    x = get_rows(table, c.token_ids)
     if wide != d:
         x = new("PAD", F32, (wide, c.tokens, 1, 1), x)
     c.graph.expand(x)
@@ -116,8 +159,11 @@ def _embed(c: Context) -> tuple[Node, Node]:
     if wide != d:
         x = view(x, (d, c.tokens), (x.strides[1],))
     embedded = x
+    x = _with_positions(c, x)
     if c.family.embedding_scaled:
         x = like("SCALE", x)
+    if c.family.embedding_normed:
+        x = like("RMS_NORM", x)
     if size := c.layer_input_size:
         c.layer_inputs = layer_inputs(c, x, size)
     else:
@@ -125,17 +171,55 @@ def _embed(c: Context) -> tuple[Node, Node]:
     return x, embedded
 
 
+def _with_positions(c: Context, x: Node) -> Node:
+    """What BERT adds to the embedding, from tables on the host: the first token type and the learned positions; then a norm."""
+    roles, d = {tensor.role for tensor in c.layout.outer}, c.layout.hidden_size
+
+    def table() -> Node:
+        node = new(NONE, F32, (d, 1, 1, 1))
+        node.stored = node.weight = True
+        node.device = c.devices.host
+        return node
+
+    if "token_types" in roles:
+        x = like("ADD", x, view(table(), (d,)))
+    if "position_embd" in roles:
+        x = like("ADD", get_rows(table(), c.positions), x)
+    return c.norm(x, "token_embd_norm", None, bias=True, beside=0) if "token_embd_norm" in roles else x
+
+
+def _post_normed(c: Context, blocks: Layer, x: Node, layer: int, *, last: bool) -> Node:
+    """A layer of BERT: attention, residual, norm, MLP, residual, norm."""
+    if blocks.mixer is None or blocks.mlp is None:
+        raise NotModelled(f"a layer of {c.layout.architecture} without attention or MLP")
+    out = MIXERS[type(blocks.mixer)](c, blocks.mixer, x, layer)
+    if last:
+        out, x = get_rows(out, c.output_rows), get_rows(x, c.output_rows)
+    x = c.norm(like("ADD", out, x), "attn_output_norm", layer, bias=True)
+    return c.norm(like("ADD", _mlp(c, blocks.mlp, x, layer), x), "layer_output_norm", layer, bias=True)
+
+
 def _layer(c: Context, blocks: Layer, x: Node, layer: int, *, last: bool) -> Node:
     """One layer: norm, attention, residual, norm, MLP, residual."""
     family, norms = c.family, blocks.norms
+    if blocks.connections:
+        return _mixing_layer(c, blocks, blocks.connections, x, layer)
+    if type(blocks.mixer) in WHOLE:
+        return WHOLE[type(blocks.mixer)](c, blocks.mixer, x, layer, last=last)
     if blocks.mixer is None or blocks.mlp is None:
         return _half(c, blocks, x, layer, last=last)
+    if family.residual_normed:
+        return _beside_its_norms(c, blocks.mixer, blocks.mlp, x, layer, last=last)
+    if blocks.scan is not None:
+        return _both(c, blocks, blocks.mlp, x, layer, last=last)
     roles = norms.roles if norms else ()
+    if c.layout.encoder and "layer_output_norm" in roles:
+        return _post_normed(c, blocks, x, layer, last=last)
     biased = bool(norms and norms.bias)
     behind_attention = "attn_output_norm" if "attn_output_norm" in roles else "post_attention_norm"
     behind_mlp = "layer_output_norm" if "layer_output_norm" in roles else "post_ffw_norm"
     sandwich = behind_mlp in roles
-    normed = c.norm(x, "attn_norm", layer, bias=biased) if "attn_norm" in roles else x
+    normed = c.norm(x, "attn_norm", layer, bias=biased) if "attn_norm" in roles or family.weightless_norms else x
     into_attention = c.norm(x, "attn_norm_2", layer, bias=biased) if "attn_norm_2" in roles else normed
     out = MIXERS[type(blocks.mixer)](c, blocks.mixer, into_attention, layer)
     if sandwich and family.attention_normed:
@@ -150,8 +234,8 @@ def _layer(c: Context, blocks: Layer, x: Node, layer: int, *, last: bool) -> Nod
         out = c.norm(out, behind_attention, layer)
     if family.residual_scaled:
         out = like("SCALE", out)
-    x = like("ADD", out, x)
-    second = "ffn_norm" if "ffn_norm" in roles else None if sandwich or not roles else roles[-1]
+    x = like("ADD", x, out) if family.stream_first else like("ADD", out, x)
+    second = "ffn_norm" if "ffn_norm" in roles or family.weightless_norms else None if sandwich or not roles else roles[-1]
     out = _mlp(c, blocks.mlp, c.norm(x, second, layer, bias=biased) if second else x, layer)
     if sandwich:
         out = c.norm(out, behind_mlp, layer)
@@ -160,13 +244,47 @@ def _layer(c: Context, blocks: Layer, x: Node, layer: int, *, last: bool) -> Nod
     return like("ADD", x, out) if family.residual_first else like("ADD", out, x)
 
 
-def _half(c: Context, blocks: Layer, x: Node, layer: int, *, last: bool) -> Node:
-    """A layer with one block: norm, block, residual."""
-    out = c.norm(x, "attn_norm", layer)
-    out = _mlp(c, blocks.mlp, out, layer) if blocks.mlp else MIXERS[type(blocks.mixer)](c, blocks.mixer, out, layer)
+def _mixing_layer(c: Context, blocks: Layer, connections: HyperConnections, x: Node, layer: int) -> Node:
+    """A layer over several residual streams: each half reads one that is made of them, and what it yields is mixed into all."""
+    if blocks.mixer is None or blocks.mlp is None:
+        raise NotModelled("half a layer over several residual streams")
+    read = gather(c, connections, "attn", x, layer)
+    x = scatter(MIXERS[type(blocks.mixer)](c, blocks.mixer, c.norm(read.mixed, "attn_norm", layer), layer), x, read)
+    read = gather(c, connections, "ffn", x, layer)
+    for node in (x, read.out, read.across):
+        c.graph.expand(node)
+    return scatter(_mlp(c, blocks.mlp, c.norm(read.mixed, "ffn_norm", layer), layer), x, read)
+
+
+def _beside_its_norms(c: Context, mixer: Block, mlp: DenseMlp | ExpertMlp, x: Node, layer: int, *, last: bool) -> Node:
+    """A layer whose halves are added to what they were given."""
+    normed = c.norm(x, "attn_norm", layer)
+    out = MIXERS[type(mixer)](c, mixer, normed, layer)
     if last:
+        out, normed = get_rows(out, c.output_rows), get_rows(normed, c.output_rows)
+    normed = c.norm(like("ADD", out, like("SCALE", normed)), "ffn_norm", layer)
+    return like("ADD", _mlp(c, mlp, normed, layer), like("SCALE", normed))
+
+
+def _half(c: Context, blocks: Layer, x: Node, layer: int, *, last: bool) -> Node:
+    """A layer with one block: norm, block, residual; or with none at all."""
+    if blocks.mlp is None and blocks.mixer is None:
+        return x
+    out = c.norm(x, blocks.norms.roles[0] if blocks.norms else "attn_norm", layer)
+    out = _mlp(c, blocks.mlp, out, layer) if blocks.mlp else MIXERS[type(blocks.mixer)](c, blocks.mixer, out, layer)
+    if last and not c.family.outputs_normed:
         out, x = get_rows(out, c.output_rows), get_rows(x, c.output_rows)
     return like("ADD", out, x)
+
+
+def _both(c: Context, blocks: Layer, mlp: DenseMlp | ExpertMlp, x: Node, layer: int, *, last: bool) -> Node:
+    """Attention and a state-space layer read the same stream, each through a norm of its own with the same weights (src/models/falcon-h1.cpp)."""
+    attended = MIXERS[type(blocks.mixer)](c, blocks.mixer, c.norm(x, "attn_norm", layer), layer)
+    scanned = MIXERS[type(blocks.scan)](c, blocks.scan, c.norm(x, "attn_norm", layer), layer)
+    x = like("ADD", like("ADD", attended, scanned), x)
+    if last:
+        x = get_rows(x, c.output_rows)
+    return like("ADD", _mlp(c, mlp, c.norm(x, "ffn_norm", layer), layer), x)
 
 
 def _parallel(beside: Beside, x: Node, attended: Node, mlp: Node) -> Node:
@@ -190,8 +308,13 @@ def _logits(c: Context, x: Node, *, biased: bool) -> None:
     if family.outputs_last:
         x.is_output = True
         x = get_rows(x, c.output_rows)
-    x = c.norm(x, "output_norm", None, bias=biased)
+    if not layout.encoder or "output_norm" in roles:
+        x = c.norm(x, "output_norm", None, bias=biased)
     x.is_output = True
+    if layout.encoder:
+        c.graph.expand(x)
+        _pool(c, x)
+        return
     if family.outputs_normed:
         x = get_rows(x, c.output_rows)
         x.is_output = True
@@ -200,7 +323,22 @@ def _logits(c: Context, x: Node, *, biased: bool) -> None:
     out = mul_mat(c.weight("output", None, layout.hidden_size, layout.vocabulary_size), x)
     if "output.bias" in roles:
         out = like("ADD", out, c.weight("output.bias", None, layout.vocabulary_size))
-    for op in {None: (), "before": (), "once": ("SCALE",), "capped": ("SCALE", "TANH", "SCALE")}[family.logits_scaled]:
+    scales = {"once": ("SCALE",), "capped": ("SCALE", "TANH", "SCALE"), "once_and_capped": ("SCALE", "SCALE", "TANH", "SCALE")}
+    for op in scales.get(family.logits_scaled or "", ()):
         out = like(op, out)
     out.is_output = True
     c.graph.expand(out)
+    _pool(c, x)
+
+
+def _pool(c: Context, x: Node) -> None:
+    """One vector per sequence (llm_graph_context::build_pooling)."""
+    match c.layout.pooling:
+        case None:
+            return
+        case "mean":
+            pooled = mul_mat(cont(transpose(x)), given(F32, c.tokens, c.settings.sequences))
+        case _:
+            pooled = get_rows(x, given(I32, c.settings.sequences))
+    pooled.is_output = True
+    c.graph.expand(pooled)

@@ -4,6 +4,8 @@ from runlocal.architectures.blocks.attention import LatentAttention
 from runlocal.engines.ggml.allocator import Node
 from runlocal.engines.ggml.graph.attention import attention, rope, store_keys, through_cache
 from runlocal.engines.ggml.graph.context import Context
+from runlocal.engines.ggml.graph.family import Rope
+from runlocal.engines.ggml.graph.indexer import choose, unmasked
 from runlocal.engines.ggml.graph.tensors import concat, cont, in_place, like, mul_mat, new, permute, reshape, view
 
 
@@ -15,16 +17,20 @@ def attend_latent(c: Context, block: LatentAttention, x: Node, layer: int) -> No
     key_dim = block.nope_dim + block.rope_dim
     if block.q_lora_rank:
         q = c.norm(mul_mat(c.weight("attn_q_a", layer, d, block.q_lora_rank), x), "attn_q_a_norm", layer)
+        if block.indexer:
+            c.chosen_tokens = choose(c, block.indexer, q, x, layer)
         q = mul_mat(c.weight("attn_q_b", layer, block.q_lora_rank, heads * key_dim), q)
     else:
         q = mul_mat(c.weight("attn_q", layer, d, heads * key_dim), x)
     q = reshape(q, key_dim, heads, tokens)
     both = mul_mat(c.weight("attn_kv_a_mqa", layer, d, block.latent_width), x)
     size, row = both.type.block_bytes, both.strides[1]
-    k_rotary = rope(c, view(both, (block.rope_dim, 1, tokens), (row, row), rank * size), layer)
+    k_rotary = view(both, (block.rope_dim, 1, tokens), (row, row), rank * size)
     latent = c.norm(view(both, (rank, tokens), (row,)), "attn_kv_a_norm", layer)
     q_plain = view(q, (block.nope_dim, heads, tokens), (q.strides[1], q.strides[2]))
-    q_rotary = rope(c, view(q, (block.rope_dim, heads, tokens), (q.strides[1], q.strides[2]), block.nope_dim * size), layer)
+    q_rotary = view(q, (block.rope_dim, heads, tokens), (q.strides[1], q.strides[2]), block.nope_dim * size)
+    if c.family.rope is not Rope.NONE:
+        q_rotary, k_rotary = rope(c, q_rotary, layer), rope(c, k_rotary, layer)
     absorbed = permute(mul_mat(c.weight("attn_k_b", layer, block.nope_dim, rank, heads), permute(q_plain)))
     queries = concat(absorbed, q_rotary)
     latent = reshape(latent, rank, 1, tokens)
@@ -45,7 +51,8 @@ def _through_cache(c: Context, block: LatentAttention, q: Node, k: Node, v: Node
     keys = view(cache, (block.latent_width, 1, cells, streams), (cache.strides[1], cache.strides[1], cache.strides[2]))
     values = view(keys, (block.kv_lora_rank, *keys.shape[1:]), keys.strides[1:])
     decompress = c.weight("attn_v_b", layer, block.kv_lora_rank, block.value_dim, block.heads)
-    return attention(c, q, keys, values, inputs.mask, decompress=decompress)
+    mask = inputs.mask if c.chosen_tokens is None else unmasked(c, inputs.mask, c.chosen_tokens)
+    return attention(c, q, keys, values, mask, decompress=decompress)
 
 
 def _attend_expanded(c: Context, block: LatentAttention, x: Node, layer: int) -> Node:

@@ -22,7 +22,9 @@ def scan_1(c: Context, block: Mamba1, x: Node, layer: int) -> Node:
     row, plane = projected.strides[1], projected.strides[2]
     step = view(projected, (rank, tokens, sequences), (row, plane))
     b, c_ = (view(projected, (size, 1, tokens, sequences), (size * F32.block_bytes, row, plane), (rank + offset) * F32.block_bytes) for offset in (0, size))
-    if block.normed:
+    if block.norm == "plain":
+        step, b, c_ = like("RMS_NORM", step), like("RMS_NORM", b), like("RMS_NORM", c_)
+    elif block.norm == "weights":
         step, b, c_ = c.norm(step, "ssm_dt_norm", layer), c.norm(b, "ssm_b_norm", layer), c.norm(c_, "ssm_c_norm", layer)
     step = like("ADD", mul_mat(c.weight("ssm_dt", layer, rank, inner), step), c.weight("ssm_dt.bias", layer, inner))
     heads = reshape(hidden, 1, inner, tokens, sequences)
@@ -42,7 +44,7 @@ def scan_2(c: Context, block: Mamba2, x: Node, layer: int) -> Node:
     states = state(c, layer, block.conv_values)
     remembered = reshape(load(c, states), block.conv_size - 1, block.conv_width, sequences)
     width = inner + block.conv_width + heads
-    joined = mul_mat(c.weight("ssm_in", layer, d, width), reshape(x, d, tokens, sequences))
+    joined = reshape(mul_mat(c.weight("ssm_in", layer, d, width), x), width, tokens, sequences)
     strides = (joined.strides[1], joined.strides[2])
     z = view(joined, (head_dim, heads, tokens, sequences), (head_dim * F32.block_bytes, *strides))
     xbc = view(joined, (block.conv_width, tokens, sequences), strides, inner * F32.block_bytes)
@@ -60,21 +62,27 @@ def scan_2(c: Context, block: Mamba2, x: Node, layer: int) -> Node:
     y = view(y, (head_dim, heads, tokens, sequences), (row, heads * row, tokens * heads * row))
     y = like("ADD", y, like("MUL", hidden, c.weight("ssm_d", layer, 1, heads)))
     y = glu(cont(z), y)
-    y = reshape(y, inner // groups, groups, tokens, sequences)
-    y = c.norm(y, "ssm_norm", layer)
-    y = reshape(y, inner, tokens, sequences)
-    return reshape(mul_mat(c.weight("ssm_out", layer, inner, d), y), d, c.tokens)
+    if block.normed:
+        y = c.norm(reshape(y, inner // groups, groups, tokens, sequences), "ssm_norm", layer)
+    return mul_mat(c.weight("ssm_out", layer, inner, d), reshape(y, inner, c.tokens))
 
 
 def convolve(c: Context, states: Node, remembered: Node, x: Node, layer: int) -> Node:
     """The causal convolution of x, (width, tokens, sequences), behind what is remembered; the last columns are remembered in turn."""
     length, width, sequences = remembered.shape[:3]
     tokens = x.shape[1]
-    joined = concat(remembered, transpose(x))
-    last = view(joined, (length, width, sequences), (joined.strides[1], joined.strides[2]), tokens * joined.strides[0])
-    c.graph.expand(copy(last, view(states, (length * width * sequences,))))
+    joined = remember(c, states, remembered, x)
     out = new("SSM_CONV", F32, (width, tokens, sequences, 1), joined, c.weight("ssm_conv1d", layer, length + 1, width))
     return like("SILU", like("ADD", out, c.weight("ssm_conv1d.bias", layer, width)))
+
+
+def remember(c: Context, states: Node, remembered: Node, x: Node) -> Node:
+    """x, (width, tokens, sequences), behind what is remembered; the last columns are remembered in turn."""
+    length, width, sequences = remembered.shape[:3]
+    joined = concat(remembered, transpose(x))
+    last = view(joined, (length, width, sequences), (joined.strides[1], joined.strides[2]), x.shape[1] * joined.strides[0])
+    c.graph.expand(copy(last, view(states, (length * width * sequences,))))
+    return joined
 
 
 def _scan(c: Context, x: Node, step: Node, a: Node, b: Node, c_: Node, size: int, layer: int) -> Node:

@@ -25,29 +25,36 @@ def dense(c: Context, block: DenseMlp, x: Node, layer: int, suffix: str = "") ->
         hidden = project("ffn_up", d, width, x)
         for op in c.family.activation:
             hidden = like(op, hidden)
+    if block.sub_norm:
+        hidden = c.norm(hidden, "ffn_sub_norm", layer)
     return project("ffn_down", width, d, hidden)
 
 
 def experts(c: Context, block: ExpertMlp, x: Node, layer: int, logits: Node | None = None) -> Node:
     """Routed experts, and shared ones beside them. logits: what the router says, where it does not read `x`."""
     out = _routed(c, block, x, layer, logits)
+    if block.latent_size:
+        out = mul_mat(c.weight("ffn_latent_up", layer, block.latent_size, block.hidden_size), out)
     if not block.shared_size:
         return out
     shape = DenseMlp(hidden_size=block.hidden_size, intermediate_size=block.shared_size, gated=block.gated)
     shared = dense(c, shape, x, layer, "_shexp")
     if block.shared_gate:
-        # qwen2moe writes a sigmoid as silu(x) / x.
         gate = mul_mat(c.weight("ffn_gate_inp_shexp", layer, block.hidden_size, 1), x)
-        shared = like("MUL", shared, like("DIV", like("SILU", gate), gate))
+        # qwen2moe writes a sigmoid as silu(x) / x.
+        gate = like("SIGMOID", gate) if c.family.shared_sigmoid else like("DIV", like("SILU", gate), gate)
+        shared = like("MUL", shared, gate)
     return like("ADD", out, shared)
 
 
 def _routed(c: Context, block: ExpertMlp, x: Node, layer: int, logits: Node | None) -> Node:
     """build_moe_ffn."""
-    d, count, used, width = block.hidden_size, block.count, block.used, block.intermediate_size
+    d, count, used, width = block.routed_width, block.count, block.used, block.intermediate_size
     tokens = x.shape[1]
     weights, chosen = _route(c, block, x, layer, logits)
     c.graph.expand(weights)
+    if block.latent_size:
+        x = mul_mat(c.weight("ffn_latent_down", layer, block.hidden_size, d), x)
     x = reshape(x, d, 1, tokens)
     if c.family.router.before:
         x = like("MUL", new("REPEAT", x.type, (d, used, tokens, 1), x), weights)
@@ -93,8 +100,8 @@ def _route(c: Context, block: ExpertMlp, x: Node, layer: int, logits: Node | Non
         logits = mul_mat(c.weight("ffn_gate_inp", layer, block.hidden_size, count), x)
     if block.bias:
         logits = like("ADD", logits, c.weight("ffn_gate_inp.bias", layer, count))
-    scores = logits
-    if router.gate != "softmax_weight":
+    scores = like("SQRT", like("SOFTPLUS", logits)) if router.gate == "sqrt_softplus" else logits
+    if router.gate not in ("softmax_weight", "sqrt_softplus"):
         scores = like("SIGMOID" if router.gate == "sigmoid" else "SOFT_MAX", logits)
     selection = like("ADD", scores, c.weight(block.correction, layer, count)) if block.router_bias else scores
     if router.before:
@@ -102,6 +109,8 @@ def _route(c: Context, block: ExpertMlp, x: Node, layer: int, logits: Node | Non
     if count in (groups := dict(router.groups)):
         selection = _within_groups(selection, *groups[count])
     chosen = argsort_top_k(selection, used)
+    if block.table_rows:
+        chosen = get_rows(c.table("ffn_gate_tid2eid", layer, used, block.table_rows), c.token_ids)
     weights = get_rows(reshape(scores, 1, count, tokens), chosen)
     if router.gate == "softmax_weight":
         weights = reshape(like("SOFT_MAX", reshape(weights, used, tokens)), 1, used, tokens)

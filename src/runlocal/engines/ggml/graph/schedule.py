@@ -42,7 +42,7 @@ def schedule(graph: Graph, host: int, copies: int, *, fuses_routing: bool) -> Or
     copies: of every input, so that several steps can run at once (GGML_SCHED_MAX_COPIES with pipeline parallelism, else 1)
     fuses_routing: CUDA keeps the operands of the choice of experts alive (`with_dependencies`)
     """
-    _assign(graph, host)
+    assign(graph, host)
     for node in graph.nodes:
         if node.op == "FLASH_ATTN_EXT" and node.device == host:
             node.size_bytes = spanned_bytes(node)  # the host's kernel needs no copies of K and V
@@ -68,7 +68,7 @@ def schedule(graph: Graph, host: int, copies: int, *, fuses_routing: bool) -> Or
     return Order(nodes=nodes, leaves=leaves)
 
 
-def _assign(graph: Graph, host: int) -> None:
+def assign(graph: Graph, host: int) -> None:
     """Passes 1 to 4. Every operation that is built here runs on every device."""
     for leaf in graph.leaves:
         if leaf.is_input:
@@ -113,7 +113,7 @@ def _rows(node: Node) -> int:
             return 0
         case "MUL_MAT":
             return node.shape[1]
-        case "MUL_MAT_ID" | "ROPE":
+        case "MUL_MAT_ID" | "ROPE" | "ROPE_BACK":
             return node.shape[2]
         case _:
             return node.shape[1] * node.shape[2] * node.shape[3]

@@ -9,7 +9,7 @@ from runlocal.engines.ggml.graph.tensors import F32, copy, get_rows, look, resha
 
 def state(c: Context, layer: int, values: int) -> Node:
     """The states of all sequences in one layer, `values` each."""
-    return c.cache(F32, layer, values, c.settings.sequences, 1)
+    return c.cache(F32, layer, values, c.settings.sequences + c.settings.resting, 1)
 
 
 def load(c: Context, states: Node, pick: Callable[[Node, Node], Node] = get_rows) -> Node:
@@ -17,13 +17,13 @@ def load(c: Context, states: Node, pick: Callable[[Node, Node], Node] = get_rows
 
     pick: what reads the chosen rows of the states; an operation that works on states in place of a copy of them reads them itself
     """
-    values, sequences = states.shape[0], c.settings.sequences
-    rows = reshape(states, values, sequences)
+    values, sequences, resting = states.shape[0], c.settings.sequences, c.settings.resting
+    rows = reshape(states, values, sequences + resting)
     cleared = view(rows, (values,))
     c.graph.expand(look("SCALE", cleared, cleared.shape, cleared.strides))
     chosen, moved = c.state_rows
     out = pick(rows, chosen)
     c.graph.expand(out)
     others = get_rows(rows, moved)
-    c.graph.expand(copy(others, view(states, (values, 0), (states.strides[1],), sequences * states.strides[1])))
+    c.graph.expand(copy(others, view(states, (values, resting), (states.strides[1],), sequences * states.strides[1])))
     return out

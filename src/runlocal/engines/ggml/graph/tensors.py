@@ -118,7 +118,7 @@ def mul_mat_id(experts: Node, b: Node, ids: Node) -> Node:
 
 
 def get_rows(a: Node, rows: Node) -> Node:
-    return new("GET_ROWS", F32, (a.shape[0], rows.shape[0], rows.shape[1], rows.shape[2]), a, rows)
+    return new("GET_ROWS", a.type if a.type is I32 else F32, (a.shape[0], rows.shape[0], rows.shape[1], rows.shape[2]), a, rows)
 
 
 def set_rows(a: Node, values: Node, rows: Node) -> Node:
@@ -139,9 +139,11 @@ def pad_rows(a: Node, columns: int) -> Node:
     return new("PAD", a.type, (columns, *a.shape[1:]), a)
 
 
-def concat(a: Node, b: Node) -> Node:
-    """ggml_concat along the first dimension."""
-    return new("CONCAT", a.type, (a.shape[0] + b.shape[0], *a.shape[1:]), a, b)
+def concat(a: Node, b: Node, dimension: int = 0) -> Node:
+    """ggml_concat."""
+    shape = list(a.shape)
+    shape[dimension] += b.shape[dimension]
+    return new("CONCAT", a.type, four(*shape), a, b)
 
 
 def stack(a: Node, b: Node) -> Node:
@@ -168,6 +170,16 @@ def argsort_top_k(a: Node, count: int) -> Node:
     """All ids sorted, and a view of the first `count`."""
     order = new("ARGSORT", I32, a.shape, a)
     return look("VIEW", order, (count, *a.shape[1:]), order.strides)
+
+
+def top_k(a: Node, count: int) -> Node:
+    """ggml_top_k: the ids of the largest, in no order."""
+    return new("TOP_K", I32, (count, *a.shape[1:]), a)
+
+
+def lightning_indexer(q: Node, k: Node, weights: Node, mask: Node) -> Node:
+    """ggml_lightning_indexer: a score for every key and query."""
+    return new("LIGHTNING_INDEXER", F32, (k.shape[2], q.shape[2], 1, q.shape[3]), q, k, weights, mask)
 
 
 def flash_attention(q: Node, k: Node, v: Node, mask: Node, sinks: Node | None) -> Node:
