@@ -88,6 +88,11 @@ class _Ollama(Session):
 class OllamaServer(_Ollama):
     """Ollama since 0.30.0: llama-server does the work."""
 
+    def __init__(self, model: ModelSpec, version: str, facts: Facts) -> None:
+        if model.vision is not None and model.architecture in facts.runtime["image_least_architectures"]:
+            facts = facts._replace(vision={**facts.vision, "image_least_tokens": facts.runtime["image_least_tokens"]})
+        super().__init__(model, version, facts)
+
     def batches(self, workload: Workload) -> tuple[int, int]:
         """Batch and ubatch are one number that follows the context (`automaticGenerationBatch`, server/sched.go)."""
         pool = workload.pool_tokens or workload.context_tokens

@@ -380,14 +380,14 @@ class Session:
         parts.append(Part(Kind.COMPUTE_BUFFER, "logits", HOST, _F32_BYTES * values * rows, Basis.EXACT, because, source))
         return tuple(parts)
 
-    def image_tokens(self, images: int) -> tuple[int, int] | None:
-        """(least, most) tokens of context that so many images take; None where the tower is not known."""
+    def image_tokens(self, images: int, image_size: tuple[int, int] | None = None) -> tuple[int, int] | None:
+        """(least, most) tokens of context that so many images of that size take; None where the tower is not known."""
         if self.model.vision is None:
             return None
         from runlocal.engines.ggml.vision import image_tokens  # text models have no use for towers
 
         try:
-            tokens = image_tokens(self.model.vision, images, self.facts.vision)
+            tokens = image_tokens(self.model.vision, images, self.facts.vision, image_size)
         except Problem:
             return None
         return tokens.least, tokens.most
@@ -399,7 +399,7 @@ class Session:
         device = placement.devices()[0] if placement.gpus else HOST
         from runlocal.engines.ggml.vision import vision_parts  # text models have no use for towers
 
-        key = (workload.images, workload.mmproj_type, workload.flash_attention, device)
+        key = (workload.images, workload.image_size, workload.mmproj_type, workload.flash_attention, device)
         if key not in self._vision:
             self._vision[key] = vision_parts(self.model, workload, device, self.facts.types, self.facts.vision)
         return self._vision[key]
