@@ -137,7 +137,7 @@ class Session:
         """A published file; its default type stands for the types of its tensors where one is needed."""
         from runlocal.engines.ggml.mixture import tensor_bytes, type_at_least
 
-        return Recipe(file.quant, type_at_least(8 * tensor_bytes(file) / self._elements, self.facts.types), False, file=file)
+        return Recipe(file.quant, type_at_least(8 * tensor_bytes(file) / self._loaded_elements(), self.facts.types), False, file=file)
 
     def _unknown(self, name: str, typed: str, quants: Mapping[str, str]) -> Problem:
         """Why there is no quantization of that name, and which there are."""
@@ -192,7 +192,11 @@ class Session:
 
     def bits_per_weight(self, recipe: Recipe) -> float:
         """Bits per stored value over the whole file."""
-        return 8 * self.tensor_bytes(recipe) / self._elements
+        return 8 * self.tensor_bytes(recipe) / (self._elements if recipe.file is None else self._loaded_elements())
+
+    def _loaded_elements(self) -> int:
+        """Values of a published mixture: files without the layers that no loader takes are the rule."""
+        return sum(tensor.elements * tensor.count for tensor in self.tensors if not tensor.skipped)
 
     def weights(self, recipe: Recipe, placement: Placement) -> tuple[Weight, ...]:
         """Every loaded tensor on its device."""
