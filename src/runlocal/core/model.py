@@ -194,17 +194,23 @@ class Rwkv(NamedTuple):
     intermediate_size: width of a layer's second half
     head_size: width of a head
     decay_rank: rank of the decay's matrices
-    rate_rank: rank of the learning rate's matrices
-    value_rank: rank of the matrices that mix in the first layer's values
-    gate_rank: rank of the gate's matrices
+    version: 6 or 7
+    rate_rank: rank of the learning rate's matrices (version 7)
+    value_rank: rank of the matrices that mix in the first layer's values (version 7)
+    gate_rank: rank of the gate's matrices (version 7)
+    mix_rank: rank of the matrices that mix two tokens (version 6)
+    rescale_every: after so many layers the residual stream is halved, 0: never (version 6)
     """
 
     intermediate_size: int
     head_size: int
     decay_rank: int
-    rate_rank: int
-    value_rank: int
-    gate_rank: int
+    version: int = 7
+    rate_rank: int = 0
+    value_rank: int = 0
+    gate_rank: int = 0
+    mix_rank: int = 0
+    rescale_every: int = 0
 
 
 class ShortConv(NamedTuple):

@@ -7,7 +7,7 @@ from runlocal.architectures.blocks.delta import GatedDeltaNet, KimiDeltaAttentio
 from runlocal.architectures.blocks.lightning import LightningAttention
 from runlocal.architectures.blocks.mamba import Mamba1, Mamba2
 from runlocal.architectures.blocks.mlp import DenseMlp, ExpertMlp, NextTokenHead, Norms
-from runlocal.architectures.blocks.rwkv import Rwkv7
+from runlocal.architectures.blocks.rwkv import rwkv_blocks
 from runlocal.architectures.blocks.short_conv import ShortConvolution
 from runlocal.core.layout import Block, Layout, Placed
 from runlocal.core.model import ModelSpec, Text
@@ -130,9 +130,7 @@ def state_blocks(text: Text, layers: tuple[int, ...]) -> Iterator[tuple[Block, t
     if lightning := text.lightning:
         yield LightningAttention(text.hidden_size, text.heads, text.head_dim), lightning.layers
     if rwkv := text.rwkv:
-        whole = Rwkv7(text.hidden_size, rwkv.intermediate_size, rwkv.head_size, rwkv.decay_rank, rwkv.rate_rank, rwkv.value_rank, rwkv.gate_rank)
-        yield whole._replace(first=True), layers[:1]
-        yield whole, layers[1:]
+        yield from rwkv_blocks(text.hidden_size, rwkv, layers)
     if conv := text.short_conv:
         yield ShortConvolution(hidden_size=text.hidden_size, conv_size=conv.conv_size), conv.layers
 

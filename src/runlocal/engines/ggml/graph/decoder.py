@@ -10,7 +10,7 @@ from runlocal.architectures.blocks.gemma import LayerInput, OutputScale, Streams
 from runlocal.architectures.blocks.lightning import LightningAttention
 from runlocal.architectures.blocks.mamba import Mamba1, Mamba2
 from runlocal.architectures.blocks.mlp import DenseMlp, ExpertMlp, Norms
-from runlocal.architectures.blocks.rwkv import Rwkv7
+from runlocal.architectures.blocks.rwkv import Rwkv6, Rwkv7
 from runlocal.architectures.blocks.short_conv import ShortConvolution
 from runlocal.core.layout import Block, Layout
 from runlocal.core.noun import NamedTuple
@@ -26,7 +26,7 @@ from runlocal.engines.ggml.graph.latent import attend_latent
 from runlocal.engines.ggml.graph.lightning import attend_linearly
 from runlocal.engines.ggml.graph.mamba import scan_1, scan_2
 from runlocal.engines.ggml.graph.mlp import dense, experts
-from runlocal.engines.ggml.graph.rwkv import layer_7
+from runlocal.engines.ggml.graph.rwkv import layer_6, layer_7
 from runlocal.engines.ggml.graph.short_conv import convolve_gated
 from runlocal.engines.ggml.graph.tensors import F32, I32, cont, get_rows, given, like, mul_mat, new, transpose, view
 
@@ -43,7 +43,7 @@ MIXERS: dict[type, Callable[[Context, Any, Node, int], Node]] = {
     ShortConvolution: convolve_gated,
 }
 # Blocks that are whole layers but for their norms.
-WHOLE: dict[type, Callable[..., Node]] = {Rwkv7: layer_7}
+WHOLE: dict[type, Callable[..., Node]] = {Rwkv6: layer_6, Rwkv7: layer_7}
 
 
 # Layers that are put together in a way of their own.
