@@ -251,13 +251,15 @@ def _warmup_side(vision: Vision, family: dict[str, Any]) -> int:
 
 def _term_values(vision: Vision, text_hidden_size: int, positions: int) -> dict[str, int]:
     """The terms of a form, in values per position."""
-    mlp = vision.intermediate_size
+    mlp, pixels = vision.intermediate_size, CHANNELS * vision.patch_size**2
     queries = (vision.tokens_per_image or 0) * text_hidden_size // positions
     crowded = queries > vision.hidden_size // QUERIES_IN_ACTIVATIONS
     return {
         "hidden": vision.hidden_size,
         "intermediate": mlp,
-        "pixels": CHANNELS * vision.patch_size**2,
+        "pixels": pixels,
+        "patch": pixels if vision.hidden_size > pixels else 0,
+        "kept": vision.hidden_size * len(vision.deepstack_layers),
         "text": text_hidden_size,
         "projected": text_hidden_size // merge_size(vision) ** 2,
         "deepstack": text_hidden_size * len(vision.deepstack_layers) // merge_size(vision) ** 2,
