@@ -39,6 +39,7 @@ CELL = [
     "cache_type_v",
     "batch_tokens",
     "flash_attention",
+    "draft",
     "answer",
     "reason",
     "warnings",

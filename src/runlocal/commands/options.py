@@ -42,6 +42,7 @@ class Options(NamedTuple):
     tp: int = 1
     pp: int = 1
     gpu_layers: int | None = None
+    draft: str | None = None
     offload: bool = False
     strict: bool = False
     require_gpu: bool = False
@@ -84,6 +85,7 @@ _SPELLING = {
     "tp": "--tp",
     "pp": "--pp",
     "gpu_layers": "--gpu-layers",
+    "draft": "--draft",
     "offload": "--offload",
     "strict": "--strict",
 }
@@ -126,6 +128,7 @@ def workload(options: Options) -> Workload:
         cpu_moe=options.cpu_moe,
         tensor_parallel=within("--tp", options.tp, 1, _MOST_RANKS),
         pipeline_parallel=within("--pp", options.pp, 1, _MOST_RANKS),
+        drafting=options.draft is not None,
     )
 
 

@@ -54,6 +54,7 @@ class Cell(NamedTuple):
     gpu_layers, layers: layers on the GPUs (of a no: the most that fit), of all, the output layer counted as one
     parts: everything that takes memory
     command: what starts it
+    draft: the draft model and its quantization, `llama-3.2-1b@Q4_K_M`; None without one
     """
 
     quant: str
@@ -81,6 +82,7 @@ class Cell(NamedTuple):
     layers: int
     parts: tuple[Part, ...]
     command: str | None
+    draft: str | None = None
 
 
 class Shelf(NamedTuple):

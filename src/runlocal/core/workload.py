@@ -22,6 +22,7 @@ class Workload(NamedTuple):
     cpu_moe: the experts stay on the host
     swa_full: sliding-window layers keep the whole context
     tensor_parallel, pipeline_parallel: ranks
+    drafting: the draft model that was opened beside this one guesses tokens ahead
     """
 
     context_tokens: int
@@ -42,3 +43,4 @@ class Workload(NamedTuple):
     swa_full: bool = False
     tensor_parallel: int = 1
     pipeline_parallel: int = 1
+    drafting: bool = False

@@ -113,7 +113,7 @@ def _made(
         flash_attention=flash,
         answer=answer,
         reason=reason,
-        warnings=(*not_looked_at(runtime), *_image_tokens(runtime, workload), *machine.notes),
+        warnings=(*not_looked_at(runtime), *runtime.warnings(workload), *_image_tokens(runtime, workload), *machine.notes),
         bits_per_weight=round(runtime.bits_per_weight(recipe), 4),
         tensor_bytes=runtime.tensor_bytes(recipe),
         need_bytes=on_gpus if machine.gpus else on_host,
@@ -126,6 +126,7 @@ def _made(
         layers=len(laid.placement.layers) + 1,
         parts=parts,
         command=runtime.command(recipe, laid.workload, laid.placement),
+        draft=runtime.draft_of(workload),
     )
 
 

@@ -71,7 +71,9 @@ class Session:
         """The context as llama.cpp sets it up for this workload."""
         if workload not in self._settings:
             batch, ubatch = self.batches(workload)
-            self._settings[workload] = settle(self.layout, workload, self.facts.types, self.facts.ggml, batch_tokens=batch, ubatch_tokens=ubatch)
+            self._settings[workload] = settle(
+                self.layout, workload, self.facts.types, self.facts.ggml, batch_tokens=batch, ubatch_tokens=ubatch, drafted=self.drafted(workload)
+            )
         return self._settings[workload]
 
     def _settings_on(self, workload: Workload, placement: Placement) -> Settings:
@@ -96,6 +98,10 @@ class Session:
         batch, ubatch = self.facts.runtime["batch_tokens"], self.facts.runtime["ubatch_tokens"]
         asked = workload.batch_tokens or (_pool_tokens(workload) if self.layout.encoder else ubatch)
         return max(batch, asked), asked
+
+    def drafted(self, workload: Workload) -> int:
+        """Tokens per sequence that are guessed ahead."""
+        return self.facts.runtime["draft_tokens"] if workload.drafting else 0
 
     def adopt(self, own: OwnTensors) -> None:
         """Takes a file's own tensors in place of a recipe: what it holds is known, and other quantizations are asked about by name."""
@@ -139,6 +145,10 @@ class Session:
         if recipe not in self._stored:
             self._stored[recipe] = store(self.layout, self.tensors, recipe, self.facts.types)
         return self._stored[recipe]
+
+    def file(self, recipe: Recipe) -> str:
+        """The model's file: the one that was opened, else what such files are called."""
+        return self._own.path if self._own is not None and recipe.name == self._own.quant else f"{self.model.id}-{recipe.name}.gguf"
 
     def tensor_bytes(self, recipe: Recipe) -> int:
         """Bytes of all tensors in the file, without header, tokenizer and padding."""

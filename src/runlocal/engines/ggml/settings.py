@@ -70,12 +70,13 @@ class Settings(NamedTuple):
 
 
 def settle(
-    layout: Layout, workload: Workload, types: Mapping[str, StorageType], facts: Mapping[str, Any], *, batch_tokens: int, ubatch_tokens: int
+    layout: Layout, workload: Workload, types: Mapping[str, StorageType], facts: Mapping[str, Any], *, batch_tokens: int, ubatch_tokens: int, drafted: int = 0
 ) -> Settings:
     """The settings that llama.cpp arrives at.
 
     facts: `window_architectures`, `separate_stream_architectures`, `flash_attention_head_dims`, `without_flash_attention`
     batch_tokens, ubatch_tokens: what the runtime asks for (`-b`, `-ub`)
+    drafted: tokens that are guessed ahead and then checked in one step, a row of logits each
     """
     sequences = workload.sequences
     pool = workload.pool_tokens if workload.pool_tokens is not None else workload.context_tokens * sequences
@@ -96,7 +97,7 @@ def settle(
         streams=1 if workload.unified_kv and layout.architecture not in facts["separate_stream_architectures"] else sequences,
         sequences=sequences,
         ubatch_tokens=ubatch,
-        output_rows=min(ubatch, workload.output_tokens or (ubatch if layout.pooling else sequences)),
+        output_rows=min(ubatch, workload.output_tokens or (ubatch if layout.pooling else sequences * (1 + drafted))),
         flash_attention=flash,
         type_k=types[workload.cache_type_k.upper()],
         type_v=type_v,
