@@ -53,5 +53,5 @@ def label(row: Row) -> str:
         words.append(f"out{row['output_tokens']}")
     words += [f"draft-{row['draft']}-{row['draft_quant']}"] if "draft" in row else []
     words += [f"{key.replace('_', '')}{row[key]}" for key in ("gpu_layers", "compute_capability") if key in row]
-    words += [key.replace("_", "") for key in ("swa_full", "cpu_moe") if row.get(key)]
+    words += [key.replace("_", "") for key in ("swa_full", "cpu_moe", "mtp") if row.get(key)]
     return "-".join([*words, f"{row['gpus']}gpus", row["quant"]])

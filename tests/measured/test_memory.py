@@ -32,7 +32,11 @@ def test_what_stays_on_the_host_is_equal(row: Row) -> None:
         assert 0 <= weights - summed(got, {"weights"}, "host") < HOST_ALIGNMENT * MOST_TENSORS
     assert summed(got, {"cache", "state"}, "host") == cache
     assert (
-        sum(part["bytes"] for part in got["parts"] if part["device"] == "host" and part["kind"] == "compute_buffer" and not part["label"].endswith("logits"))
+        sum(
+            part["bytes"]
+            for part in got["parts"]
+            if part["device"] == "host" and part["kind"] == "compute_buffer" and not part["label"].endswith(("logits", "hidden states"))
+        )
         == compute
     )
 
@@ -48,6 +52,7 @@ def test_all_kinds_of_settings_are_among_them() -> None:
         "partial_multi_gpu",
         "swa_full",
         "draft",
+        "mtp",
     }
     assert {row["gpus"] for row in ROWS} == {0, 1, 2, 3, 4}
     assert {(row["sequences"] > 1, row.get("unified_kv", False)) for row in ROWS} == {(False, False), (True, False), (True, True)}

@@ -40,6 +40,7 @@ CELL = [
     "batch_tokens",
     "flash_attention",
     "draft",
+    "mtp",
     "answer",
     "reason",
     "warnings",

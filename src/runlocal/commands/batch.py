@@ -25,7 +25,7 @@ LONGEST_LINE = 1 << 20
 _KEYS = frozenset(
     "id model quant imatrix runtime gpu vram_bytes gpus compute_capability ram_bytes context_tokens pool_tokens sequences unified_kv images vision mmproj_type "
     "cache_type_k cache_type_v batch_tokens output_tokens flash_attention kv_offload gpu_layers cpu_moe swa_full tensor_parallel pipeline_parallel "
-    "draft draft_quant".split()
+    "draft draft_quant mtp".split()
 )
 _MMPROJ_TYPES = ("F16", "BF16", "Q8_0")
 _UNLIMITED_BYTES = 1 << 60
@@ -174,7 +174,7 @@ def _workload(request: Request, base: Workload) -> Workload:
         changed[key] = _count(request, key, 1)
     for key in ("images", "gpu_layers"):
         changed[key] = _count(request, key, 0)
-    for key in ("unified_kv", "vision", "flash_attention", "kv_offload", "cpu_moe", "swa_full"):
+    for key in ("unified_kv", "vision", "flash_attention", "kv_offload", "cpu_moe", "swa_full", "mtp"):
         changed[key] = _flag(request, key, None)
     changed["drafting"] = True if _text(request, "draft") else None
     for key in ("cache_type_k", "cache_type_v"):

@@ -43,6 +43,7 @@ class Options(NamedTuple):
     pp: int = 1
     gpu_layers: int | None = None
     draft: str | None = None
+    mtp: bool = False
     offload: bool = False
     strict: bool = False
     require_gpu: bool = False
@@ -86,6 +87,7 @@ _SPELLING = {
     "pp": "--pp",
     "gpu_layers": "--gpu-layers",
     "draft": "--draft",
+    "mtp": "--mtp",
     "offload": "--offload",
     "strict": "--strict",
 }
@@ -129,6 +131,7 @@ def workload(options: Options) -> Workload:
         tensor_parallel=within("--tp", options.tp, 1, _MOST_RANKS),
         pipeline_parallel=within("--pp", options.pp, 1, _MOST_RANKS),
         drafting=options.draft is not None,
+        mtp=options.mtp,
     )
 
 

@@ -55,6 +55,7 @@ class Cell(NamedTuple):
     parts: everything that takes memory
     command: what starts it
     draft: the draft model and its quantization, `llama-3.2-1b@Q4_K_M`; None without one
+    mtp: next-token layers guess ahead
     """
 
     quant: str
@@ -83,6 +84,7 @@ class Cell(NamedTuple):
     parts: tuple[Part, ...]
     command: str | None
     draft: str | None = None
+    mtp: bool = False
 
 
 class Shelf(NamedTuple):

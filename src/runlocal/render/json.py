@@ -156,6 +156,7 @@ def _cell(cell: Cell) -> Object:
         "batch_tokens": cell.batch_tokens,
         "flash_attention": cell.flash_attention,
         "draft": cell.draft,
+        "mtp": cell.mtp,
         "answer": cell.answer,
         "reason": cell.reason,
         "warnings": cell.warnings,

@@ -6,6 +6,7 @@ from runlocal.core.model import ModelSpec
 from runlocal.core.part import Part
 from runlocal.core.workload import Workload
 from runlocal.engines.ggml.draft import Draft, draft_parts, draft_warnings, refuses_draft
+from runlocal.engines.ggml.nextn import refuses_next_tokens
 from runlocal.engines.ggml.placement import Placement
 from runlocal.engines.ggml.refusals import refuses_cache
 from runlocal.engines.ggml.session import Session
@@ -60,6 +61,10 @@ class LlamaCpp(Session):
             return _beyond(self.model.context.native_tokens, self.model.context.extended_tokens)
         if (draft := self._drafts(workload)) and (reason := refuses_draft(draft, self.model.text.vocabulary_size, generates=not self.layout.pooling)):
             return reason
+        if workload.mtp and workload.drafting:
+            return "--draft and --mtp exclude one another: with both, llama.cpp runs the draft model's next-token layers"
+        if workload.mtp and (reason := refuses_next_tokens(self.model, self.layout, self.facts)):
+            return reason
         if workload.tensor_parallel > 1 or workload.pipeline_parallel > 1:
             return "llama.cpp splits by layers (-sm layer); --tp and --pp are for other runtimes"
         return None
@@ -80,6 +85,8 @@ class LlamaCpp(Session):
             held[placement.output] = held.get(placement.output, 0) + 1
             words += ["-ts", ",".join(str(held.get(device, 0)) for device in placement.devices())]
         words += self._options(workload)
+        if workload.mtp:
+            words += ["--spec-type", "draft-mtp"]
         if draft := self._drafts(workload):
             words += ["-md", _quoted(draft.file), "--spec-type", "draft-simple", *(["-ngld", "all"] if placement.gpus else [])]
         return " ".join(words)

@@ -57,6 +57,8 @@ class _Ollama(Session):
         return self.model.context.native_tokens
 
     def refuses(self, recipe: Recipe, workload: Workload, machine: Machine) -> str | None:
+        if workload.mtp:
+            raise Problem(Code.NOT_COMPUTED, "what next-token layers take in Ollama is not computed in this version", hint="-r llama.cpp")
         if workload.cache_type_k != workload.cache_type_v:
             return "Ollama sets one type for the whole cache (OLLAMA_KV_CACHE_TYPE)"
         if reason := refuses_cache(self.caches, workload, self.settings(workload).flash_attention, self.facts.types):

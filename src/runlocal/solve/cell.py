@@ -127,6 +127,7 @@ def _made(
         parts=parts,
         command=runtime.command(recipe, laid.workload, laid.placement),
         draft=runtime.draft_of(workload),
+        mtp=workload.mtp,
     )
 
 

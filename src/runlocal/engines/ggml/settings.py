@@ -30,6 +30,8 @@ class Settings(NamedTuple):
     v_in_rows: V is kept as with flash attention though there is none: what turns it off finds out only once the cache stands
     padded_v_values: width that every layer's V has without flash attention where their widths differ, else 0
     resting: sequences that states are kept for beside those of the graph
+    snapshots: earlier states kept of each sequence, to go back to where guessed tokens were wrong
+    hidden_kept: what the last layer yields is kept of every token, for next-token layers
     """
 
     cells: int
@@ -46,6 +48,8 @@ class Settings(NamedTuple):
     v_in_rows: bool = False
     padded_v_values: int = 0
     resting: int = 0
+    snapshots: int = 0
+    hidden_kept: bool = False
 
     def cells_of(self, cache: Cache) -> int:
         """Cells that one layer of `cache` holds per stream."""
