@@ -123,3 +123,5 @@ def test_a_batch_takes_the_draft_from_the_line_or_from_beside_it() -> None:
     assert [one["draft"] for one in found] == ["qwen3-0.6b@Q4_K_M", "qwen3-1.7b@Q8_0"]
     plain = json.loads(next(iter(Batch(Options()).answers([json.dumps(lines[0])]))))
     assert plain["draft"] is None
+    failed = json.loads(next(iter(Batch(Options()).answers([json.dumps(lines[0] | {"draft_quant": "Q8_0"})]))))
+    assert failed["error"]["code"] == Code.BAD_VALUE

@@ -75,6 +75,13 @@ def test_where_they_do_not_run(model: str, reason: str) -> None:
     assert (found.answer, found.reason) == (Answer.CANNOT_RUN, reason)
 
 
+@pytest.mark.parametrize("runtime", ["llama.cpp", "ollama"])
+def test_a_model_that_does_not_load_is_priced_without_them(runtime: str) -> None:
+    found = cell("llama-3.2-11b-vision", runtime=runtime)
+    assert found.answer is Answer.CANNOT_RUN
+    assert "does not load" in found.reason
+
+
 def test_a_draft_model_beside_them_is_refused() -> None:
     assert cell("qwen3.5-9b", draft="qwen3.5-0.8b").answer is Answer.CANNOT_RUN
 

@@ -90,6 +90,8 @@ class Batch:
         from runlocal.commands.check import draft_named, open_model
 
         name, draft, quant = _text(request, "runtime"), _text(request, "draft") or self._draft, _text(request, "draft_quant")
+        if quant and not draft:
+            raise Problem(Code.BAD_VALUE, "draft_quant is the quantization of a draft model, and no `draft` is named")
         key = (request["model"], name, draft, quant)
         if key not in self._opened:
             runtime, version = find_runtime(name) if name and name != "auto" else (self.asked.runtime, self.asked.version)

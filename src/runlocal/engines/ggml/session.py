@@ -105,7 +105,7 @@ class Session:
 
     def drafted(self, workload: Workload) -> int:
         """Tokens per sequence that are guessed ahead."""
-        return self.facts.runtime["draft_tokens"] if workload.drafting or workload.mtp else 0
+        return self.facts.runtime.get("draft_tokens", 0) if workload.drafting or workload.mtp else 0
 
     def adopt(self, own: OwnTensors) -> None:
         """Takes a file's own tensors in place of a recipe: what it holds is known, and other quantizations are asked about by name."""
@@ -319,8 +319,8 @@ class Session:
         return tuple(parts)
 
     def _next_parts(self, recipe: Recipe, workload: Workload, placement: Placement) -> tuple[Part, ...]:
-        """What next-token layers take, where they guess ahead."""
-        if not workload.mtp:
+        """What next-token layers take, where there are such and they guess ahead."""
+        if not self.drafted(workload) or not workload.mtp or self.layout.stored_layers == self.layout.layers:
             return ()
         key = (recipe, workload, placement)
         if key not in self._next:
