@@ -89,6 +89,8 @@ def check(
     gpu_layers: Annotated[
         Optional[int], typer.Option("--gpu-layers", help="layers on the GPUs, the output layer counted as one [default: all that fit]", metavar="N")
     ] = None,
+    draft: Annotated[Optional[str], typer.Option("--draft", help="a draft model that guesses tokens ahead", metavar="MODEL[@QUANT]")] = None,
+    mtp: Annotated[bool, typer.Option("--mtp", help="the model's own next-token layers guess tokens ahead")] = False,
     offload: Annotated[bool, typer.Option("--offload", help="partial offload into host memory counts as a yes")] = False,
     strict: Annotated[bool, typer.Option("--strict", help="`tight` is a no")] = False,
     require_gpu: Annotated[bool, typer.Option("--require-gpu", help="no GPU is an error")] = False,
@@ -104,7 +106,8 @@ def check(
     options = Options(
         quant=quant, ctx=ctx, parallel=parallel, gpu=tuple(gpu or ()), vram=vram, ram=ram, reserve=reserve, idle=idle, runtime=runtime, kv=kv,
         images=images, image_size=image_size, vision=not no_vision, imatrix=imatrix, ubatch=ubatch, flash_attention=False if no_flash_attn else None,
-        kv_offload=not no_kv_offload, cpu_moe=cpu_moe, tp=tp, pp=pp, gpu_layers=gpu_layers, offload=offload, strict=strict, require_gpu=require_gpu,
+        kv_offload=not no_kv_offload, cpu_moe=cpu_moe, tp=tp, pp=pp, gpu_layers=gpu_layers, draft=draft, mtp=mtp,
+        offload=offload, strict=strict, require_gpu=require_gpu,
     )  # fmt: skip
     if batch is not None:
         return _batch(batch, options, quiet=quiet)

@@ -49,8 +49,9 @@ def label(row: Row) -> str:
         words.append("auto" if row["flash_attention"] is None else "plain")
     if row["sequences"] > 1:
         words.append(f"n{row['sequences']}{'u' if row.get('unified_kv') else ''}")
-    if row["output_tokens"] != row["sequences"]:
+    if row["output_tokens"] not in (None, row["sequences"]):
         words.append(f"out{row['output_tokens']}")
+    words += [f"draft-{row['draft']}-{row['draft_quant']}"] if "draft" in row else []
     words += [f"{key.replace('_', '')}{row[key]}" for key in ("gpu_layers", "compute_capability") if key in row]
-    words += [key.replace("_", "") for key in ("swa_full", "cpu_moe") if row.get(key)]
+    words += [key.replace("_", "") for key in ("swa_full", "cpu_moe", "mtp") if row.get(key)]
     return "-".join([*words, f"{row['gpus']}gpus", row["quant"]])

@@ -40,6 +40,8 @@ CELL = [
     "cache_type_v",
     "batch_tokens",
     "flash_attention",
+    "draft",
+    "mtp",
     "answer",
     "reason",
     "warnings",

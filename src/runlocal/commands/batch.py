@@ -25,7 +25,7 @@ LONGEST_LINE = 1 << 20
 _KEYS = frozenset(
     "id model quant imatrix runtime gpu vram_bytes gpus compute_capability ram_bytes context_tokens pool_tokens sequences unified_kv images image_size vision "
     "mmproj_type cache_type_k cache_type_v batch_tokens output_tokens flash_attention kv_offload gpu_layers cpu_moe swa_full "
-    "tensor_parallel pipeline_parallel".split()
+    "tensor_parallel pipeline_parallel draft draft_quant mtp".split()
 )
 _MMPROJ_TYPES = ("F16", "BF16", "Q8_0")
 _UNLIMITED_BYTES = 1 << 60
@@ -44,7 +44,8 @@ class Batch:
         self.machine = machines(options)[0].machine if self.given else None
         self.ram = size("--ram", options.ram)
         self.exit = Exit.YES
-        self._opened: dict[tuple[str, str | None], Runtime] = {}
+        self._opened: dict[tuple[str | None, ...], Runtime] = {}
+        self._draft = options.draft
 
     def answers(self, lines: Iterable[str]) -> Iterator[str]:
         """One line of JSON per line that is not blank; `exit` tells the worst of them."""
@@ -86,14 +87,17 @@ class Batch:
 
     def _runtime(self, request: Request) -> Runtime:
         from runlocal.catalog.runtimes import find_runtime
-        from runlocal.commands.check import open_model
+        from runlocal.commands.check import draft_named, open_model
 
-        name = _text(request, "runtime")
-        key = (request["model"], name)
+        name, draft, quant = _text(request, "runtime"), _text(request, "draft") or self._draft, _text(request, "draft_quant")
+        if quant and not draft:
+            raise Problem(Code.BAD_VALUE, "draft_quant is the quantization of a draft model, and no `draft` is named")
+        key = (request["model"], name, draft, quant)
         if key not in self._opened:
             runtime, version = find_runtime(name) if name and name != "auto" else (self.asked.runtime, self.asked.version)
             opened = open_model(request["model"])
-            self._opened[key] = open_for(opened.model, runtime, version, opened.own)
+            beside = draft_named(draft, quant, self.asked) if draft else None
+            self._opened[key] = open_for(opened.model, runtime, version, opened.own, beside)
         return self._opened[key]
 
     def _machine(self, request: Request, runtime: Runtime) -> Machine:
@@ -172,8 +176,9 @@ def _workload(request: Request, base: Workload) -> Workload:
         changed[key] = _count(request, key, 1)
     for key in ("images", "gpu_layers"):
         changed[key] = _count(request, key, 0)
-    for key in ("unified_kv", "vision", "flash_attention", "kv_offload", "cpu_moe", "swa_full"):
+    for key in ("unified_kv", "vision", "flash_attention", "kv_offload", "cpu_moe", "swa_full", "mtp"):
         changed[key] = _flag(request, key, None)
+    changed["drafting"] = True if _text(request, "draft") else None
     for key in ("cache_type_k", "cache_type_v"):
         text = _text(request, key)
         changed[key] = cache_type(key, text) if text else None

@@ -10,8 +10,10 @@ from runlocal.core.model import ModelSpec
 from runlocal.core.noun import NamedTuple
 from runlocal.core.report import Check
 from runlocal.core.verdict import is_yes
+from runlocal.engines.ggml.draft import Draft
 from runlocal.engines.ggml.session import OwnTensors
-from runlocal.solve.check import check
+from runlocal.solve.asked import Asked
+from runlocal.solve.check import check, open_draft
 
 if TYPE_CHECKING:
     from runlocal.solve.advice import Speller
@@ -29,11 +31,17 @@ def run(names: Sequence[str], options: Options) -> Found:
     """A report per model. Raises Problem."""
     asked = read(options)
     places = asked_machines.machines(options)
+    draft = draft_named(options.draft, None, asked) if options.draft is not None else None
     checks = []
     for name in names:
         opened = open_model(name)
         found = check(
-            opened.model, asked, [place.machine for place in places], _speller(name if opened.own else opened.model.id, places[0].options), opened.own
+            opened.model,
+            asked,
+            [place.machine for place in places],
+            _speller(name if opened.own else opened.model.id, places[0].options),
+            opened.own,
+            draft,
         )
         checks.append(found._replace(notes=(*opened.notes, *found.notes)))
     yes = any(one.answer is not None and is_yes(one.answer, strict=asked.strict, offload=asked.offload) for one in checks)
@@ -76,6 +84,15 @@ def open_model(name: str) -> Opened:
     if alias_variant(model, name) == "base":
         notes.append("These are base weights: they complete text and have no chat template.")
     return Opened(model, tuple(notes))
+
+
+def draft_named(text: str, quant: str | None, asked: Asked) -> Draft:
+    """The draft model of `--draft MODEL[@QUANT]`; `quant` where it stands apart. Raises Problem."""
+    name, at, named = text.rpartition("@")
+    if not at or quant is not None:
+        name, named = text, quant or ""
+    opened = open_model(name)
+    return open_draft(opened.model, named or None, asked, opened.own)
 
 
 def _open_file(path: str) -> Opened:

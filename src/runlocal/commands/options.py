@@ -46,6 +46,8 @@ class Options(NamedTuple):
     tp: int = 1
     pp: int = 1
     gpu_layers: int | None = None
+    draft: str | None = None
+    mtp: bool = False
     offload: bool = False
     strict: bool = False
     require_gpu: bool = False
@@ -89,6 +91,8 @@ _SPELLING = {
     "tp": "--tp",
     "pp": "--pp",
     "gpu_layers": "--gpu-layers",
+    "draft": "--draft",
+    "mtp": "--mtp",
     "offload": "--offload",
     "strict": "--strict",
 }
@@ -132,6 +136,8 @@ def workload(options: Options) -> Workload:
         cpu_moe=options.cpu_moe,
         tensor_parallel=within("--tp", options.tp, 1, _MOST_RANKS),
         pipeline_parallel=within("--pp", options.pp, 1, _MOST_RANKS),
+        drafting=options.draft is not None,
+        mtp=options.mtp,
     )
 
 

@@ -55,6 +55,8 @@ class Cell(NamedTuple):
     parts: everything that takes memory
     command: what starts it
     image_tokens: (least, most) tokens of context that the images take; None without images, or where it is not known
+    draft: the draft model and its quantization, `llama-3.2-1b@Q4_K_M`; None without one
+    mtp: next-token layers guess ahead
     """
 
     quant: str
@@ -83,6 +85,8 @@ class Cell(NamedTuple):
     parts: tuple[Part, ...]
     command: str | None
     image_tokens: tuple[int, int] | None = None
+    draft: str | None = None
+    mtp: bool = False
 
 
 class Shelf(NamedTuple):

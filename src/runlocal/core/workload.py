@@ -23,6 +23,8 @@ class Workload(NamedTuple):
     cpu_moe: the experts stay on the host
     swa_full: sliding-window layers keep the whole context
     tensor_parallel, pipeline_parallel: ranks
+    drafting: the draft model that was opened beside this one guesses tokens ahead
+    mtp: the model's own next-token layers do
     """
 
     context_tokens: int
@@ -44,3 +46,5 @@ class Workload(NamedTuple):
     swa_full: bool = False
     tensor_parallel: int = 1
     pipeline_parallel: int = 1
+    drafting: bool = False
+    mtp: bool = False

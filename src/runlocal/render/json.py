@@ -156,6 +156,8 @@ def _cell(cell: Cell) -> Object:
         "cache_type_v": cell.cache_type_v,
         "batch_tokens": cell.batch_tokens,
         "flash_attention": cell.flash_attention,
+        "draft": cell.draft,
+        "mtp": cell.mtp,
         "answer": cell.answer,
         "reason": cell.reason,
         "warnings": cell.warnings,

@@ -161,6 +161,10 @@ def settings_text(cell: Cell) -> str:
         words.append(f"{cell.batch_tokens} tokens per step")
     if cell.flash_attention is not None:
         words.append(f"flash attention {'on' if cell.flash_attention else 'off'}")
+    if cell.draft is not None:
+        words.append(f"draft {cell.draft}")
+    if cell.mtp:
+        words.append("next-token layers guess ahead")
     return " · ".join(words)
 
 

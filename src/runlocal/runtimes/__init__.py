@@ -10,6 +10,7 @@ from runlocal.core.machine import Machine
 from runlocal.core.model import ModelSpec
 from runlocal.core.part import Part
 from runlocal.core.workload import Workload
+from runlocal.engines.ggml.draft import Draft
 from runlocal.engines.ggml.placement import Placement
 from runlocal.engines.ggml.session import OwnTensors
 from runlocal.quants.gguf import Recipe
@@ -29,6 +30,15 @@ class Runtime(Protocol):
 
     def adopt(self, own: OwnTensors) -> None:
         """Takes a file's own tensors in place of a recipe."""
+
+    def take_draft(self, draft: Draft) -> None:
+        """Takes a draft model, which runs beside where a workload says so. Raises Problem (not_computed) where this runtime's is not priced."""
+
+    def draft_of(self, workload: Workload) -> str | None:
+        """The draft model and its quantization; None without one."""
+
+    def warnings(self, workload: Workload) -> tuple[str, ...]:
+        """What the reader should know although it runs, a sentence each."""
 
     def recipe(self, name: str, imatrix: bool | None) -> Recipe:
         """The quantization of that name. Raises Problem (unknown_quant)."""
@@ -50,6 +60,9 @@ class Runtime(Protocol):
 
     def parts(self, recipe: Recipe, workload: Workload, placement: Placement, machine: Machine, *, rough: bool = False) -> tuple[Part, ...]:
         """Everything that takes memory. rough: compute buffers near enough for a search over placements."""
+
+    def file(self, recipe: Recipe) -> str:
+        """The model's file."""
 
     def tensor_bytes(self, recipe: Recipe) -> int:
         """Bytes of the language model's tensors in the file."""

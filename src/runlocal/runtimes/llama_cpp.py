@@ -3,7 +3,10 @@
 from runlocal.core.facts import Facts
 from runlocal.core.machine import Machine
 from runlocal.core.model import ModelSpec
+from runlocal.core.part import Part
 from runlocal.core.workload import Workload
+from runlocal.engines.ggml.draft import Draft, draft_parts, draft_warnings, refuses_draft
+from runlocal.engines.ggml.nextn import refuses_next_tokens
 from runlocal.engines.ggml.placement import Placement
 from runlocal.engines.ggml.refusals import refuses_cache
 from runlocal.engines.ggml.session import Session
@@ -24,6 +27,7 @@ class LlamaCpp(Session):
     def __init__(self, model: ModelSpec, version: str, facts: Facts) -> None:
         super().__init__(model, facts)
         self.version = version
+        self._draft: Draft | None = None
 
     def usual_quants(self) -> tuple[str, ...]:
         return self.quants_usual_in(ID)
@@ -31,11 +35,36 @@ class LlamaCpp(Session):
     def longest_context(self) -> int:
         return self.model.context.extended_tokens or self.model.context.native_tokens
 
+    def take_draft(self, draft: Draft) -> None:
+        self._draft = draft
+
+    def _drafts(self, workload: Workload) -> Draft | None:
+        return self._draft if workload.drafting else None
+
+    def draft_of(self, workload: Workload) -> str | None:
+        draft = self._drafts(workload)
+        return draft.name if draft else None
+
+    def warnings(self, workload: Workload) -> tuple[str, ...]:
+        draft = self._drafts(workload)
+        return draft_warnings(draft, self.model.family, workload.context_tokens) if draft else ()
+
+    def parts(self, recipe: Recipe, workload: Workload, placement: Placement, machine: Machine, *, rough: bool = False) -> tuple[Part, ...]:
+        parts = super().parts(recipe, workload, placement, machine, rough=rough)
+        draft = self._drafts(workload)
+        return (*parts, *draft_parts(draft, workload, self.settings(workload), placement, machine)) if draft else parts
+
     def refuses(self, recipe: Recipe, workload: Workload, machine: Machine) -> str | None:
         if reason := refuses_cache(self.caches, workload, self.settings(workload).flash_attention, self.facts.types):
             return f"llama.cpp refuses: {reason}"
         if workload.pool_tokens is None and workload.context_tokens > self.longest_context():
             return _beyond(self.model.context.native_tokens, self.model.context.extended_tokens)
+        if (draft := self._drafts(workload)) and (reason := refuses_draft(draft, self.model.text.vocabulary_size, generates=not self.layout.pooling)):
+            return reason
+        if workload.mtp and workload.drafting:
+            return "--draft and --mtp exclude one another: with both, llama.cpp runs the draft model's next-token layers"
+        if workload.mtp and (reason := refuses_next_tokens(self.model, self.layout, self.facts)):
+            return reason
         if workload.tensor_parallel > 1 or workload.pipeline_parallel > 1:
             return "llama.cpp splits by layers (-sm layer); --tp and --pp are for other runtimes"
         return None
@@ -44,8 +73,8 @@ class LlamaCpp(Session):
         return (self.facts.runtime["fit_target_bytes"],) * (len(machine.gpus) or 1)
 
     def command(self, recipe: Recipe, workload: Workload, placement: Placement) -> str:
-        file = self._own.path if self._own is not None and recipe.name == self._own.quant else f"{self.model.id}-{recipe.name}.gguf"
-        words = ["llama-server", "-m", _quoted(file)] if recipe.file is None else ["llama-server", "-hf", f"{recipe.file.repo}:{recipe.file.quant}"]
+        named = ["-m", _quoted(self.file(recipe))] if recipe.file is None else ["-hf", f"{recipe.file.repo}:{recipe.file.quant}"]
+        words = ["llama-server", *named]
         if self.model.vision is not None:
             words += ["--mmproj", f"mmproj-{self.model.id}-{workload.mmproj_type}.gguf"] if workload.vision else ["--no-mmproj"]
         words += ["-c", str(workload.pool_tokens or workload.context_tokens * workload.sequences), "-np", str(workload.sequences)]
@@ -57,6 +86,10 @@ class LlamaCpp(Session):
             held[placement.output] = held.get(placement.output, 0) + 1
             words += ["-ts", ",".join(str(held.get(device, 0)) for device in placement.devices())]
         words += self._options(workload)
+        if workload.mtp:
+            words += ["--spec-type", "draft-mtp"]
+        if draft := self._drafts(workload):
+            words += ["-md", _quoted(draft.file), "--spec-type", "draft-simple", *(["-ngld", "all"] if placement.gpus else [])]
         return " ".join(words)
 
     def _options(self, workload: Workload) -> list[str]:

@@ -7,6 +7,7 @@ from runlocal.core.facts import Facts
 from runlocal.core.machine import Machine
 from runlocal.core.model import ModelSpec
 from runlocal.core.workload import Workload
+from runlocal.engines.ggml.draft import Draft
 from runlocal.engines.ggml.placement import Placement
 from runlocal.engines.ggml.refusals import refuses_cache
 from runlocal.engines.ggml.session import Session
@@ -40,6 +41,15 @@ class _Ollama(Session):
         super().__init__(model, facts)
         self.version = version
 
+    def take_draft(self, draft: Draft) -> None:
+        raise Problem(Code.NOT_COMPUTED, "what a draft model takes in Ollama is not computed in this version", hint="-r llama.cpp")
+
+    def draft_of(self, workload: Workload) -> str | None:
+        return None
+
+    def warnings(self, workload: Workload) -> tuple[str, ...]:
+        return ()
+
     def usual_quants(self) -> tuple[str, ...]:
         return self.quants_usual_in(ID)
 
@@ -47,6 +57,8 @@ class _Ollama(Session):
         return self.model.context.native_tokens
 
     def refuses(self, recipe: Recipe, workload: Workload, machine: Machine) -> str | None:
+        if workload.mtp:
+            raise Problem(Code.NOT_COMPUTED, "what next-token layers take in Ollama is not computed in this version", hint="-r llama.cpp")
         if workload.cache_type_k != workload.cache_type_v:
             return "Ollama sets one type for the whole cache (OLLAMA_KV_CACHE_TYPE)"
         if reason := refuses_cache(self.caches, workload, self.settings(workload).flash_attention, self.facts.types):

@@ -36,6 +36,8 @@ def advice(runtime: Runtime, headline: Cell, asked: Asked, machine: Machine, spe
         *tried.caches(),
         *tried.contexts(),
         *tried.quants(),
+        *tried.without_draft(),
+        *tried.without_next_tokens(),
         *tried.without_vision(open_twin),
         *tried.fewer_sequences(),
         *tried.host_memory(),
@@ -79,6 +81,14 @@ class _Trial:
                 yield found
                 return
 
+    def without_draft(self) -> Iterator[Advice]:
+        if self.workload.drafting and (found := self._try("without the draft model (slower)", self.workload._replace(drafting=False), {"draft": None})):
+            yield found
+
+    def without_next_tokens(self) -> Iterator[Advice]:
+        if self.workload.mtp and (found := self._try("without --mtp (slower)", self.workload._replace(mtp=False), {"mtp": False})):
+            yield found
+
     def without_vision(self, open_twin: Opener) -> Iterator[Advice]:
         model = self.runtime.model
         if model.vision is None or not self.workload.vision:
@@ -88,7 +98,9 @@ class _Trial:
         if model.text_twin and (opened := open_twin(model.text_twin)):
             twin, runtime = opened
             change = f"{twin.id}: the same text weights without the image part, where images are not needed"
-            if found := self._try(change, self.workload, {"runtime": None}, runtime=runtime, other=twin.id):
+            if found := self._try(
+                change, self.workload._replace(drafting=False, mtp=False), {"runtime": None, "draft": None, "mtp": False}, runtime=runtime, other=twin.id
+            ):
                 yield found
 
     def fewer_sequences(self) -> Iterator[Advice]:

@@ -113,7 +113,7 @@ def _made(
         flash_attention=flash,
         answer=answer,
         reason=reason,
-        warnings=(*not_looked_at(runtime), *_taken_by_images(runtime, workload), *machine.notes),
+        warnings=(*not_looked_at(runtime), *runtime.warnings(workload), *_taken_by_images(runtime, workload), *machine.notes),
         bits_per_weight=round(runtime.bits_per_weight(recipe), 4),
         tensor_bytes=runtime.tensor_bytes(recipe),
         need_bytes=on_gpus if machine.gpus else on_host,
@@ -127,6 +127,8 @@ def _made(
         parts=parts,
         command=runtime.command(recipe, laid.workload, laid.placement),
         image_tokens=_image_tokens(runtime, workload),
+        draft=runtime.draft_of(workload),
+        mtp=workload.mtp,
     )
 
 

@@ -13,20 +13,24 @@ from runlocal.core.machine import Machine, Origin
 from runlocal.core.model import ModelSpec
 from runlocal.core.report import Advice, Cell, Check, MachineCheck, Shelf
 from runlocal.core.verdict import Answer, best, is_yes
+from runlocal.engines.ggml.draft import Draft
 from runlocal.engines.ggml.session import OwnTensors
 from runlocal.runtimes import Runtime, open_runtime
 from runlocal.solve.asked import HEADLINE_QUANT, HEADLINE_TOKENS, USUAL_CONTEXTS, Asked
 from runlocal.solve.cell import judge_cell
 from runlocal.solve.load import does_not_load
 
+LLAMA_CPP = "llama.cpp"
+
 if TYPE_CHECKING:
     from runlocal.solve.advice import Speller
 
 
-def open_for(model: ModelSpec, runtime_id: str | None, version: str | None, own: OwnTensors | None = None) -> Runtime:
+def open_for(model: ModelSpec, runtime_id: str | None, version: str | None, own: OwnTensors | None = None, draft: Draft | None = None) -> Runtime:
     """The model in the runtime asked for, else in the one that loads it. Raises Problem (not_computed).
 
     own: the tensors of a file, in place of what a recipe would store
+    draft: runs beside it where a workload says so
     """
     if runtime_id is None:
         chosen = auto(model.architecture, model.hf_architecture, model.vision is not None)
@@ -39,7 +43,17 @@ def open_for(model: ModelSpec, runtime_id: str | None, version: str | None, own:
     runtime = open_runtime(runtime_id, version, model, facts(runtime_id, version))
     if own is not None:
         runtime.adopt(own)
+    if draft is not None:
+        runtime.take_draft(draft)
     return runtime
+
+
+def open_draft(model: ModelSpec, quant: str | None, asked: Asked, own: OwnTensors | None = None) -> Draft:
+    """A draft model in llama.cpp; its quantization is the file's own where none is named, else `Q4_K_M`. Raises Problem."""
+    version = asked.version if asked.runtime == LLAMA_CPP else None
+    runtime = open_for(model, LLAMA_CPP, version, own)
+    recipe = runtime.recipe(quant or (own.quant if own else HEADLINE_QUANT), asked.imatrix)
+    return Draft(runtime, recipe, runtime.file(recipe), does_not_load(model, runtime))
 
 
 def cells(runtime: Runtime, asked: Asked, machine: Machine) -> tuple[Cell, ...]:
@@ -73,13 +87,14 @@ def headline(found: Sequence[Cell], asked: Asked, columns: Sequence[int]) -> Cel
     return next((cell for cell in column if cell.quant == HEADLINE_QUANT), column[0])
 
 
-def check(model: ModelSpec, asked: Asked, machines: Sequence[Machine], spell: "Speller", own: OwnTensors | None = None) -> Check:
+def check(model: ModelSpec, asked: Asked, machines: Sequence[Machine], spell: "Speller", own: OwnTensors | None = None, draft: Draft | None = None) -> Check:
     """The report of `runlocal check` for one model.
 
     own: the tensors of a file, in place of what a recipe would store
+    draft: the draft model that is asked for
     spell: writes the command line of a piece of advice
     """
-    runtime = open_for(model, asked.runtime, asked.version, own)
+    runtime = open_for(model, asked.runtime, asked.version, own, draft)
     checked = tuple(_on_machine(runtime, asked, machine) for machine in machines)
     laid = layout(model)
     used = model.text.experts.used if model.text.experts else 0

@@ -7,6 +7,7 @@ from runlocal.core.noun import NamedTuple
 from runlocal.core.part import Kind, Part, gpu, margin
 from runlocal.core.verdict import headroom, slack
 from runlocal.core.workload import Workload
+from runlocal.engines.ggml.draft import LABEL as DRAFT
 from runlocal.engines.ggml.placement import Placement
 from runlocal.quants.gguf import Recipe
 from runlocal.runtimes import Runtime
@@ -90,4 +91,4 @@ def _best_split(runtime: Runtime, recipe: Recipe, workload: Workload, machine: M
 
 
 def _follows_layers(part: Part) -> bool:
-    return part.kind in (Kind.CACHE, Kind.STATE) or (part.kind is Kind.WEIGHTS and not part.label.startswith("output"))
+    return part.kind in (Kind.CACHE, Kind.STATE) or (part.kind is Kind.WEIGHTS and not part.label.removeprefix(DRAFT).startswith("output"))

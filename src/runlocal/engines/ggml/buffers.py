@@ -34,7 +34,14 @@ class BufferLines:
             return compute_buffers(self._layout, settings, placement, copied)
         start = max(_LEAST_CELLS, 2 * (self._windows * settings.sequences + settings.ubatch_tokens) // CELL_PADDING * CELL_PADDING)
         few_rows = settings.output_rows * _LEAST_TOKENS_PER_ROW <= settings.ubatch_tokens
-        plain = not self._chooses and settings.flash_attention and not settings.kv_is_quantized and not settings.swa_full and not settings.flash_on_host
+        plain = (
+            not self._chooses
+            and not settings.hidden_kept
+            and settings.flash_attention
+            and not settings.kv_is_quantized
+            and not settings.swa_full
+            and not settings.flash_on_host
+        )
         straight = plain and few_rows and not placement.cache_on_host and not self._mixed
         if not straight or settings.cells <= start:
             return self._at(settings, placement)

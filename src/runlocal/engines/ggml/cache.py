@@ -14,7 +14,7 @@ _F32_BYTES = 4
 def layer_bytes(cache: Cache, settings: Settings, device: str) -> int:
     """Bytes that one layer of `cache` takes on `device`, all streams."""
     if cache.kind is CacheKind.RECURRENT:
-        return _F32_BYTES * settings.sequences * (cache.k_values + cache.v_values)
+        return _F32_BYTES * settings.sequences * (1 + settings.snapshots) * (cache.k_values + cache.v_values)
     cells = settings.cells_of(cache) * settings.streams
     return _tensor_bytes(settings.type_k, cache.k_values, cells, device) + _tensor_bytes(settings.type_v, _v_values(cache, settings), cells, device)
 
@@ -46,7 +46,8 @@ def cache_spread(cache: Cache, placement: Placement) -> dict[str, int]:
 def formula(cache: Cache, settings: Settings, layers: int) -> str:
     """The bytes of `layers` layers as arithmetic."""
     if cache.kind is CacheKind.RECURRENT:
-        return f"{layers} layers × {settings.sequences} sequences × ({cache.k_values} + {cache.v_values}) values × 4 B"
+        kept = f" × {1 + settings.snapshots} states" if settings.snapshots else ""
+        return f"{layers} layers × {settings.sequences} sequences{kept} × ({cache.k_values} + {cache.v_values}) values × 4 B"
     widths = f"{settings.type_k.name.lower()} {settings.type_k.row_bytes(cache.k_values)} B"
     if cache.v_values:
         widths = f"(K {widths} + V {settings.type_v.name.lower()} {settings.type_v.row_bytes(_v_values(cache, settings))} B)"

@@ -14,6 +14,7 @@ from runlocal.core.noun import NamedTuple
 from runlocal.core.part import HOST, Basis, Kind, Part, gpu
 from runlocal.core.workload import Workload
 from runlocal.engines.ggml.cache import cache_spread, formula, layer_bytes
+from runlocal.engines.ggml.nextn import NextTokens
 from runlocal.engines.ggml.overhead import overhead_parts
 from runlocal.engines.ggml.placement import Placement, place
 from runlocal.engines.ggml.settings import Settings, settle
@@ -65,13 +66,18 @@ class Session:
         self._cached: dict[tuple[Workload, Placement], tuple[Part, ...]] = {}
         self._buffers: dict[tuple[Settings, Placement, Recipe | None], tuple[Part, ...]] = {}
         self._overheads: dict[Machine, tuple[Part, ...]] = {}
+        self._next: dict[tuple[Recipe, Workload, Placement], tuple[Part, ...]] = {}
         self._weight_lines: dict[tuple[Recipe, Placement, bool], tuple[Part, ...]] = {}
 
     def settings(self, workload: Workload) -> Settings:
         """The context as llama.cpp sets it up for this workload."""
         if workload not in self._settings:
             batch, ubatch = self.batches(workload)
-            self._settings[workload] = settle(self.layout, workload, self.facts.types, self.facts.ggml, batch_tokens=batch, ubatch_tokens=ubatch)
+            settled = settle(self.layout, workload, self.facts.types, self.facts.ggml, batch_tokens=batch, ubatch_tokens=ubatch, drafted=self.drafted(workload))
+            if workload.mtp:
+                rolls_back = self.layout.architecture in self.facts.ggml["rollback_architectures"]
+                settled = settled._replace(snapshots=self.drafted(workload) if rolls_back else 0, hidden_kept=True)
+            self._settings[workload] = settled
         return self._settings[workload]
 
     def _settings_on(self, workload: Workload, placement: Placement) -> Settings:
@@ -96,6 +102,10 @@ class Session:
         batch, ubatch = self.facts.runtime["batch_tokens"], self.facts.runtime["ubatch_tokens"]
         asked = workload.batch_tokens or (_pool_tokens(workload) if self.layout.encoder else ubatch)
         return max(batch, asked), asked
+
+    def drafted(self, workload: Workload) -> int:
+        """Tokens per sequence that are guessed ahead."""
+        return self.facts.runtime.get("draft_tokens", 0) if workload.drafting or workload.mtp else 0
 
     def adopt(self, own: OwnTensors) -> None:
         """Takes a file's own tensors in place of a recipe: what it holds is known, and other quantizations are asked about by name."""
@@ -180,6 +190,10 @@ class Session:
             self._stored[recipe] = store(self.layout, self.tensors, recipe, self.facts.types)
         return self._stored[recipe]
 
+    def file(self, recipe: Recipe) -> str:
+        """The model's file: the one that was opened, else what such files are called."""
+        return self._own.path if self._own is not None and recipe.name == self._own.quant else f"{self.model.id}-{recipe.name}.gguf"
+
     def tensor_bytes(self, recipe: Recipe) -> int:
         """Bytes of all tensors in the file, without header, tokenizer and padding."""
         if recipe.file is not None:
@@ -241,6 +255,7 @@ class Session:
             *self._cached[held],
             *self._buffers_of(recipe, workload, placement, rough=rough),
             *self._vision_parts(workload, placement),
+            *self._next_parts(recipe, workload, placement),
             *self._overheads[machine],
         )
         plain = all(device.backend is Backend.CUDA and not device.unified for device in machine.gpus)
@@ -383,6 +398,26 @@ class Session:
         because = f"4 B × {values} values × {_rows(rows)}"
         parts.append(Part(Kind.COMPUTE_BUFFER, "logits", HOST, _F32_BYTES * values * rows, Basis.EXACT, because, source))
         return tuple(parts)
+
+    def _next_parts(self, recipe: Recipe, workload: Workload, placement: Placement) -> tuple[Part, ...]:
+        """What next-token layers take, where there are such and they guess ahead."""
+        if not self.drafted(workload) or not workload.mtp or self.layout.stored_layers == self.layout.layers:
+            return ()
+        if recipe.file is not None:
+            why = f"how {recipe.name} of {self.model.id} stores its next-token layers is not known"
+            raise Problem(Code.NOT_COMPUTED, why, hint="leave --mtp out, or name a recipe")
+        key = (recipe, workload, placement)
+        if key not in self._next:
+            from runlocal.engines.ggml.graph import NotModelled, copy_bytes
+
+            stored, copied = self.stored(recipe), None
+            if self._copies_weights(placement):
+                copied = copy_bytes(stored, tied=self.layout.tied, architecture=self.layout.architecture)
+            try:
+                self._next[key] = tuple(NextTokens(self.layout, self.facts).parts(stored, workload, self.settings(workload), placement, copied))
+            except NotModelled as error:
+                raise Problem(Code.NOT_COMPUTED, f"{error} is not computed in this version") from error
+        return self._next[key]
 
     def image_tokens(self, images: int, image_size: tuple[int, int] | None = None) -> tuple[int, int] | None:
         """(least, most) tokens of context that so many images of that size take; None where the tower is not known."""

@@ -30,6 +30,8 @@ class Settings(NamedTuple):
     v_in_rows: V is kept as with flash attention though there is none: what turns it off finds out only once the cache stands
     padded_v_values: width that every layer's V has without flash attention where their widths differ, else 0
     resting: sequences that states are kept for beside those of the graph
+    snapshots: earlier states kept of each sequence, to go back to where guessed tokens were wrong
+    hidden_kept: what the last layer yields is kept of every token, for next-token layers
     """
 
     cells: int
@@ -46,6 +48,8 @@ class Settings(NamedTuple):
     v_in_rows: bool = False
     padded_v_values: int = 0
     resting: int = 0
+    snapshots: int = 0
+    hidden_kept: bool = False
 
     def cells_of(self, cache: Cache) -> int:
         """Cells that one layer of `cache` holds per stream."""
@@ -70,12 +74,13 @@ class Settings(NamedTuple):
 
 
 def settle(
-    layout: Layout, workload: Workload, types: Mapping[str, StorageType], facts: Mapping[str, Any], *, batch_tokens: int, ubatch_tokens: int
+    layout: Layout, workload: Workload, types: Mapping[str, StorageType], facts: Mapping[str, Any], *, batch_tokens: int, ubatch_tokens: int, drafted: int = 0
 ) -> Settings:
     """The settings that llama.cpp arrives at.
 
     facts: `window_architectures`, `separate_stream_architectures`, `flash_attention_head_dims`, `without_flash_attention`
     batch_tokens, ubatch_tokens: what the runtime asks for (`-b`, `-ub`)
+    drafted: tokens that are guessed ahead and then checked in one step, a row of logits each
     """
     sequences = workload.sequences
     pool = workload.pool_tokens if workload.pool_tokens is not None else workload.context_tokens * sequences
@@ -96,7 +101,7 @@ def settle(
         streams=1 if workload.unified_kv and layout.architecture not in facts["separate_stream_architectures"] else sequences,
         sequences=sequences,
         ubatch_tokens=ubatch,
-        output_rows=min(ubatch, workload.output_tokens or (ubatch if layout.pooling else sequences)),
+        output_rows=min(ubatch, workload.output_tokens or (ubatch if layout.pooling else sequences * (1 + drafted))),
         flash_attention=flash,
         type_k=types[workload.cache_type_k.upper()],
         type_v=type_v,

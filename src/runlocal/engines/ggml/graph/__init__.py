@@ -22,7 +22,7 @@ from runlocal.engines.ggml.settings import Settings
 from runlocal.engines.ggml.weights import cuda_bytes, host_bytes
 from runlocal.quants.gguf import Stored
 
-__all__ = ["ComputeBuffers", "NotModelled", "compute_buffers", "copies_weights", "copy_bytes", "keeps_flash_attention"]
+__all__ = ["ComputeBuffers", "NotModelled", "compute_buffers", "copies_weights", "copy_bytes", "keeps_flash_attention", "next_token_buffers"]
 
 GPU_ALIGNMENT = 128  # ggml_backend_cuda_buffer_type_get_alignment
 HOST_ALIGNMENT = 32  # TENSOR_ALIGNMENT of ggml's CPU buffers
@@ -64,6 +64,9 @@ def compute_buffers(
     Raises NotModelled (a ValueError) where the architecture's graph is not built here.
     """
     family = _family(layout)
+    kept = settings.hidden_kept and not (family.outputs_normed or family.outputs_last)
+    if kept:
+        family = family._replace(outputs_normed=True)
     if settings.flash_attention and F32.name in (settings.type_k.name, settings.type_v.name):
         raise NotModelled("flash attention on a cache in F32")
     layers = layers_of(layout)
@@ -93,6 +96,30 @@ def compute_buffers(
         one = settings._replace(sequences=1, resting=settings.resting + settings.sequences - 1)
         alone = compute_buffers(layout, one, placement, weight_bytes, all_layers=all_layers, fuses_routing=fuses_routing, as_estimated=as_estimated)
         sizes = tuple(map(max, sizes, (*alone.gpus, alone.host)))
+    if kept:
+        # Reserved as if rows for the logits were picked in the last layer; the first step finds out that they are not.
+        first = compute_buffers(layout, settings._replace(hidden_kept=False), placement, weight_bytes, all_layers=all_layers, as_estimated=as_estimated)
+        sizes = tuple(map(max, sizes, (*first.gpus, first.host)))
+    return ComputeBuffers(gpus=sizes[:-1], host=sizes[-1])
+
+
+def next_token_buffers(
+    layout: Layout, settings: Settings, placement: Placement, weight_bytes: Mapping[tuple[str, int | None], int] | None = None
+) -> ComputeBuffers:
+    """The compute buffers of the context that runs the first next-token layer. Arguments and NotModelled as in `compute_buffers`."""
+    from runlocal.engines.ggml.graph.nextn import PICKED, build_next, head_of, next_layout, without_head
+
+    head = head_of(layout)
+    if head is None or layout.architecture not in PICKED:
+        raise NotModelled(f"the graph of the next-token layers of {layout.architecture}")
+    family, devices = _family(layout), _devices(placement, keeps_pins=False)
+    behind = without_head(next_layout(layout))
+    copied = weight_bytes if weight_bytes and copies_weights(layout.architecture, placement) else {}
+    context = Context(behind, family, settings, devices, copied)
+    context.has_windows = any(context.sees_window(block) for block, _ in layout.placed)
+    build_next(context, head, layers_of(behind)[layout.layers], layout.layers, PICKED[layout.architecture])
+    order = schedule(context.graph, devices.host, PIPELINE_COPIES if placement.pipelined else 1, fuses_routing=False)
+    sizes = reserve(order.nodes, order.leaves, [GPU_ALIGNMENT] * devices.host + [HOST_ALIGNMENT])
     return ComputeBuffers(gpus=sizes[:-1], host=sizes[-1])
 
 

@@ -145,6 +145,15 @@ def build(c: Context, layers: Sequence[Layer], chosen: Sequence[int]) -> dict[in
     return entries
 
 
+def one_layer(c: Context, blocks: Layer, x: Node, layer: int, *, picks: bool = False) -> Node:
+    """A layer that every token goes through, as next-token layers are. picks: only rows for the logits go on behind its attention."""
+    if not picks or blocks.mixer is None or blocks.mlp is None or blocks.norms is None:
+        return _layer(c, blocks, x, layer, last=False)
+    before, behind = blocks.norms.roles
+    x = get_rows(like("ADD", MIXERS[type(blocks.mixer)](c, blocks.mixer, c.norm(x, before, layer), layer), x), c.output_rows)
+    return like("ADD", _mlp(c, blocks.mlp, c.norm(x, behind, layer), layer), x)
+
+
 def _embed(c: Context) -> tuple[Node, Node]:
     """build_inp_embd: token ids or ready embeddings; both inputs exist, and this graph uses the ids."""
     d, wide = c.layout.hidden_size, c.layout.hidden_size * (1 + c.family.deepstack)

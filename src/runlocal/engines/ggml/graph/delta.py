@@ -82,10 +82,11 @@ def unit(a: Node) -> Node:
 def delta_rule(c: Context, states: Node, operands: tuple[Node, ...]) -> Node:
     """ggml_gated_delta_net, fused: results of all tokens and, behind them, the states that follow; operands end with values, gate, beta, states."""
     dim, heads, tokens, sequences = operands[2].shape
-    out = new("GATED_DELTA_NET", F32, (dim * heads, tokens * sequences + dim * sequences, 1, 1), *operands)
+    out = new("GATED_DELTA_NET", F32, (dim * heads, tokens * sequences + dim * sequences * (1 + c.settings.snapshots), 1, 1), *operands)
     row = dim * F32.block_bytes
-    after = view(out, (dim, dim, heads, sequences), (row, dim * row, dim * heads * row), tokens * sequences * heads * row)
-    c.graph.expand(copy(after, view(states, (dim * dim * heads * sequences,))))
+    written = dim * dim * heads * sequences * min(tokens, 1 + c.settings.snapshots)
+    after = view(out, (written,), (), tokens * sequences * heads * row)
+    c.graph.expand(copy(after, view(states, (written,))))
     return view(out, (dim, heads, tokens, sequences), (row, heads * row, tokens * heads * row))
 
 

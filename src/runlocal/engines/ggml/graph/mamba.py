@@ -80,8 +80,10 @@ def remember(c: Context, states: Node, remembered: Node, x: Node) -> Node:
     """x, (width, tokens, sequences), behind what is remembered; the last columns are remembered in turn."""
     length, width, sequences = remembered.shape[:3]
     joined = concat(remembered, transpose(x))
-    last = view(joined, (length, width, sequences), (joined.strides[1], joined.strides[2]), x.shape[1] * joined.strides[0])
-    c.graph.expand(copy(last, view(states, (length * width * sequences,))))
+    # The newest is kept, and as many before it as may be gone back to.
+    for earlier in range(min(x.shape[1], 1 + c.settings.snapshots)):
+        last = view(joined, (length, width, sequences), (joined.strides[1], joined.strides[2]), (x.shape[1] - earlier) * joined.strides[0])
+        c.graph.expand(copy(last, view(states, (length * width * sequences,), (), earlier * sequences * states.strides[1])))
     return joined
 
 
@@ -91,11 +93,12 @@ def _scan(c: Context, x: Node, step: Node, a: Node, b: Node, c_: Node, size: int
     inner = head_dim * heads
 
     def scan(rows: Node, ids: Node) -> Node:
-        values = inner * tokens * sequences + size * inner * sequences
-        return new("SSM_SCAN", F32, (values, 1, 1, 1), reshape(rows, size, head_dim, heads, sequences), x, step, a, b, c_, ids)
+        values = inner * tokens * sequences + size * inner * sequences * (1 + c.settings.snapshots)
+        return new("SSM_SCAN", F32, (values, 1, 1, 1), reshape(rows, size, head_dim, heads, rows.shape[1]), x, step, a, b, c_, ids)
 
     states = state(c, layer, size * inner)
     y = load(c, states, scan)
-    after = view(y, (size * inner * sequences,), (), inner * tokens * sequences * F32.block_bytes)
-    c.graph.expand(copy(after, view(states, (size * inner * sequences,))))
+    written = size * inner * sequences * min(tokens, 1 + c.settings.snapshots)
+    after = view(y, (written,), (), inner * tokens * sequences * F32.block_bytes)
+    c.graph.expand(copy(after, view(states, (written,))))
     return y

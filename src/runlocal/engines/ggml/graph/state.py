@@ -8,8 +8,8 @@ from runlocal.engines.ggml.graph.tensors import F32, copy, get_rows, look, resha
 
 
 def state(c: Context, layer: int, values: int) -> Node:
-    """The states of all sequences in one layer, `values` each."""
-    return c.cache(F32, layer, values, c.settings.sequences + c.settings.resting, 1)
+    """The states of all sequences in one layer, `values` each; behind them those that are kept to go back to."""
+    return c.cache(F32, layer, values, (c.settings.sequences + c.settings.resting) * (1 + c.settings.snapshots), 1)
 
 
 def load(c: Context, states: Node, pick: Callable[[Node, Node], Node] = get_rows) -> Node:
@@ -18,7 +18,7 @@ def load(c: Context, states: Node, pick: Callable[[Node, Node], Node] = get_rows
     pick: what reads the chosen rows of the states; an operation that works on states in place of a copy of them reads them itself
     """
     values, sequences, resting = states.shape[0], c.settings.sequences, c.settings.resting
-    rows = reshape(states, values, sequences + resting)
+    rows = reshape(states, values, states.shape[1])
     cleared = view(rows, (values,))
     c.graph.expand(look("SCALE", cleared, cleared.shape, cleared.strides))
     chosen, moved = c.state_rows
