@@ -11,7 +11,7 @@ from runlocal.quants.gguf import Stored
 ROW_PADDING = 512  # MATRIX_ROW_PADDING: CUDA pads the last row of a quantized tensor so that kernels may read past its end
 ALIGNMENT = 128  # ggml_backend_cuda_buffer_type_get_alignment
 HOST_ALIGNMENT = 32  # TENSOR_ALIGNMENT of ggml's CPU buffers
-EMBEDDING, EXPERTS = "token embedding", "experts"
+EMBEDDING, EXPERTS, OUTPUT = "token embedding", "experts", "output"  # groups, or how their names begin
 _INPUTS = ("token_embd", "per_layer_token_embd", "position_embd", "token_types")
 # Outside of the layers by name, and loaded with the first of them.
 _FIRST_LAYER = ("per_layer_model_proj", "per_layer_proj_norm", "token_embd_norm", "token_embd_norm.bias")
