@@ -45,6 +45,24 @@ class OwnTensors(NamedTuple):
     stored: tuple[Stored, ...]
 
 
+_Kind = tuple[bool, Backend]  # whether there is one memory for both, and the first GPU's backend
+
+
+class _Spot(NamedTuple):
+    """What is known of one placement.
+
+    spread: layers or experts lie on the host
+    copies: a step copies weights
+    weights: sums by recipe and kind of machine
+    others: sums of what goes with the workload, by everything that they follow
+    """
+
+    spread: bool
+    copies: bool
+    weights: dict[tuple[Recipe, _Kind | None], Load]
+    others: dict[tuple[Workload, Recipe | None, _Kind | None, bool], Load]
+
+
 class Session:
     """A model opened once for many questions."""
 
@@ -67,7 +85,8 @@ class Session:
         self._buffers: dict[tuple[Settings, Placement, Recipe | None], tuple[Part, ...]] = {}
         self._overheads: dict[Machine, tuple[Part, ...]] = {}
         self._weight_lines: dict[tuple[Recipe, Placement], tuple[Part, ...]] = {}
-        self._loads: dict[tuple[object, ...], Load] = {}
+        self._beside: dict[Machine, tuple[_Kind | None, Load]] = {}
+        self._spots: dict[Placement, _Spot] = {}
 
     def settings(self, workload: Workload) -> Settings:
         """The context as llama.cpp sets it up for this workload."""
@@ -197,20 +216,23 @@ class Session:
 
     def load(self, recipe: Recipe, workload: Workload, placement: Placement, machine: Machine, *, rough: bool = False) -> Load:
         """Those parts summed per device: weights, what goes with the workload and what goes with the machine are each summed once."""
-        kind = _kind(machine)
-        weights = (recipe, placement, kind)
-        if weights not in self._loads:
+        if machine not in self._beside:
+            overhead = load_of(self._overhead_of(machine), placement.gpus)
+            self._beside[machine] = _kind(machine), overhead
+        kind, overhead = self._beside[machine]
+        if placement not in self._spots:
+            self._spots[placement] = _Spot(_is_spread(placement), self._copies_weights(placement), {}, {})
+        spot = self._spots[placement]
+        if (recipe, kind) not in spot.weights:
             found = ((weight.device, weight.bytes, not weight.group.startswith(OUTPUT)) for weight in self.weights(recipe, placement))
-            self._loads[weights] = _exact_load(found, placement, machine)
-        near = rough and _is_spread(placement)
-        rest = (workload, placement, recipe if near or self._copies_weights(placement) else None, kind, near)
-        if rest not in self._loads:
+            spot.weights[recipe, kind] = _exact_load(found, placement, kind)
+        near = rough and spot.spread
+        key = (workload, recipe if near or spot.copies else None, kind, near)
+        if key not in spot.others:
             held = ((device, size, True) for device, size in self._cache_sizes(workload, placement))
             others = (*self._buffers_of(recipe, workload, placement, rough=rough), *self._vision_parts(workload, placement))
-            self._loads[rest] = _exact_load(held, placement, machine).plus(self._summed(others, placement, machine))
-        if (machine,) not in self._loads:
-            self._loads[machine,] = self._summed(self._overhead_of(machine), placement, machine)
-        return self._loads[weights].plus(self._loads[rest]).plus(self._loads[machine,])
+            spot.others[key] = _exact_load(held, placement, kind).plus(self._summed(others, placement, machine))
+        return spot.weights[recipe, kind].plus(spot.others[key]).plus(overhead)
 
     def _summed(self, parts: tuple[Part, ...], placement: Placement, machine: Machine) -> Load:
         return load_of(parts if _kind(machine) is None else (self._elsewhere(part, machine) for part in parts), placement.gpus)
@@ -380,16 +402,15 @@ class Session:
         return self._vision[key]
 
 
-def _kind(machine: Machine) -> tuple[bool, Backend] | None:
+def _kind(machine: Machine) -> _Kind | None:
     """What a machine is that is not CUDA cards beside a host: whether it has one memory for both, and its backend."""
     if all(device.backend is Backend.CUDA and not device.unified for device in machine.gpus):
         return None
     return any(device.unified for device in machine.gpus), machine.gpus[0].backend
 
 
-def _exact_load(sizes: Iterable[tuple[str, int, bool]], placement: Placement, machine: Machine) -> Load:
+def _exact_load(sizes: Iterable[tuple[str, int, bool]], placement: Placement, kind: _Kind | None) -> Load:
     """The sums over (device, bytes, whether it follows the layers); where there is one memory for both, the host's part of it is the GPU's."""
-    kind = _kind(machine)
     one_memory = kind is not None and kind[0]
     # What moves over from the host stays itself: it follows the layers or not, and takes the same bytes.
     return summed(((gpu(0) if one_memory and device == HOST else device, size, 0, follows) for device, size, follows in sizes), placement.gpus)

@@ -1,7 +1,7 @@
 """A decoder's whole graph: embedding, layers, logits (the `graph` constructors of src/models/*.cpp)."""
 
 from collections.abc import Callable, Sequence
-from functools import cache
+from functools import cache, lru_cache
 from importlib import import_module
 from typing import TYPE_CHECKING, cast
 
@@ -62,7 +62,8 @@ class Layer(NamedTuple):
     scan: Block | None = None
 
 
-def layers_of(layout: Layout) -> list[Layer]:
+@lru_cache(maxsize=4)
+def layers_of(layout: Layout) -> tuple[Layer, ...]:
     """The blocks of every layer that runs. Raises NotModelled where a layer has others than one mixer, one MLP and its norms."""
     mixers: dict[int, Block] = {}
     mlps: dict[int, DenseMlp | ExpertMlp] = {}
@@ -92,7 +93,7 @@ def layers_of(layout: Layout) -> list[Layer]:
                 connections[layer] = cast("HyperConnections", block)
             else:
                 raise NotModelled(f"a layer of {layout.architecture} with {name}")
-    return [
+    return tuple(
         Layer(
             mixer=mixers.get(layer),
             mlp=mlps.get(layer),
@@ -103,7 +104,7 @@ def layers_of(layout: Layout) -> list[Layer]:
             scan=scans.get(layer),
         )
         for layer in range(layout.layers)
-    ]
+    )
 
 
 def _name(block: object) -> str:
