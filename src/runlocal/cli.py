@@ -73,6 +73,9 @@ def check(
         Optional[str], typer.Option("--kv", "-k", help="cache types; `,` separates alternatives, K:V gives two types [default: f16]", metavar="TYPE[,TYPE]")
     ] = None,
     images: Annotated[int, typer.Option("--images", help="images processed at once; 0: tower loaded, none processed", metavar="N")] = 1,
+    image_size: Annotated[
+        Optional[str], typer.Option("--image-size", help="pixels of each image, 1024x768 [default: what the runtime reserves for]", metavar="WxH")
+    ] = None,
     no_vision: Annotated[bool, typer.Option("--no-vision", help="leave tower, projector and image graph out")] = False,
     imatrix: Annotated[
         Optional[bool], typer.Option("--imatrix/--no-imatrix", help="files made with or without an importance matrix [default: as published]")
@@ -100,7 +103,7 @@ def check(
     """Does it fit: which quantizations at which context lengths, and how far does each go?"""
     options = Options(
         quant=quant, ctx=ctx, parallel=parallel, gpu=tuple(gpu or ()), vram=vram, ram=ram, reserve=reserve, idle=idle, runtime=runtime, kv=kv,
-        images=images, vision=not no_vision, imatrix=imatrix, ubatch=ubatch, flash_attention=False if no_flash_attn else None,
+        images=images, image_size=image_size, vision=not no_vision, imatrix=imatrix, ubatch=ubatch, flash_attention=False if no_flash_attn else None,
         kv_offload=not no_kv_offload, cpu_moe=cpu_moe, tp=tp, pp=pp, gpu_layers=gpu_layers, offload=offload, strict=strict, require_gpu=require_gpu,
     )  # fmt: skip
     if batch is not None:

@@ -151,6 +151,52 @@ def test_images(model: str, more: dict[str, Any], kinds: set[str]) -> None:
     assert found["images"] == (1 if kinds == {"vision", "vision_buffer"} else 0)
 
 
+@pytest.mark.parametrize(
+    ("model", "more", "tokens"),
+    [
+        ("qwen2.5-vl-3b", {}, [2116, 4096]),
+        ("qwen2.5-vl-3b", {"image_size": "1024x768"}, [999, 999]),
+        ("qwen2.5-vl-3b", {"image_size": "1024x768", "images": 3}, [2997, 2997]),
+        ("qwen2.5-vl-3b", {"image_size": "224x224"}, [64, 64]),
+        ("qwen2.5-vl-3b", {"image_size": "224x224", "runtime": "ollama"}, [1024, 1024]),  # 224 × 4 = 896 = 32 × 28
+        ("gemma-3-4b", {"image_size": "224x224", "runtime": "ollama"}, [256, 256]),
+        ("qwen2.5-vl-3b", {"image_size": "1024x768", "images": 0}, None),
+        ("qwen2.5-vl-3b", {"image_size": "1024x768", "vision": False}, None),
+        ("llama-3.2-11b-vision", {"image_size": "1024x768", "runtime": "ollama@0.24.0"}, [0, 0]),
+        ("llama-3.1-8b", {"image_size": "1024x768"}, None),
+    ],
+)
+def test_tokens_of_images(model: str, more: dict[str, Any], tokens: list[int] | None) -> None:
+    found = one({"model": model, "context_tokens": 8192, **more})
+    assert found["image_tokens"] == tokens
+    taken = [warning for warning in found["warnings"] if "tokens of context" in warning]
+    assert bool(taken) is bool(tokens and tokens[1])
+    if tokens == [999, 999]:
+        assert taken == ["1 image of 1,024 × 768 takes 999 of the 8,192 tokens of context."]
+
+
+def test_a_larger_image_takes_a_larger_graph() -> None:
+    def graph(**more: Any) -> int:
+        return sum(part["bytes"] for part in one({"model": "qwen2.5-vl-3b", **more})["parts"] if part["kind"] == "vision_buffer")
+
+    assert graph(image_size="224x224") == graph(image_size="1024x768") == graph() < graph(image_size="4032x3024")
+    assert graph(image_size="32768x32768") == pytest.approx(graph(image_size="4096x4096"), rel=0.05)
+
+
+def test_images_that_the_context_does_not_hold() -> None:
+    found = one({"model": "internvl3-2b", "context_tokens": 4096, "image_size": "1600x1200", "images": 2})
+    assert found["image_tokens"] == [6656, 6656]
+    assert any("6,656 of the 4,096 tokens of context, more than it holds" in warning for warning in found["warnings"])
+
+
+@pytest.mark.parametrize("size", ["0x0", "1e9", "large", "", "1024", "1024x-1", "40000x1", 1024, [1024, 768], True])
+def test_no_size_of_an_image(size: Any) -> None:
+    (line,), code = answers({"model": "qwen2.5-vl-3b", "image_size": size})
+    assert code is Exit.CANNOT_ANSWER
+    assert line["error"]["code"] == "bad_value"
+    assert "image_size" in line["error"]["message"]
+
+
 def test_the_projectors_type() -> None:
     sizes = {
         kind: sum(part["bytes"] for part in one({"model": "gemma-3-4b", "mmproj_type": kind})["parts"] if part["kind"] == "vision")

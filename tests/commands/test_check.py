@@ -102,6 +102,8 @@ def test_parameters_of_the_report() -> None:
         (Options(kv=":q8_0"), Code.BAD_VALUE),
         (Options(parallel=0), Code.BAD_VALUE),
         (Options(images=-1), Code.BAD_VALUE),
+        (Options(image_size="1024"), Code.BAD_VALUE),
+        (Options(image_size="0x768"), Code.BAD_VALUE),
         (Options(ubatch=0), Code.BAD_VALUE),
         (Options(gpu_layers=-1), Code.BAD_VALUE),
         (Options(reserve="-1"), Code.BAD_VALUE),
@@ -112,6 +114,12 @@ def test_wrong_options(options: Options, code: Code) -> None:
     with pytest.raises(Problem) as problem:
         read(options)
     assert problem.value.code is code
+
+
+@pytest.mark.parametrize("text", ["1024x768", " 1024 X 768 ", "1024×768"])
+def test_image_size_as_read(text: str) -> None:
+    asked = read(Options(image_size=text.replace(" ", "") if "X" in text else text))
+    assert asked.workload.image_size == (1024, 768)
 
 
 def test_options_as_read() -> None:

@@ -56,6 +56,16 @@ def test_benchmarks_say_who_when_and_where() -> None:
     assert not [one for one in page("llama-3.1-8b").listings if one.kind == "scores"]
 
 
+def test_published_files_that_no_recipe_gives() -> None:
+    found = listing(page("qwen3-32b"), "files")
+    (row,) = (row for row in found.rows if row["quant"] == "UD-Q4_K_XL")
+    assert (row["file_bytes"], row["publisher"]) == (20_021_713_568, "unsloth")
+    assert str(row["url"]).startswith("https://huggingface.co/unsloth/Qwen3-32B-GGUF")
+    sizes = [row["file_bytes"] for row in found.rows]
+    assert sizes == sorted(sizes, reverse=True)
+    assert not [one for one in page("llama-3.1-8b").listings if one.kind == "files"]
+
+
 def test_comparisons_carry_a_verdict_on_the_machine_asked_for() -> None:
     for machine in ("4090", "h100-80"):
         for row in listing(page("qwen3-32b", gpu=(machine,)), "comparisons").rows:

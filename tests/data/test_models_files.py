@@ -10,10 +10,12 @@ from typing import Any, get_args, get_origin, get_type_hints
 
 import pytest
 
+from runlocal.architectures import layout
 from runlocal.catalog.models import spec_from_table
 from runlocal.core.model import License, ModelSpec
 
 DATA = Path(__file__).resolve().parents[2] / "data"
+RECIPES = set(tomllib.loads((DATA / "quants" / "gguf.toml").read_text(encoding="utf-8"))["recipes"])
 FILES = {path.stem: path for path in sorted((DATA / "models").rglob("*.toml"))}
 IDS = sorted(FILES)
 
@@ -162,6 +164,24 @@ def test_facts_are_sourced(model_id: str) -> None:
     assert (parameters.next_tokens is None) == (model.text.next_tokens is None)
 
 
+@pytest.mark.parametrize("model_id", [model_id for model_id in IDS if spec(model_id).files])
+def test_published_files_are_what_no_recipe_gives(model_id: str) -> None:
+    model = spec(model_id)
+    quants = [file.quant for file in model.files]
+    assert len({quant.upper().replace("-", "_") for quant in quants}) == len(quants), "a name means one file"
+    assert not {quant.upper().replace("-", "_") for quant in quants} & RECIPES, "a name that is a recipe's means the recipe"
+    elements = sum(tensor.elements * tensor.count for tensor in layout(model).tensors() if not tensor.skipped)
+    for file in model.files:
+        assert ADDRESS.fullmatch(file.url) and f"/{file.repo}" in file.url
+        assert ALIAS_FORMS["gguf"].fullmatch(file.repo), file.repo
+        assert_date(file.checked)
+        assert 1.5 < 8 * (file.bytes - (file.metadata_bytes or 0)) / elements < 16.1, "bits per weight"
+        assert file.metadata_bytes is None or 1 << 20 < file.metadata_bytes < 1 << 24
+        assert not file.rounded or file.bytes % 1_000_000 == 0, "the digits that were not read are zeros"
+    for repo in {file.repo for file in model.files}:
+        assert len({file.metadata_bytes for file in model.files if file.repo == repo}) == 1
+
+
 @pytest.mark.parametrize("model_id", IDS)
 def test_context_lengths_are_ordered(model_id: str) -> None:
     context = spec(model_id).context
@@ -186,7 +206,11 @@ def test_shapes_hang_together(model_id: str) -> None:
         assert 0 < text.experts.used <= text.experts.count
         assert text.experts.leading_dense_layers < text.layers
         assert not (text.experts.layers and text.experts.leading_dense_layers)
-    layers = [*(part.layers for part in (text.mamba, text.delta_net, text.kimi_delta, text.lightning, text.short_conv) if part), text.attention_layers, text.mlp_layers]
+    layers = [
+        *(part.layers for part in (text.mamba, text.delta_net, text.kimi_delta, text.lightning, text.short_conv) if part),
+        text.attention_layers,
+        text.mlp_layers,
+    ]
     assert all(list(named) == sorted(set(named)) and set(named) <= set(range(text.layers)) for named in layers if named is not None)
     everywhere = text.experts and not text.experts.leading_dense_layers and not text.experts.layers and not text.experts.parallel_dense
     assert (text.intermediate_size == 0) == bool(everywhere or not text.heads)

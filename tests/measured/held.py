@@ -96,6 +96,10 @@ def of_towers() -> Iterator[Held]:
             yield Held("tower and projector", what, model["id"], row["weights_bytes"], ours, None, row.get("exception"))
             buffer = image_buffer(vision, width, row["flash_attention"] or False, 1, engine).bytes
             yield Held("image graph", f"{row['image_pixels']} pixels, {what}", model["id"], round(row["buffer_mib"] * MIB), buffer, rounded=TWO_DECIMALS * MIB)
+        for row in model.get("images", ()):
+            for key, flash in (("buffer_bytes", True), ("buffer_bytes_without_flash", False)):
+                what = "{} × {} pixels{}".format(*row["size"], "" if flash else ", no flash attention")
+                yield Held("image graph", what, model["id"], row[key], image_buffer(vision, width, flash, 1, engine, tuple(row["size"])).bytes)
 
 
 def memory_question(row: Row) -> Row:

@@ -184,6 +184,45 @@ def test_what_is_never_quantized() -> None:
         assert only("gpt-oss-20b", "IQ1_S", role) == "F32"
 
 
+@pytest.mark.parametrize(
+    ("quant", "rules"),
+    [("Q6_K_L", "Q6_K"), ("Q5_K_L", "Q5_K_M"), ("Q4_K_L", "Q4_K_M"), ("Q3_K_XL", "Q3_K_L"), ("Q2_K_L", "Q2_K")],
+)
+def test_variants_store_embedding_and_output_in_q8_0(quant: str, rules: str) -> None:
+    """`--token-embedding-type q8_0 --output-tensor-type q8_0` on an ordinary recipe; everything else is as in that."""
+    outer = ("token_embd", "output", "per_layer_token_embd")
+    for model_id in ("llama-3.1-8b", "llama-3.2-1b", "gemma-3n-e4b", "mixtral-8x7b"):
+        for role in outer:
+            assert set(types(model_id, quant, role)) <= {"Q8_0"}
+        inner, base = ([s for s in stored(model_id, name) if s.tensor.role not in outer] for name in (quant, rules))
+        assert inner == base
+
+
+def test_q4_k_l_of_llama_3_1_8b_in_bytes() -> None:
+    """As Q4_K_M by hand, with embedding and output in Q8_0 (34 bytes per 32): 5,302,796,544. The published file has 7,840,928 more."""
+    outer = 2 * 128256 * 4096
+    finer = 16 * (4096 * 1024 + 14336 * 4096)
+    layers = 32 * (4096 * (4096 + 2 * 1024 + 4096) + 3 * 4096 * 14336)
+    by_hand = outer // 32 * 34 + finer // 256 * 210 + (layers - finer) // 256 * 144 + 4 * (65 * 4096 + 64)
+    assert by_hand == opened("llama-3.1-8b").tensor_bytes(opened("llama-3.1-8b").recipe("Q4_K_L", None)) == 5_302_796_544
+
+
+def test_q4_k_l_of_a_tied_embedding_in_bytes() -> None:
+    """One matrix of 128,256 rows of 2,048: the base recipe stores it in Q6_K (210 bytes per 256), this in Q8_0 (272)."""
+    runtime = opened("llama-3.2-1b")
+    more = runtime.tensor_bytes(runtime.recipe("Q4_K_L", None)) - runtime.tensor_bytes(runtime.recipe("Q4_K_M", None))
+    assert more == 128256 * 2048 // 256 * (272 - 210)
+
+
+def test_q4_0_of_quantization_aware_training() -> None:
+    """Google's files of Gemma 3: Q4_0 without an importance matrix, the tied embedding in F16. 27B: 17.2 GB were published."""
+    assert only("gemma-3-27b", "qat-q4_0", "token_embd") == "F16"
+    assert types("gemma-3-27b", "QAT_Q4_0", "ffn_down") == {"Q4_0": tuple(range(62))}
+    assert opened("gemma-3-27b").tensor_bytes(opened("gemma-3-27b").recipe("QAT-Q4_0", None)) == pytest.approx(17.2e9, abs=0.05e9)
+    with pytest.raises(Problem):
+        opened("llama-3.1-8b").recipe("QAT_Q4_0", None)
+
+
 @pytest.mark.parametrize(("typed", "name"), [("q4_k_m", "Q4_K_M"), (" Q4-K-M ", "Q4_K_M"), ("fp16", "F16"), ("mxfp4", "MXFP4_MOE"), ("bf16", "BF16")])
 def test_names_as_typed(typed: str, name: str) -> None:
     assert opened("llama-3.1-8b").recipe(typed, None).name == name

@@ -35,6 +35,7 @@ CELL = [
     "context_tokens",
     "sequences",
     "images",
+    "image_tokens",
     "cache_type_k",
     "cache_type_v",
     "batch_tokens",

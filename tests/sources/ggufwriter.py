@@ -136,6 +136,28 @@ def keys(model: ModelSpec, layout: Layout) -> Mapping[str, Any]:
             "ssm.state_size": delta.head_dim,
             "ssm.time_step_rank": delta.value_heads,
         }
+    if mamba := text.mamba:
+        fields |= {
+            "ssm.conv_kernel": mamba.conv_size,
+            "ssm.inner_size": mamba.inner_size,
+            "ssm.state_size": mamba.state_size,
+            "ssm.time_step_rank": mamba.time_step_rank or mamba.heads,
+        }
+        if mamba.version > 1:
+            fields["ssm.group_count"] = mamba.groups
+        if mamba.norm == "plain":
+            fields["ssm.dt_b_c_rms"] = True
+        if mamba.layers is not None:
+            attending = set(text.attention_layers or set(range(text.layers)).difference(mamba.layers)) | set(range(text.layers, layout.stored_layers))
+            fields["attention.head_count_kv"] = [text.kv_heads if layer in attending else 0 for layer in range(layout.stored_layers)]
+        if text.mlp_layers:
+            width = text.intermediate_size or (text.experts.intermediate_size if text.experts else 0)
+            fields["feed_forward_length"] = [width if layer in text.mlp_layers else 0 for layer in range(layout.stored_layers)]
+        if text.experts and text.experts.latent_size:
+            fields["moe_latent_size"] = text.experts.latent_size
+        if not text.heads:
+            for key in ("attention.head_count_kv", "attention.key_length", "attention.value_length", "rope.dimension_count"):
+                del fields[key]
     if text.window:
         fields["attention.sliding_window"] = text.window.tokens
         windowed = [layer not in text.window.full_layers for layer in range(layout.stored_layers)]
@@ -169,7 +191,7 @@ def file_of(model: ModelSpec, layout: Layout, stored: Sequence[Stored]) -> Write
         shape = [tensor.columns, tensor.rows, tensor.copies]
         while len(shape) > 1 and shape[-1] == 1:
             shape.pop()
-        suffix = "" if tensor.role.endswith((".bias", ".scale")) or tensor.role == "ssm_a" else ".weight"
+        suffix = "" if tensor.role.endswith((".bias", ".scale")) or tensor.role in ("ssm_a", "ssm_d") else ".weight"
         for layer in tensor.layers or (None,):
             role = "token_embd_norm" if model.text.short_conv and tensor.role == "output_norm" else tensor.role
             name = f"{role}{suffix}" if layer is None else f"blk.{layer}.{role}{suffix}"

@@ -19,11 +19,11 @@ from runlocal.sources.config import LIMIT_BYTES, spec
 from runlocal.sources.families import BY_NAME_ONLY, FAMILIES, MODEL_TYPES, WRAPPERS, hugging_face_name
 from runlocal.sources.keys import LARGEST
 
-from . import configs, configs_vision
+from . import configs, configs_states, configs_vision
 from .configs import DEEPSEEK_V2_LITE, GEMMA_3_27B, GPT_OSS_20B, LLAMA_31_8B, LLAVA_15_7B, QWEN3_30B_A3B
 
 DATA = Path(__file__).parents[2] / "data/models"
-BUNDLED = {**configs.BUNDLED, **configs_vision.BUNDLED}
+BUNDLED = {**configs.BUNDLED, **configs_vision.BUNDLED, **configs_states.BUNDLED}
 QWEN3_CODER_NEXT = configs_vision.BUNDLED["qwen3-coder-next-80b-a3b"]
 
 # As published: safetensors totals of the models' repositories (Gemma's with its tower of 423,060,336).
@@ -170,7 +170,7 @@ def test_a_missing_field_of_a_nested_config_is_named(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("changes", "code", "words"),
     [
-        ({"architectures": ["MambaForCausalLM"]}, Code.NOT_COMPUTED, "MambaForCausalLM"),
+        ({"architectures": ["RwkvForCausalLM"]}, Code.NOT_COMPUTED, "RwkvForCausalLM"),
         ({"architectures": ["\x1b[31mEvil\u202e"]}, Code.NOT_COMPUTED, r"a \[31mEvil,"),
         ({"architectures": None, "model_type": "nobody"}, Code.BAD_FILE, "field architectures is missing"),
         ({"architectures": "LlamaForCausalLM"}, Code.BAD_FILE, "architectures is no list"),
@@ -190,6 +190,28 @@ def test_senseless_values(changes: dict[str, Any], code: Code, words: str, tmp_p
         read(written(tmp_path, {**LLAMA_31_8B, **changes}))
     assert caught.value.code is code
     assert caught.value.message.isprintable()
+
+
+@pytest.mark.parametrize(
+    ("model_id", "changes", "code", "words"),
+    [
+        ("mamba-130m", {"use_conv_bias": False}, Code.NOT_COMPUTED, "convolutions have no bias"),
+        ("mamba-codestral-7b", {"use_bias": True}, Code.NOT_COMPUTED, "have biases"),
+        ("mamba-codestral-7b", {"num_heads": 100}, Code.NOT_COMPUTED, "cannot be divided into 100 heads"),
+        ("mamba-130m", {"time_step_rank": "some"}, Code.BAD_FILE, "time_step_rank is 'some'"),
+        ("granite-4.0-h-350m", {"layer_types": ["mamba"]}, Code.NOT_COMPUTED, "1 layers of 32"),
+        ("granite-4.0-h-350m", {"layer_types": ["mamba"] * 31 + ["mlp"]}, Code.NOT_COMPUTED, "layers of 'mlp'"),
+        ("granite-4.0-h-350m", {"layer_types": [["mamba"]] * 32}, Code.NOT_COMPUTED, "layers of"),
+        ("jamba-v0.1-52b", {"num_experts_per_tok": 17}, Code.NOT_COMPUTED, "17 of 16 experts"),
+        ("jamba-v0.1-52b", {"expert_layer_offset": 40}, Code.NOT_COMPUTED, "contradict each other"),
+        ("nemotron-h-56b", {"hybrid_override_pattern": "M" * 118}, Code.NOT_COMPUTED, "no layers of one kind"),
+        ("nemotron-h-56b", {"hybrid_override_pattern": "M?*-"}, Code.NOT_COMPUTED, "4 layers of 118"),
+    ],
+)
+def test_state_space_layers_that_nothing_lays_out(model_id: str, changes: dict[str, Any], code: Code, words: str, tmp_path: Path) -> None:
+    with pytest.raises(Problem, match=words) as caught:
+        read(written(tmp_path, {**BUNDLED[model_id], **changes}))
+    assert caught.value.code is code
 
 
 @pytest.mark.parametrize("content", ["", "{", "[]", "null", "3", "{" * 100_000, '{"a":' * 100_000, "\x00\xff"])

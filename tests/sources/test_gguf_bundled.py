@@ -84,3 +84,16 @@ def test_linear_layers_that_are_not_as_the_fields_say(tmp_path: Path) -> None:
 
 def test_there_is_something_to_write() -> None:
     assert len(LAID_OUT) > 250
+
+
+def test_state_space_layers_that_are_not_as_the_fields_say(tmp_path: Path) -> None:
+    for model_id, changes in (("jamba-reasoning-3b", {"state_size": 8}), ("nemotron-h-8b", {"heads": 64}), ("mamba-130m", {"inner_size": 1024})):
+        model = next(model for model in LAID_OUT if model.id == model_id)
+        mamba, laid = model.text.mamba, layout(model)
+        assert mamba is not None
+        weights = store(laid, laid.tensors(), Recipe("BF16", "BF16", False), storage_types())
+        other = model._replace(text=model.text._replace(mamba=mamba._replace(**changes)))
+        found = write(tmp_path / f"{model_id}.gguf", file_of(other, laid, weights).bytes())
+        with pytest.raises(Problem, match="contradict their tensors") as caught:
+            read(found)
+        assert caught.value.code is Code.BAD_FILE

@@ -308,7 +308,7 @@ def test_a_header_without_end(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("writer", "words"),
     [
-        (llama(prefix="rwkv6"), "architecture 'rwkv6'"),
+        (llama(prefix="arwkv7"), "architecture 'arwkv7'"),
         (Writer().field("general.architecture", "clip"), "is a projector"),
         (Writer().field("general.type", "mmproj").field("general.architecture", "clip"), "is a projector"),
         (Writer().field("general.type", "adapter").field("general.architecture", "llama"), "is an adapter"),

@@ -95,6 +95,7 @@ ARCHITECTURES = {
     "qwen3next": "qwen3next",
     "qwen3vl": "llama",
     "qwen3vlmoe": "mixture",
+    "rwkv6": "rwkv",
     "rwkv7": "rwkv",
     "seed_oss": "llama",
     "smollm3": "llama",

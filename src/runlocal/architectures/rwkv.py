@@ -1,4 +1,4 @@
-"""RWKV 7: layers of two halves, each with a layer norm before it."""
+"""RWKV 6 and 7: layers of two halves, each with a layer norm before it."""
 
 from runlocal.architectures.blocks.stack import decoder
 from runlocal.core.layout import Layout

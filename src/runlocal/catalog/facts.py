@@ -32,7 +32,7 @@ def storage_types() -> dict[str, StorageType]:
 def quants() -> dict[str, dict[str, Any]]:
     """Every quantization by name, with its format and source."""
     return {
-        name: {**recipe, "format": form, "source": next(iter(table["sources"].values()))["url"]}
+        name: {"format": form, "source": next(iter(table["sources"].values()))["url"], **recipe}
         for form, table in bundle.read("quants").items()
         for name, recipe in table["recipes"].items()
     }

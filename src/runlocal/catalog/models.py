@@ -22,6 +22,7 @@ from runlocal.core.model import (
     ModelSpec,
     NextTokens,
     Parameters,
+    PublishedFile,
     Rwkv,
     Score,
     ShortConv,
@@ -45,6 +46,7 @@ def spec_from_table(model_id: str, table: Table) -> ModelSpec:
     fields["sources"] = tuple(Source(**source) for source in fields["sources"])
     fields["scores"] = tuple(Score(**score) for score in fields.get("scores", ()))
     fields["losses"] = tuple(Loss(**loss) for loss in fields.get("losses", ()))
+    fields["files"] = tuple(PublishedFile(**file) for file in fields.get("files", ()))
     if "vision" in fields:
         fields["vision"] = Vision(**_tuples(fields["vision"]))
     return ModelSpec(id=model_id, **fields)

@@ -8,7 +8,7 @@ from typing import Any
 from runlocal.catalog.gpus import unlisted_context
 from runlocal.catalog.machines import parse_machine
 from runlocal.commands.machines import machines
-from runlocal.commands.options import MOST_SEQUENCES, Options, cache_type, read, size
+from runlocal.commands.options import MOST_SEQUENCES, Options, cache_type, image_size, read, size
 from runlocal.core.errors import Code, Exit, Problem
 from runlocal.core.machine import Gpu, Machine, Origin
 from runlocal.core.report import Cell
@@ -23,8 +23,9 @@ from runlocal.solve.load import does_not_load
 
 LONGEST_LINE = 1 << 20
 _KEYS = frozenset(
-    "id model quant imatrix runtime gpu vram_bytes gpus compute_capability ram_bytes context_tokens pool_tokens sequences unified_kv images vision mmproj_type "
-    "cache_type_k cache_type_v batch_tokens output_tokens flash_attention kv_offload gpu_layers cpu_moe swa_full tensor_parallel pipeline_parallel".split()
+    "id model quant imatrix runtime gpu vram_bytes gpus compute_capability ram_bytes context_tokens pool_tokens sequences unified_kv images image_size vision "
+    "mmproj_type cache_type_k cache_type_v batch_tokens output_tokens flash_attention kv_offload gpu_layers cpu_moe swa_full "
+    "tensor_parallel pipeline_parallel".split()
 )
 _MMPROJ_TYPES = ("F16", "BF16", "Q8_0")
 _UNLIMITED_BYTES = 1 << 60
@@ -176,6 +177,8 @@ def _workload(request: Request, base: Workload) -> Workload:
     for key in ("cache_type_k", "cache_type_v"):
         text = _text(request, key)
         changed[key] = cache_type(key, text) if text else None
+    if (pixels := _text(request, "image_size")) is not None:
+        changed["image_size"] = image_size("image_size", pixels)
     if (projector := _text(request, "mmproj_type")) is not None:
         if projector.upper() not in _MMPROJ_TYPES:
             raise Problem(Code.BAD_VALUE, f"mmproj_type {projector[:20]!r} is not a type of a projector file", hint=f"known: {', '.join(_MMPROJ_TYPES)}")

@@ -11,9 +11,12 @@ from runlocal.solve.asked import Asked
 
 T = TypeVar("T")
 
+_LONGEST_NUMBER = 20
+
 CACHE_TYPES = ("f16", "bf16", "q8_0", "q5_1", "q5_0", "q4_1", "q4_0")
 MOST_SEQUENCES = 256  # LLAMA_MAX_SEQ
 _MOST_IMAGES = 1024
+_MOST_PIXELS = 32_768  # along a side: whole numbers of llama.cpp's preprocessing hold the area of no larger image
 _MOST_TOKENS_PER_STEP = 1 << 20
 _MOST_RANKS = 1024
 _MOST_LAYERS = 10_000
@@ -33,6 +36,7 @@ class Options(NamedTuple):
     runtime: str | None = None
     kv: str | None = None
     images: int = 1
+    image_size: str | None = None
     vision: bool = True
     imatrix: bool | None = None
     ubatch: int | None = None
@@ -75,6 +79,7 @@ _SPELLING = {
     "idle": "--idle",
     "runtime": "-r",
     "images": "--images",
+    "image_size": "--image-size",
     "vision": "--no-vision",
     "imatrix": "--imatrix",
     "ubatch": "--ubatch",
@@ -118,6 +123,7 @@ def workload(options: Options) -> Workload:
         context_tokens=0,
         sequences=within("--parallel", options.parallel, 1, MOST_SEQUENCES),
         images=within("--images", options.images, 0, _MOST_IMAGES),
+        image_size=None if options.image_size is None else image_size("--image-size", options.image_size),
         vision=options.vision,
         batch_tokens=None if options.ubatch is None else within("--ubatch", options.ubatch, 1, _MOST_TOKENS_PER_STEP),
         flash_attention=options.flash_attention,
@@ -143,6 +149,17 @@ def size(option: str, text: str | None) -> int | None:
     if option == "--reserve" and text.strip() in ("0", "0B", "0GiB", "0GB"):
         return 0
     return _said(option, parse_size, text)
+
+
+def image_size(option: str, text: str) -> tuple[int, int]:
+    """Width and height in pixels of `1024x768`. Raises Problem that names the option."""
+    sides = text.strip().lower().replace("×", "x").split("x")
+    if len(sides) != len(("width", "height")) or not all(side.isascii() and side.isdigit() and len(side) < _LONGEST_NUMBER for side in sides):
+        raise Problem(Code.BAD_VALUE, f"{option} {text[:40]!r} is not a width and a height in pixels", hint="such as 1024x768")
+    width, height = (int(side) for side in sides)
+    if not 1 <= min(width, height) <= max(width, height) <= _MOST_PIXELS:
+        raise Problem(Code.BAD_VALUE, f"{option} {text[:40]!r}: each side has 1 to {_MOST_PIXELS:,} pixels")
+    return width, height
 
 
 def cache_type(option: str, text: str) -> str:

@@ -37,6 +37,7 @@ def run(name: str, options: Options) -> Page:
         sections=tuple(_known(section) for section in (_identity(model), _around(around), _shape(model), _licence(model)) if _known(section).facts),
         listings=(
             *_sizes(model, asked, machine),
+            *_files(model),
             *_comparisons(around, asked, machine),
             *_scores(model),
             _runtimes(model),
@@ -194,6 +195,28 @@ def _sizes(model: ModelSpec, asked: Asked, machine: Machine) -> Iterator[Listing
         ),
         rows=tuple(rows),
         notes=tuple(dict.fromkeys(_measured_by(loss) for loss in model.losses)),
+    )
+
+
+def _files(model: ModelSpec) -> Iterator[Listing]:
+    if not model.files:
+        return
+    rows = tuple(
+        {"quant": file.quant, "file_bytes": file.bytes, "publisher": file.publisher, "url": file.url, "checked": file.checked, "note": file.note}
+        for file in sorted(model.files, key=lambda file: -file.bytes)
+    )
+    yield Listing(
+        kind="files",
+        title="Published files that no recipe gives",
+        columns=(
+            Column("quant", "quant"),
+            Column("file_bytes", "download", Form.GB),
+            Column("publisher", "publisher"),
+            Column("url", "where", extra=True),
+            Column("checked", "read on", extra=True),
+            *((Column("note", "note"),) if any(file.note for file in model.files) else ()),
+        ),
+        rows=rows,
     )
 
 

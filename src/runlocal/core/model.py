@@ -194,17 +194,23 @@ class Rwkv(NamedTuple):
     intermediate_size: width of a layer's second half
     head_size: width of a head
     decay_rank: rank of the decay's matrices
-    rate_rank: rank of the learning rate's matrices
-    value_rank: rank of the matrices that mix in the first layer's values
-    gate_rank: rank of the gate's matrices
+    version: 6 or 7
+    rate_rank: rank of the learning rate's matrices (version 7)
+    value_rank: rank of the matrices that mix in the first layer's values (version 7)
+    gate_rank: rank of the gate's matrices (version 7)
+    mix_rank: rank of the matrices that mix two tokens (version 6)
+    rescale_every: after so many layers the residual stream is halved, 0: never (version 6)
     """
 
     intermediate_size: int
     head_size: int
     decay_rank: int
-    rate_rank: int
-    value_rank: int
-    gate_rank: int
+    version: int = 7
+    rate_rank: int = 0
+    value_rank: int = 0
+    gate_rank: int = 0
+    mix_rank: int = 0
+    rescale_every: int = 0
 
 
 class ShortConv(NamedTuple):
@@ -472,6 +478,34 @@ class Loss(NamedTuple):
     imatrix: bool = False
 
 
+class PublishedFile(NamedTuple):
+    """A file that a publisher made by a mixture of types of its own, which no recipe of llama.cpp's quantizer gives.
+
+    quant: its quantization, as the file's name has it: `UD-Q4_K_XL`
+    bytes: its size, all parts together
+    repo: the repository on Hugging Face
+    url: where the size stands: the repository, at a revision where that is known
+    checked: the day it was read, YYYY-MM-DD
+    metadata_bytes: header and tokenizer in it, as in a file of the same repository whose tensors are known; absent where there is none
+    rounded: the size was read rounded: it may be half of its last digit more or less
+    note: what to know of it
+    """
+
+    quant: str
+    bytes: int
+    repo: str
+    url: str
+    checked: str
+    metadata_bytes: int | None = None
+    rounded: bool = False
+    note: str | None = None
+
+    @property
+    def publisher(self) -> str:
+        """Whose repository it is."""
+        return self.repo.partition("/")[0]
+
+
 class Source(NamedTuple):
     """Where a fact was read.
 
@@ -527,6 +561,7 @@ class ModelSpec(NamedTuple):
     note: what a user should know, one sentence
     scores: results in benchmarks
     losses: what quantizations lost, where somebody measured it
+    files: published files that no recipe gives
     """
 
     id: str
@@ -551,3 +586,4 @@ class ModelSpec(NamedTuple):
     note: str | None = None
     scores: tuple[Score, ...] = ()
     losses: tuple[Loss, ...] = ()
+    files: tuple[PublishedFile, ...] = ()

@@ -54,6 +54,7 @@ class Cell(NamedTuple):
     gpu_layers, layers: layers on the GPUs (of a no: the most that fit), of all, the output layer counted as one
     parts: everything that takes memory
     command: what starts it
+    image_tokens: (least, most) tokens of context that the images take; None without images, or where it is not known
     """
 
     quant: str
@@ -81,6 +82,7 @@ class Cell(NamedTuple):
     layers: int
     parts: tuple[Part, ...]
     command: str | None
+    image_tokens: tuple[int, int] | None = None
 
 
 class Shelf(NamedTuple):

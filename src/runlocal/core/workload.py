@@ -11,6 +11,7 @@ class Workload(NamedTuple):
     pool_tokens: llama.cpp's `-c`: the cells that all sequences share (unified) or divide; overrides context_tokens
     unified_kv: all sequences share one stream of cells
     images: images processed at once; 0: tower loaded, none processed
+    image_size: pixels of each image, width and height; None: not known
     vision: False leaves tower, projector and image graph out
     mmproj_type: storage type of the projector file's matrices
     cache_type_k, cache_type_v: storage types of the cache
@@ -29,6 +30,7 @@ class Workload(NamedTuple):
     pool_tokens: int | None = None
     unified_kv: bool = False
     images: int = 1
+    image_size: tuple[int, int] | None = None
     vision: bool = True
     mmproj_type: str = "F16"
     cache_type_k: str = "f16"

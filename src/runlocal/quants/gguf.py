@@ -1,12 +1,13 @@
 """llama.cpp's recipes: which storage type each tensor of a GGUF file gets.
 
-Every rule here is one of `llama_tensor_get_type_impl`, `tensor_type_fallback` and `tensor_allows_quantization` in llama.cpp's
+Every rule here is one of `llama_tensor_get_type`, `llama_tensor_get_type_impl`, `tensor_type_fallback` and `tensor_allows_quantization` in llama.cpp's
 src/llama-quant.cpp. Work is done on groups of equal tensors: only where a rule looks at the layer is a group split.
 """
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Container, Iterator, Mapping
 
 from runlocal.core.layout import Layout
+from runlocal.core.model import PublishedFile
 from runlocal.core.noun import NamedTuple
 from runlocal.core.tensor import StorageType, Tensor
 
@@ -19,11 +20,19 @@ class Recipe(NamedTuple):
     name: as people type it, `Q4_K_M`
     default_type: the type of tensors that no rule names
     imatrix: whether the file is made with an importance matrix
+    rules: the quantizer's own name where a publisher gave it another: `Q4_K_M` of `Q4_K_L`
+    embedding_type: what `--token-embedding-type` names
+    output_type: what `--output-tensor-type` names
+    file: it is no recipe but a publisher's mixture: one file, whose size is known and the types of whose tensors are not
     """
 
     name: str
     default_type: str
     imatrix: bool
+    rules: str | None = None
+    embedding_type: str | None = None
+    output_type: str | None = None
+    file: PublishedFile | None = None
 
 
 class Stored(NamedTuple):
@@ -50,6 +59,8 @@ class _Traits(NamedTuple):
     tied: bool
 
 
+DYNAMIC = "UD"  # how the names of Unsloth's dynamic mixtures begin
+_SHARD_WORDS = 3  # 00001-of-00003
 _ATTENTION_V = ("attn_v", "attn_qkv", "attn_kv_b")
 _ATTENTION_QUERY_KEY = ("attn_k", "attn_q", "indexer.attn_k")  # a rule names the end of the name
 _LOW_BIT = ("IQ1_S", "IQ1_M", "IQ2_XXS", "IQ2_XS", "IQ2_S", "IQ2_M")
@@ -76,10 +87,27 @@ _EMBEDDING_TYPES = {
 _EIGHT_EXPERT_OUTPUT = ("Q2_K", "IQ3_XS", "IQ3_XXS", "Q3_K_S", "Q3_K_M", "IQ4_NL", "Q4_K_S", "Q4_K_M", "IQ3_S", "IQ3_M", "IQ4_XS")
 
 
+def typed_name(text: str, known: Container[str]) -> str:
+    """A quantization as typed, or the one that a file's name ends in, as names are written here: upper case, `_` for `-`.
+
+    known: the names there are, so written
+    """
+    typed = text.strip().upper().rpartition(":")[2]
+    if not typed.endswith(".GGUF"):
+        return typed.replace("-", "_")
+    words = typed.removesuffix(".GGUF").replace("-", "_").replace(".", "_").split("_")
+    if len(words) > _SHARD_WORDS and words[-2] == "OF":
+        words = words[:-_SHARD_WORDS]
+    for start in range(len(words)):
+        if words[start] == DYNAMIC or "_".join(words[start:]) in known:
+            return "_".join(words[start:])
+    return words[-1]
+
+
 def store(layout: Layout, tensors: tuple[Tensor, ...], recipe: Recipe, types: Types) -> tuple[Stored, ...]:
     """Every tensor of the file with the type that the quantizer gives it; `tensors` are `layout.tensors()`."""
     traits = _Traits(
-        recipe=recipe,
+        recipe=recipe._replace(name=recipe.rules or recipe.name),
         architecture=layout.architecture,
         experts=layout.experts,
         kv_group=layout.kv_group,
@@ -116,6 +144,10 @@ def _fit(name: str, columns: int, types: Types) -> str:
 def _choose(tensor: Tensor, traits: _Traits, tensors: tuple[Tensor, ...], types: Types) -> str | Callable[[int], str]:
     """The type of a tensor before fallback: a name, or a function of the layer where the rule looks at it."""
     recipe, role = traits.recipe, tensor.role
+    if recipe.embedding_type and role in _EMBEDDINGS:
+        return recipe.embedding_type
+    if recipe.output_type and role == "output":
+        return recipe.output_type
     if recipe.default_type == "F16" and tensor.source_type:
         return tensor.source_type  # that file is the converter's own
     if recipe.default_type in _UNQUANTIZED:
@@ -146,6 +178,8 @@ def _choose(tensor: Tensor, traits: _Traits, tensors: tuple[Tensor, ...], types:
 
 def _output_type(tensor: Tensor, traits: _Traits, types: Types) -> str:
     recipe = traits.recipe
+    if recipe.output_type:
+        return recipe.output_type
     partial = tensor.columns % types[recipe.default_type].block_elements != 0
     if recipe.name == "MXFP4_MOE" or traits.architecture == "falcon" or partial:
         return "Q8_0"

@@ -151,6 +151,7 @@ def _cell(cell: Cell) -> Object:
         "context_tokens": cell.context_tokens,
         "sequences": cell.sequences,
         "images": cell.images,
+        "image_tokens": cell.image_tokens,
         "cache_type_k": cell.cache_type_k,
         "cache_type_v": cell.cache_type_v,
         "batch_tokens": cell.batch_tokens,

@@ -64,8 +64,8 @@ class Runtime(Protocol):
     def bits_per_weight(self, recipe: Recipe) -> float:
         """Bits per stored value."""
 
-    def image_tokens(self, images: int) -> tuple[int, int] | None:
-        """(least, most) tokens of context that so many images take; None where the tower is not known."""
+    def image_tokens(self, images: int, image_size: tuple[int, int] | None = None) -> tuple[int, int] | None:
+        """(least, most) tokens of context that so many images of that size take; None where the tower is not known."""
 
     def step(self, workload: Workload, placement: Placement) -> tuple[int, bool]:
         """(tokens per step, whether flash attention is on)."""

@@ -45,7 +45,7 @@ class LlamaCpp(Session):
 
     def command(self, recipe: Recipe, workload: Workload, placement: Placement) -> str:
         file = self._own.path if self._own is not None and recipe.name == self._own.quant else f"{self.model.id}-{recipe.name}.gguf"
-        words = ["llama-server", "-m", _quoted(file)]
+        words = ["llama-server", "-m", _quoted(file)] if recipe.file is None else ["llama-server", "-hf", f"{recipe.file.repo}:{recipe.file.quant}"]
         if self.model.vision is not None:
             words += ["--mmproj", f"mmproj-{self.model.id}-{workload.mmproj_type}.gguf"] if workload.vision else ["--no-mmproj"]
         words += ["-c", str(workload.pool_tokens or workload.context_tokens * workload.sequences), "-np", str(workload.sequences)]

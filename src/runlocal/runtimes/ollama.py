@@ -74,6 +74,11 @@ class _Ollama(Session):
             settings.append(f"OLLAMA_NUM_PARALLEL={workload.sequences}")
         if workload.cache_type_k != "f16":
             settings += ["OLLAMA_FLASH_ATTENTION=1", f"OLLAMA_KV_CACHE_TYPE={workload.cache_type_k}"]
+        if recipe.file is not None:
+            return f"{' '.join(settings)} ollama serve & ollama run hf.co/{recipe.file.repo}:{recipe.file.quant}"
+        if recipe.rules is not None:
+            made = f"ollama create {self.model.id}-{recipe.name.lower()} -f Modelfile"  # from the published file: Ollama does not make it
+            return f"{made} && {' '.join(settings)} ollama serve"
         if tag is None or recipe.name != _LIBRARY_QUANT:
             made = f"ollama create {self.model.id}-{recipe.name.lower()} --quantize {recipe.name.lower()} -f Modelfile"
             return f"{made} && {' '.join(settings)} ollama serve"
@@ -82,6 +87,11 @@ class _Ollama(Session):
 
 class OllamaServer(_Ollama):
     """Ollama since 0.30.0: llama-server does the work."""
+
+    def __init__(self, model: ModelSpec, version: str, facts: Facts) -> None:
+        if model.vision is not None and model.architecture in facts.runtime["image_least_architectures"]:
+            facts = facts._replace(vision={**facts.vision, "image_least_tokens": facts.runtime["image_least_tokens"]})
+        super().__init__(model, version, facts)
 
     def batches(self, workload: Workload) -> tuple[int, int]:
         """Batch and ubatch are one number that follows the context (`automaticGenerationBatch`, server/sched.go)."""

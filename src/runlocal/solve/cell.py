@@ -139,7 +139,7 @@ def _made(
         flash_attention=flash,
         answer=answer,
         reason=reason,
-        warnings=(*not_looked_at(runtime), *_image_tokens(runtime, workload), *machine.notes),
+        warnings=(*not_looked_at(runtime), *_taken_by_images(runtime, workload), *machine.notes),
         bits_per_weight=round(runtime.bits_per_weight(recipe), 4),
         tensor_bytes=runtime.tensor_bytes(recipe),
         need_bytes=sum(laid.load.gpus) if machine.gpus else laid.load.host,
@@ -152,6 +152,7 @@ def _made(
         layers=len(laid.placement.layers) + 1,
         parts=() if answer is Answer.CANNOT_RUN else runtime.parts(recipe, laid.workload, laid.placement, machine),
         command=runtime.command(recipe, laid.workload, laid.placement),
+        image_tokens=_image_tokens(runtime, workload),
     )
 
 
@@ -170,13 +171,19 @@ def _images(runtime: Runtime, workload: Workload) -> int:
     return workload.images if runtime.model.vision is not None and workload.vision else 0
 
 
-def _image_tokens(runtime: Runtime, workload: Workload) -> tuple[str, ...]:
-    """How much of the context images take, where they take any."""
+def _image_tokens(runtime: Runtime, workload: Workload) -> tuple[int, int] | None:
     images = _images(runtime, workload)
-    tokens = runtime.image_tokens(images) if images else None
+    return runtime.image_tokens(images, workload.image_size) if images else None
+
+
+def _taken_by_images(runtime: Runtime, workload: Workload) -> tuple[str, ...]:
+    """How much of the context images take, where they take any."""
+    images, tokens = _images(runtime, workload), _image_tokens(runtime, workload)
     if tokens is None or not tokens[1]:
         return ()
     least, most = tokens
+    each = "" if workload.image_size is None or least != most else " of {:,} × {:,}".format(*workload.image_size)
     range_text = f"{least:,}" if least == most else f"{least:,} to {most:,}"
     full = ", more than it holds" if least > workload.context_tokens else ""
-    return (f"{images} image{'s take' if images > 1 else ' takes'} {range_text} of the {workload.context_tokens:,} tokens of context{full}.",)
+    taken = f"{images} image{'s' if images > 1 else ''}{each} take{'' if images > 1 else 's'} {range_text}"
+    return (f"{taken} of the {workload.context_tokens:,} tokens of context{full}.",)

@@ -16,6 +16,7 @@ from runlocal.sources.keys import LARGEST_LAYERS, Keys
 from runlocal.sources.mixtures import experts
 from runlocal.sources.renamed import RENAMED
 from runlocal.sources.searched import searched
+from runlocal.sources.states import STATEFUL, stateful
 from runlocal.sources.stranger import UNKNOWN, stranger
 
 LIMIT_BYTES = 4 << 20
@@ -94,6 +95,9 @@ def spec(table: Mapping[str, Any], path: str, model_id: str) -> ModelSpec:
     gained: Mapping[str, Any] = {}
     if family.architecture == "deci":
         keys, gained = searched(keys)
+    if family.architecture in STATEFUL:
+        keys, gained, architecture = stateful(keys, family.architecture)
+        family = family._replace(architecture=architecture)
     text = _text(keys, top, family)._replace(**gained)
     if family.architecture == "gemma4":
         text = gemma.gemma4(keys, text)

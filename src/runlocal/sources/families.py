@@ -173,6 +173,17 @@ _QWEN35_MOE = _QWEN3_NEXT._replace(
     architecture="qwen35moe", next_tokens=True, shared_embeddings=True, names={"num_nextn_predict_layers": "mtp_num_hidden_layers"}
 )
 _LFM2 = {"vocab_size": 65536, "num_key_value_heads": 8, "max_position_embeddings": 128000, "conv_L_cache": 3, "block_multiple_of": 256}
+_MAMBA = Family("mamba", norms_per_layer=1, tied=True)
+_NEMOTRON_H = Family(
+    "nemotron_h",
+    qkv_bias="attention_bias",
+    output_bias="attention_bias",
+    mlp_bias="mlp_bias",
+    gated_mlp=False,
+    norms_per_layer=1,
+    next_tokens=True,
+    shared_embeddings=True,
+)
 _MLLAMA = Family("mllama", qkv_bias=False)
 
 FAMILIES: Mapping[str, Family] = {
@@ -228,6 +239,8 @@ FAMILIES: Mapping[str, Family] = {
     "ExaoneMoEForCausalLM": _EXAONE_MOE,
     "ExaoneMoeForCausalLM": _EXAONE_MOE,  # its name since transformers 5.1
     "ExaoneForCausalLM": Family("exaone", names={"num_hidden_layers": "num_layers"}),
+    "FalconH1ForCausalLM": Family("falcon-h1", qkv_bias="attention_bias", output_bias="attention_bias", mlp_bias="mlp_bias"),
+    "FalconMambaForCausalLM": _MAMBA,
     "FalconForCausalLM": Family("falcon", qkv_bias="bias", output_bias="bias", mlp_bias="bias", gated_mlp=False, norm="layernorm", tied=True),
     "Gemma2ForCausalLM": _GEMMA2,
     "Gemma3ForCausalLM": _GEMMA3,
@@ -250,6 +263,7 @@ FAMILIES: Mapping[str, Family] = {
         pattern=2,
     ),
     "GraniteForCausalLM": _GRANITE,
+    "GraniteMoeHybridForCausalLM": _GRANITE._replace(architecture="granitehybrid", mlp_bias=False, tied=True),
     "GraniteMoeForCausalLM": _GRANITE._replace(architecture="granitemoe", mlp_bias=False, mixture=Mixture.MIXTRAL),
     "Grok1ModelForCausalLM": Family("grok", norms_per_layer=4, tied=True, mixture=Mixture.MIXTRAL, names={"num_local_experts": "num_experts"}),
     "GrokForCausalLM": Family("grok", norms_per_layer=4, tied=True, mixture=Mixture.MIXTRAL),
@@ -282,7 +296,10 @@ FAMILIES: Mapping[str, Family] = {
         router_bias=True,
         sliding=Sliding.PATTERN,
     ),
+    "JambaForCausalLM": Family("jamba"),
     "LlamaForCausalLM": _LLAMA,
+    "Mamba2ForCausalLM": _MAMBA._replace(architecture="mamba2", tied=False),
+    "MambaForCausalLM": _MAMBA,
     "MellumForCausalLM": _QWEN3_MOE._replace(architecture="mellum", sliding=Sliding.PATTERN),
     "MiMoForCausalLM": _QWEN2._replace(qkv_bias="attention_bias", next_tokens=False),
     "MiMoV2FlashForCausalLM": Family(
@@ -313,6 +330,7 @@ FAMILIES: Mapping[str, Family] = {
         pattern=4,
         defaults={"head_dim": 128},
     ),
+    "NemotronHForCausalLM": _NEMOTRON_H,
     "NemotronForCausalLM": Family(
         "nemotron",
         qkv_bias="attention_bias",
@@ -438,9 +456,11 @@ _USUAL = {
     "glm4moe": "Glm4MoeForCausalLM",
     "llama": "LlamaForCausalLM",
     "llama4": "Llama4ForConditionalGeneration",
+    "mamba": "MambaForCausalLM",
     "mistral3": "Mistral3ForConditionalGeneration",
     "mistral4": "Mistral3ForConditionalGeneration",
     "muse-glimmer": "MuseGlimmerForConditionalGeneration",
+    "nemotron_h_moe": "NemotronHForCausalLM",
     "nomic-bert": "NomicBertModel",
     "olmo2": "Olmo2ForCausalLM",
     "qwen2": "Qwen2ForCausalLM",
@@ -452,21 +472,7 @@ _USUAL = {
 }
 
 # Architectures of bundled models whose files are not read: a stranger's file or config.json of these is refused, their bundled models are asked for by name.
-BY_NAME_ONLY = frozenset(
-    (
-        "falcon-h1",
-        "granitehybrid",
-        "jamba",
-        "kimi-linear",
-        "mamba",
-        "mamba2",
-        "minimax-01",
-        "mllama",
-        "nemotron_h",
-        "nemotron_h_moe",
-        "rwkv7",
-    )
-)
+BY_NAME_ONLY = frozenset(("kimi-linear", "minimax-01", "mllama", "rwkv6", "rwkv7"))
 
 
 def hugging_face_name(architecture: str) -> str | None:

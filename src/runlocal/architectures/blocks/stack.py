@@ -133,11 +133,9 @@ def state_blocks(text: Text, layers: tuple[int, ...]) -> Iterator[tuple[Block, t
 
         yield LightningAttention(text.hidden_size, text.heads, text.head_dim), lightning.layers
     if rwkv := text.rwkv:
-        from runlocal.architectures.blocks.rwkv import Rwkv7
+        from runlocal.architectures.blocks.rwkv import rwkv_blocks
 
-        whole = Rwkv7(text.hidden_size, rwkv.intermediate_size, rwkv.head_size, rwkv.decay_rank, rwkv.rate_rank, rwkv.value_rank, rwkv.gate_rank)
-        yield whole._replace(first=True), layers[:1]
-        yield whole, layers[1:]
+        yield from rwkv_blocks(text.hidden_size, rwkv, layers)
     if conv := text.short_conv:
         from runlocal.architectures.blocks.short_conv import ShortConvolution
 

@@ -1,6 +1,6 @@
 """One model in ggml: its parts for any quantization, workload and placement. What was laid out once is kept, so a grid costs little more than a cell."""
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from runlocal.architectures import layout
@@ -10,7 +10,7 @@ from runlocal.core.facts import Facts
 from runlocal.core.layout import Layout
 from runlocal.core.load import Load, load_of, summed
 from runlocal.core.machine import Backend, Machine
-from runlocal.core.model import ModelSpec
+from runlocal.core.model import ModelSpec, PublishedFile
 from runlocal.core.noun import NamedTuple
 from runlocal.core.part import HOST, Basis, Kind, Part, gpu
 from runlocal.core.workload import Workload
@@ -19,7 +19,7 @@ from runlocal.engines.ggml.overhead import overhead_parts
 from runlocal.engines.ggml.placement import Placement, place
 from runlocal.engines.ggml.settings import Settings, settle
 from runlocal.engines.ggml.weights import EMBEDDING, OUTPUT, Sized, Weight, lay, measure
-from runlocal.quants.gguf import Recipe, Stored, store
+from runlocal.quants.gguf import DYNAMIC, Recipe, Stored, store, typed_name
 
 if TYPE_CHECKING:
     from runlocal.engines.ggml.buffers import BufferLines
@@ -84,7 +84,7 @@ class Session:
         self._cached: dict[tuple[Workload, Placement], tuple[Part, ...]] = {}
         self._buffers: dict[tuple[Settings, Placement, Recipe | None], tuple[Part, ...]] = {}
         self._overheads: dict[Machine, tuple[Part, ...]] = {}
-        self._weight_lines: dict[tuple[Recipe, Placement], tuple[Part, ...]] = {}
+        self._weight_lines: dict[tuple[Recipe, Placement, bool], tuple[Part, ...]] = {}
         self._beside: dict[Machine, tuple[_Kind | None, Load]] = {}
         self._spots: dict[Placement, _Spot] = {}
 
@@ -129,21 +129,61 @@ class Session:
         """The quantization of that name; `imatrix` None: as published files are made. Raises Problem (unknown_quant)."""
         if self._own is not None and name == self._own.quant:
             return Recipe(name, name, False)
-        quants = {key.upper(): key for key, quant in self.facts.quants.items() if quant["format"] == "gguf"}
-        typed = name.strip().upper().replace("-", "_")
+        architecture = self.layout.architecture
+        quants = {
+            key.upper(): key
+            for key, quant in self.facts.quants.items()
+            if quant["format"] == "gguf" and architecture in quant.get("architectures", (architecture,))
+        }
+        files = {typed_name(file.quant, ()): file for file in self.model.files}
+        typed = typed_name(name, {**quants, **files})
         found = quants.get({"FP16": "F16", "MXFP4": "MXFP4_MOE"}.get(typed, typed))
+        if found is None and typed in files:
+            return self._mixture(files[typed])
         if found is None:
-            from difflib import get_close_matches
-
-            raise Problem(
-                Code.UNKNOWN_QUANT,
-                f"{name[:40]!r} is no quantization that llama.cpp makes",
-                hint="known: " + ", ".join(quants.values()),
-                candidates=tuple(get_close_matches(typed, quants)),
-            )
-        made = self.facts.quants[found].get("imatrix")
+            raise self._unknown(name, typed, quants)
+        row = self.facts.quants[found]
+        made = row.get("imatrix")
         # A type that cannot be made without an importance matrix is priced either way: the recipe is the same.
-        return Recipe(found, self.facts.quants[found]["default_type"], made in ("usual", "required") if imatrix is None else imatrix)
+        return Recipe(
+            name=found,
+            default_type=row["default_type"],
+            imatrix=made in ("usual", "required") if imatrix is None else imatrix,
+            rules=row.get("as"),
+            embedding_type=row.get("embedding_type"),
+            output_type=row.get("output_type"),
+        )
+
+    def _mixture(self, file: PublishedFile) -> Recipe:
+        """A published file; its default type stands for the types of its tensors where one is needed."""
+        from runlocal.engines.ggml.mixture import tensor_bytes, type_at_least
+
+        return Recipe(file.quant, type_at_least(8 * tensor_bytes(file) / self._loaded_elements(), self.facts.types), False, file=file)
+
+    def _unknown(self, name: str, typed: str, quants: Mapping[str, str]) -> Problem:
+        """Why there is no quantization of that name, and which there are."""
+        from difflib import get_close_matches
+
+        shown = repr(name[:40])
+        published = {typed_name(file.quant, ()): file.quant for file in self.model.files}
+        mixture = typed.startswith(f"{DYNAMIC}_") or typed.endswith("_XL") or "QAT" in typed
+        # A recipe that is called nearly like it is another size: of a mixture, only other mixtures are near.
+        names = published if mixture else {**quants, **published}
+        candidates = tuple(names[one] for one in get_close_matches(typed, names))
+        if other := next((quant["format"] for key, quant in self.facts.quants.items() if quant["format"] != "gguf" and key.upper() == typed), None):
+            return Problem(
+                Code.UNKNOWN_QUANT, f"{shown} is a type of {other}, which no runtime here loads", hint="name one of llama.cpp's", candidates=candidates
+            )
+        if not mixture:
+            hint = "known: " + ", ".join(names.values())
+            return Problem(Code.UNKNOWN_QUANT, f"{shown} is no quantization that llama.cpp makes", hint=hint, candidates=candidates)
+        known = f"sizes known of it: {', '.join(published.values())}" if published else "no published file of it is known"
+        return Problem(
+            Code.UNKNOWN_QUANT,
+            f"{shown} is no recipe of llama.cpp but a publisher's own mixture, and no size of it is known for {self.model.id}",
+            hint=f"{known}; give the path of a .gguf to price that file",
+            candidates=candidates,
+        )
 
     def quants_usual_in(self, runtime_id: str) -> tuple[str, ...]:
         """What published files of this model come in, finest first. A checkpoint in MXFP4 gains nothing from more bits than it has."""
@@ -163,13 +203,21 @@ class Session:
 
     def tensor_bytes(self, recipe: Recipe) -> int:
         """Bytes of all tensors in the file, without header, tokenizer and padding."""
+        if recipe.file is not None:
+            from runlocal.engines.ggml.mixture import tensor_bytes
+
+            return tensor_bytes(recipe.file)
         if recipe not in self._tensor_bytes:
             self._tensor_bytes[recipe] = sum(stored.tensor_bytes * stored.tensor.count for stored in self.stored(recipe))
         return self._tensor_bytes[recipe]
 
     def bits_per_weight(self, recipe: Recipe) -> float:
         """Bits per stored value over the whole file."""
-        return 8 * self.tensor_bytes(recipe) / self._elements
+        return 8 * self.tensor_bytes(recipe) / (self._elements if recipe.file is None else self._loaded_elements())
+
+    def _loaded_elements(self) -> int:
+        """Values of a published mixture: files without the layers that no loader takes are the rule."""
+        return sum(tensor.elements * tensor.count for tensor in self.tensors if not tensor.skipped)
 
     def weights(self, recipe: Recipe, placement: Placement) -> tuple[Weight, ...]:
         """Every loaded tensor on its device."""
@@ -200,13 +248,11 @@ class Session:
 
     def parts(self, recipe: Recipe, workload: Workload, placement: Placement, machine: Machine, *, rough: bool = False) -> tuple[Part, ...]:
         """Everything that takes memory, on every device. rough: compute buffers near enough for a search over placements."""
-        lines, held = (recipe, placement), (workload, placement)
-        if lines not in self._weight_lines:
-            self._weight_lines[lines] = self._weight_parts(recipe, self.weights(recipe, placement))
+        held = (workload, placement)
         if held not in self._cached:
             self._cached[held] = self._cache_parts(workload, placement)
         parts = (
-            *self._weight_lines[lines],
+            *self._weight_parts_on(recipe, placement, machine),
             *self._cached[held],
             *self._buffers_of(recipe, workload, placement, rough=rough),
             *self._vision_parts(workload, placement),
@@ -224,8 +270,11 @@ class Session:
             self._spots[placement] = _Spot(_is_spread(placement), self._copies_weights(placement), {}, {})
         spot = self._spots[placement]
         if (recipe, kind) not in spot.weights:
-            found = ((weight.device, weight.bytes, not weight.group.startswith(OUTPUT)) for weight in self.weights(recipe, placement))
-            spot.weights[recipe, kind] = _exact_load(found, placement, kind)
+            if recipe.file is None:
+                found = ((weight.device, weight.bytes, not weight.group.startswith(OUTPUT)) for weight in self.weights(recipe, placement))
+                spot.weights[recipe, kind] = _exact_load(found, placement, kind)
+            else:
+                spot.weights[recipe, kind] = self._summed(self._weight_parts_on(recipe, placement, machine), placement, machine)
         near = rough and spot.spread
         key = (workload, recipe if near or spot.copies else None, kind, near)
         if key not in spot.others:
@@ -233,6 +282,14 @@ class Session:
             others = (*self._buffers_of(recipe, workload, placement, rough=rough), *self._vision_parts(workload, placement))
             spot.others[key] = _exact_load(held, placement, kind).plus(self._summed(others, placement, machine))
         return spot.weights[recipe, kind].plus(spot.others[key]).plus(overhead)
+
+    def _weight_parts_on(self, recipe: Recipe, placement: Placement, machine: Machine) -> tuple[Part, ...]:
+        lines = (recipe, placement, recipe.file is not None and any(device.unified for device in machine.gpus))
+        if lines not in self._weight_lines:
+            self._weight_lines[lines] = (
+                self._weight_parts(recipe, self.weights(recipe, placement)) if recipe.file is None else self._mixture_parts(recipe.file, *lines[1:])
+            )
+        return self._weight_lines[lines]
 
     def _summed(self, parts: tuple[Part, ...], placement: Placement, machine: Machine) -> Load:
         return load_of(parts if _kind(machine) is None else (self._elsewhere(part, machine) for part in parts), placement.gpus)
@@ -298,7 +355,7 @@ class Session:
             totals[key] = totals.get(key, 0) + weight.bytes
         own = self._own is not None and recipe.name == self._own.quant
         source = "the file's own list of tensors" if own else self.facts.quants[recipe.name]["source"]
-        rule = "the tensors that the file holds" if own else f"{recipe.name} recipe tensor by tensor"
+        rule = "the tensors that the file holds" if own else f"{_described(recipe)} tensor by tensor"
         return tuple(
             Part(
                 kind=Kind.WEIGHTS,
@@ -311,6 +368,34 @@ class Session:
                 source=source,
             )
             for (device, group), size in totals.items()
+        )
+
+    def _mixture_parts(self, file: PublishedFile, placement: Placement, one_memory: bool) -> tuple[Part, ...]:
+        """A published file on its devices, each at the most that it may get."""
+        from runlocal.engines.ggml.mixture import shares, whole_because
+
+        found = shares(
+            self.tensors,
+            file,
+            placement,
+            self.facts.types,
+            tied=self.layout.tied and not self.layout.single_embedding,
+            twice=self.layout.two_embeddings,
+            margin_percent=self.facts.ggml["mixture_layer_margin_percent"],
+            one_memory=one_memory,
+        )
+        because = whole_because(file)
+        return tuple(
+            Part(
+                kind=Kind.WEIGHTS,
+                label=EMBEDDING if share.embedding_only else "tensors of the file",
+                device=share.device,
+                bytes=share.bytes,
+                basis=Basis.MEASURED if share.certain else Basis.ESTIMATED,
+                because=because + ("" if share.certain else "; which tensor has which type is not known: the most that this device may get of it"),
+                source=file.url,
+            )
+            for share in found
         )
 
     def _cache_parts(self, workload: Workload, placement: Placement) -> tuple[Part, ...]:
@@ -346,7 +431,7 @@ class Session:
         source = self.facts.ggml["sources"]["allocator"]["url"]
         copied = None
         if self._copies_weights(placement):
-            copied = copy_bytes(self.stored(recipe), tied=self.layout.tied, architecture=self.layout.architecture)
+            copied = copy_bytes(self.stored(_finest(recipe)), tied=self.layout.tied, architecture=self.layout.architecture)
         try:
             buffers = self._buffer_lines().of(settings, placement, copied)
         except NotModelled as error:
@@ -355,6 +440,9 @@ class Session:
             raise Problem(Code.NOT_COMPUTED, f"{error} is not computed in this version") from error
         because = f"ggml's allocator over the graph of {settings.ubatch_tokens} tokens, {settings.cells} cells, {_rows(settings.output_rows)} of logits"
         basis, percent = Basis.EXACT, 0
+        if copied is not None and recipe.file is not None:
+            basis = Basis.ESTIMATED
+            because += f"; weights that a step copies counted as {_finest(recipe).default_type}"
         if doubt := self.facts.ggml["graph_doubts"].get(self.layout.architecture):
             basis, percent = Basis.ESTIMATED, doubt["margin_percent"]
             because += f"; {doubt['because']}: up to {percent} % more"
@@ -377,14 +465,14 @@ class Session:
             self._lines = BufferLines(self.layout)
         return self._lines
 
-    def image_tokens(self, images: int) -> tuple[int, int] | None:
-        """(least, most) tokens of context that so many images take; None where the tower is not known."""
+    def image_tokens(self, images: int, image_size: tuple[int, int] | None = None) -> tuple[int, int] | None:
+        """(least, most) tokens of context that so many images of that size take; None where the tower is not known."""
         if self.model.vision is None:
             return None
         from runlocal.engines.ggml.vision import image_tokens  # text models have no use for towers
 
         try:
-            tokens = image_tokens(self.model.vision, images, self.facts.vision)
+            tokens = image_tokens(self.model.vision, images, self.facts.vision, image_size)
         except Problem:
             return None
         return tokens.least, tokens.most
@@ -396,7 +484,7 @@ class Session:
         device = placement.devices()[0] if placement.gpus else HOST
         from runlocal.engines.ggml.vision import vision_parts  # text models have no use for towers
 
-        key = (workload.images, workload.mmproj_type, workload.flash_attention, device)
+        key = (workload.images, workload.image_size, workload.mmproj_type, workload.flash_attention, device)
         if key not in self._vision:
             self._vision[key] = vision_parts(self.model, workload, device, self.facts.types, self.facts.vision)
         return self._vision[key]
@@ -418,6 +506,22 @@ def _exact_load(sizes: Iterable[tuple[str, int, bool]], placement: Placement, ki
 
 def _is_spread(placement: Placement) -> bool:
     return not placement.all_on_gpus or placement.experts_on_host
+
+
+def _described(recipe: Recipe) -> str:
+    if recipe.rules is None:
+        return f"{recipe.name} recipe"
+    matrices = (("embedding", recipe.embedding_type), ("output", recipe.output_type))
+    options = " and ".join(f"the {matrix} in {kind}" for matrix, kind in matrices if kind)
+    return f"{recipe.name} recipe ({recipe.rules} with {options})"
+
+
+def _finest(recipe: Recipe) -> Recipe:
+    """A recipe; for a published file one that stores every matrix as fine as that may."""
+    if recipe.file is None:
+        return recipe
+    finest = "BF16" if recipe.default_type in ("Q8_0", "BF16") else "Q8_0"
+    return Recipe(finest, finest, False)
 
 
 def _pool_tokens(workload: Workload) -> int:

@@ -17,6 +17,7 @@ from runlocal.core.part import Basis, Kind, Part
 from runlocal.core.tensor import StorageType, Tensor
 from runlocal.core.units import mib, pad
 from runlocal.core.workload import Workload
+from runlocal.engines.ggml.image_size import Piece, pieces, tokens_range
 
 Facts = Mapping[str, Any]
 
@@ -26,6 +27,12 @@ FOLLOWS_F16 = frozenset({"v.patch_embd", "v.sam.patch_embd", "v.patch_embd.1", "
 F32_BYTES = 4
 ALIGNMENT = 128
 """CUDA buffers are a multiple of it."""
+
+MLPS_IN_MASK = 3
+"""Outputs of the MLP's matrices that go where the mask of window attention lay, once its copy in F16 is made."""
+
+QUERIES_IN_ACTIVATIONS = 4
+"""The resampler's queries lie where a part of the tower's activations lay: one in so many."""
 
 MLLAMA_TILE_PADDING = 8
 MLLAMA_TILE_EMBEDDINGS = 9
@@ -48,7 +55,7 @@ class ImageTokens(NamedTuple):
     """Tokens of the context that images take.
 
     least: at one tile or at the size of the image at start-up
-    most: at the largest size or the most tiles that are let through
+    most: at the largest size or the most tiles that are let through; equal to `least` where the size of the images is known
     """
 
     least: int
@@ -102,7 +109,7 @@ def vision_parts(model: ModelSpec, workload: Workload, device: str, types: Mappi
         size = weights_bytes(group, stored, types)
         parts.append(Part(kind=Kind.VISION, label=label, device=device, bytes=size, basis=Basis.EXACT, because=because, source=facts["source_weights"]))
     if workload.images:
-        buffer = mllama_image_graph(vision) if mllama else image_buffer(vision, d, workload.flash_attention, workload.images, facts)
+        buffer = mllama_image_graph(vision) if mllama else image_buffer(vision, d, workload.flash_attention, workload.images, facts, workload.image_size)
         source = facts["source_mllama" if mllama else "source"]
         parts.append(
             Part(kind=Kind.VISION_BUFFER, label="image graph", device=device, bytes=buffer.bytes, basis=buffer.basis, because=buffer.because, source=source)
@@ -110,27 +117,26 @@ def vision_parts(model: ModelSpec, workload: Workload, device: str, types: Mappi
     return tuple(parts)
 
 
-def image_buffer(vision: Vision, text_hidden_size: int, flash_attention: bool | None, images: int, facts: Facts) -> ImageBuffer:
-    """The buffer that llama.cpp reserves with one square image when it starts.
+def image_buffer(
+    vision: Vision, text_hidden_size: int, flash_attention: bool | None, images: int, facts: Facts, image_size: tuple[int, int] | None = None
+) -> ImageBuffer:
+    """The buffer that llama.cpp reserves with one square image when it starts, grown to what an image of `image_size` pixels needs.
 
     4 bytes × positions × values per position, the largest of the family's forms; without flash attention the scores of all heads
     (heads × positions² values) are among them.
     """
     family = _family(vision, facts)
     side = _warmup_side(vision, family)
-    patches = (side // vision.patch_size) ** 2
-    positions = patches + family.get("class_token", False)
     flash = flash_attention is not False and flash_available(vision, facts)
-    values = _term_values(vision, text_hidden_size, positions)
-    forms: list[dict[str, float]] = family["flash" if flash else "plain"]
-    form = max(forms, key=lambda terms: sum(factor * values[name] for name, factor in terms.items()))
-    size = int(F32_BYTES * positions * sum(factor * values[name] for name, factor in form.items()))
-    spelled = " + ".join(f"{factor:g} × {values[name]:,} {name}" for name, factor in form.items())
-    because = f"4 bytes × {positions:,} positions of a {side} × {side} image × ({spelled}), {'with' if flash else 'without'} flash attention"
+    graph = _graph(vision, text_hidden_size, family, (side, side), 1, flash=flash)
+    made = pieces(vision, family, image_size) if image_size else None
+    for piece in made or ():
+        together = min(piece.many * images, max(1, family.get("batch_tokens", 0) // piece.tokens))
+        graph = max(graph, _graph(vision, text_hidden_size, family, (piece.width, piece.height), together, flash=flash), key=lambda one: one[0])
+    size, because = graph
+    because += f", {'with' if flash else 'without'} flash attention"
     if family.get("row_breaks"):
-        rows = side // (vision.patch_size * _merge(vision, family))
-        size += F32_BYTES * rows * text_hidden_size
-        because += f" + 4 × {rows} row breaks × {text_hidden_size:,}"
+        because += f"; row breaks of {text_hidden_size:,} values"
     basis, residual = Basis(family["basis"]), family["residual"]
     if basis is Basis.ESTIMATED:
         size = int(size * (1 + residual))
@@ -138,11 +144,37 @@ def image_buffer(vision: Vision, text_hidden_size: int, flash_attention: bool | 
     else:
         because += f"; within {residual:.1%} of what was measured"
     most = family.get("most_tokens", 0) * _merge(vision, family) ** 2
-    if most > patches:
+    if image_size is not None:
+        because += f"; an image of {image_size[0]:,} × {image_size[1]:,} goes in as {_spelled(made)}" if made else "; other sizes are not known"
+    elif most > (side // vision.patch_size) ** 2:
         because += f"; a larger image (up to {most:,} patches) makes it grow with the patches{'' if flash else ', the scores with their square'}"
-    if images > 1:
-        because += f"; {images} images go through one after another: they take context, not a larger buffer"
+    if images > 1 and " at once" not in because:
+        if image_size is None and (batch := family.get("batch_tokens")):
+            because += f"; images of one size go through together up to {batch:,} tokens, which counts where their size is given"
+        else:
+            because += f"; {images} images go through one after another: they take context, not a larger buffer"
     return ImageBuffer(bytes=pad(size, ALIGNMENT), basis=basis, because=because)
+
+
+def _graph(vision: Vision, text_hidden_size: int, family: dict[str, Any], pixels: tuple[int, int], together: int, *, flash: bool) -> tuple[int, str]:
+    """Bytes of the graph of so many images of one size at once, and the form they come from."""
+    columns, rows = (side // vision.patch_size for side in pixels)
+    positions = columns * rows + family.get("class_token", False)
+    values = _term_values(vision, text_hidden_size, positions)
+    forms: list[dict[str, float]] = family["flash" if flash else "plain"]
+    form = max(forms, key=lambda terms: sum(factor * values[name] for name, factor in terms.items()))
+    size = int(F32_BYTES * together * positions * sum(factor * values[name] for name, factor in form.items()))
+    spelled = " + ".join(f"{factor:g} × {values[name]:,} {name}" for name, factor in form.items())
+    images = f"a {pixels[0]} × {pixels[1]} image" if together == 1 else f"{together} images of {pixels[0]} × {pixels[1]} at once"
+    if family.get("row_breaks"):
+        size += F32_BYTES * (rows // _merge(vision, family)) * text_hidden_size
+    return size, f"4 bytes × {together * positions:,} positions of {images} × ({spelled})"
+
+
+def _spelled(made: tuple[Piece, ...]) -> str:
+    """`4 of 448 × 448 and 1 of 336 × 588`; a single piece is its size."""
+    several = len(made) > 1 or made[0].many > 1
+    return " and ".join(f"{f'{piece.many} of ' if several else ''}{piece.width:,} × {piece.height:,}" for piece in made)
 
 
 def flash_available(vision: Vision, facts: Facts) -> bool:
@@ -153,11 +185,19 @@ def flash_available(vision: Vision, facts: Facts) -> bool:
     return [width, width] in facts["flash_attention_head_dims"]
 
 
-def image_tokens(vision: Vision, images: int, facts: Facts) -> ImageTokens:
-    """Tokens of the context that `images` images take; none in mllama, whose image cache is no part of the context."""
+def image_tokens(vision: Vision, images: int, facts: Facts, image_size: tuple[int, int] | None = None) -> ImageTokens:
+    """Tokens of the context that `images` images take; none in mllama, whose image cache is no part of the context.
+
+    image_size: pixels of each, width and height; where it is not given, or what becomes of it is not known, a range
+    """
     if vision.tower == "mllama":
         return ImageTokens(least=0, most=0)
     family = _family(vision, facts)
+    if image_size and (made := pieces(vision, family, image_size)):
+        exact = images * sum(piece.tokens * piece.many for piece in made)
+        return ImageTokens(least=exact, most=exact)
+    if cut := tokens_range(vision, family):
+        return ImageTokens(least=cut[0] * images, most=cut[1] * images)
     least, most = family.get("warmup_tokens"), family.get("most_tokens")
     if least is None or most is None:
         least = vision.tokens_per_image or (grid(vision) // merge_size(vision)) ** 2
@@ -195,7 +235,8 @@ def _family(vision: Vision, facts: Facts) -> dict[str, Any]:
             f"the image graph of the vision tower {vision.tower!r} is not known in this version",
             hint="--no-vision prices the language model alone",
         )
-    return family
+    least = facts.get("image_least_tokens")
+    return family if least is None else {**family, "least_tokens": least}
 
 
 def _merge(vision: Vision, family: dict[str, Any]) -> int:
@@ -210,14 +251,20 @@ def _warmup_side(vision: Vision, family: dict[str, Any]) -> int:
 
 def _term_values(vision: Vision, text_hidden_size: int, positions: int) -> dict[str, int]:
     """The terms of a form, in values per position."""
+    mlp = vision.intermediate_size
+    queries = (vision.tokens_per_image or 0) * text_hidden_size // positions
+    crowded = queries > vision.hidden_size // QUERIES_IN_ACTIVATIONS
     return {
         "hidden": vision.hidden_size,
-        "intermediate": vision.intermediate_size,
+        "intermediate": mlp,
         "pixels": CHANNELS * vision.patch_size**2,
         "text": text_hidden_size,
         "projected": text_hidden_size // merge_size(vision) ** 2,
         "deepstack": text_hidden_size * len(vision.deepstack_layers) // merge_size(vision) ** 2,
         "scores": vision.heads * positions,
         "mask": positions,
+        "beside_mask": max(0, MLPS_IN_MASK * mlp - positions // mlp * mlp) if mlp else 0,
+        "queries": queries if crowded else 0,
+        "beside_queries": vision.hidden_size if crowded else 0,
         "one": 1,
     }

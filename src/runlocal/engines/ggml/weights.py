@@ -11,7 +11,8 @@ from runlocal.quants.gguf import Stored
 ROW_PADDING = 512  # MATRIX_ROW_PADDING: CUDA pads the last row of a quantized tensor so that kernels may read past its end
 ALIGNMENT = 128  # ggml_backend_cuda_buffer_type_get_alignment
 HOST_ALIGNMENT = 32  # TENSOR_ALIGNMENT of ggml's CPU buffers
-EMBEDDING, EXPERTS, OUTPUT = "token embedding", "experts", "output"  # groups, or how their names begin
+EMBEDDING, EXPERTS, LAYERS, OUTPUT = "token embedding", "experts", "repeating layers", "output"
+COPY = f"{OUTPUT}: second copy of the tied embedding"
 _INPUTS = ("token_embd", "per_layer_token_embd", "position_embd", "token_types")
 # Outside of the layers by name, and loaded with the first of them.
 _FIRST_LAYER = ("per_layer_model_proj", "per_layer_proj_norm", "token_embd_norm", "token_embd_norm.bias")
@@ -77,7 +78,7 @@ def measure(weights: tuple[Stored, ...]) -> Sized:
         if layers := stored.tensor.layers:
             is_expert = stored.tensor.role.startswith(_EXPERTS)
             host, padded = host_bytes(stored), cuda_bytes(stored)
-            band = bands.get((layers, is_expert)) or Band(layers, EXPERTS if is_expert else "repeating layers", 0, 0, 0)
+            band = bands.get((layers, is_expert)) or Band(layers, EXPERTS if is_expert else LAYERS, 0, 0, 0)
             bands[layers, is_expert] = Band(layers, band.group, band.host_bytes + host, band.gpu_bytes + padded, max(band.largest_bytes, padded))
     return Sized(tuple(bands.values()), tuple(stored for stored in loaded if not stored.tensor.layers))
 
@@ -103,13 +104,13 @@ def _outer(stored: Stored, placement: Placement, *, tied: bool, twice: bool) -> 
         yield Weight(HOST, host_bytes(stored), padded, EMBEDDING)
         if tied and role == "token_embd" and (twice or placement.output != HOST):
             size = host_bytes(stored) if placement.output == HOST else padded
-            yield Weight(placement.output, size, padded, "output: second copy of the tied embedding")
+            yield Weight(placement.output, size, padded, COPY)
     elif role.startswith("rope_"):
         # A rotary table is loaded once for every device that holds a layer.
         for device, _, _ in placement.ranges:
-            yield Weight(device, host_bytes(stored) if device == HOST else padded, padded, "repeating layers")
+            yield Weight(device, host_bytes(stored) if device == HOST else padded, padded, LAYERS)
     elif role in _FIRST_LAYER:
         device = placement.layers[0]
-        yield Weight(device, host_bytes(stored) if device == HOST else padded, padded, "repeating layers")
+        yield Weight(device, host_bytes(stored) if device == HOST else padded, padded, LAYERS)
     else:
-        yield Weight(placement.output, host_bytes(stored) if placement.output == HOST else padded, padded, "output")
+        yield Weight(placement.output, host_bytes(stored) if placement.output == HOST else padded, padded, OUTPUT)

@@ -9,7 +9,7 @@ from runlocal.core.model import Compressed, DeltaNet, Experts, Indexer, Latent, 
 from runlocal.core.noun import NamedTuple
 from runlocal.sources.families import BY_NAME_ONLY, hugging_face_name
 from runlocal.sources.files import bad_file, identifier, label
-from runlocal.sources.gguf import gemma
+from runlocal.sources.gguf import gemma, states
 from runlocal.sources.gguf.header import Header, stem
 from runlocal.sources.gguf.metadata import BROKEN, LARGEST_LAYERS, Metadata
 from runlocal.sources.gguf.stored import matrices, quantization
@@ -120,6 +120,7 @@ def spec(header: Header, path: str) -> ModelSpec:
     fields = Metadata(header, architecture, path, block_count)
     if architecture == "deci":
         fields = fields.without_zeros("attention.head_count", "attention.head_count_kv")
+    fields = states.tidied(fields)
     shapes = _shapes(fields)
     text = _text(fields, shapes)
     if architecture == "gemma4":
@@ -128,6 +129,8 @@ def spec(header: Header, path: str) -> ModelSpec:
         text = gemma.gemma3n(fields, shapes.dimensions, text)
     elif architecture == "deci":
         text = _searched(fields, shapes, text)
+    elif architecture in states.PURE + states.HYBRID:
+        text = states.stateful(fields, shapes.dimensions, shapes.layers, text)
     return stranger(
         path,
         model_id=identifier(stem(path)),

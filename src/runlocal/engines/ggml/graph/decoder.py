@@ -34,7 +34,7 @@ MIXERS = {
     "ShortConvolution": "short_conv.convolve_gated",
 }
 # Blocks that are whole layers but for their norms.
-WHOLE = {"Rwkv7": "rwkv.layer_7"}
+WHOLE = {"Rwkv6": "rwkv.layer_6", "Rwkv7": "rwkv.layer_7"}
 # Blocks that only Gemma has.
 OTHERS = ("LayerInput", "OutputScale", "Streams")
 # Layers that are put together in a way of their own.

@@ -148,6 +148,7 @@ _NEMOTRON_H = Family(rope=Rope.NONE, activation=("RELU", "SQR"), router=_SCORED,
 FAMILIES = {
     **dict.fromkeys(("llama", "internlm2", "qwen2", "qwen3", "seed_oss", "exaone", "ernie4_5", "chatglm", "glm4", "qwen3moe", "mellum"), Family()),
     **dict.fromkeys(("ernie4_5-moe", "olmo2", "mamba", "mamba2", "spark2_5", "deci"), Family()),
+    "rwkv6": Family(layer_norm=True),
     "rwkv7": Family(layer_norm=True),
     "lfm2": Family(residual_first=True, stream_first=True),
     "lfm2moe": Family(residual_first=True, stream_first=True, router=_SCORED._replace(scaled=False)),
