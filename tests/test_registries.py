@@ -16,6 +16,8 @@ from runlocal.catalog.runtimes import newest_known
 from runlocal.core.layout import Layout
 from runlocal.core.model import ModelSpec
 from runlocal.core.tensor import Tensor
+from runlocal.engines.ggml.allocator import Node
+from runlocal.engines.ggml.graph.decoder import MIXERS, OTHERS, OWN_LAYERS, WHOLE, builder
 from runlocal.runtimes import RUNTIMES, Runtime, open_runtime
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -59,6 +61,30 @@ def test_a_bundled_model_can_be_laid_out(model_id: str) -> None:
     if model.vision is not None:
         assert model.vision.tower in TOWERS
         assert tensors(model.vision, model.text.hidden_size)
+
+
+def blocks() -> dict[str, type]:
+    """Every class that stands in a layer, by name."""
+    folder = ROOT / "src" / "runlocal" / "architectures" / "blocks"
+    modules = [import_module(f"runlocal.architectures.blocks.{path.stem}") for path in folder.glob("*.py")]
+    return {name: found for module in modules for name, found in inspect.getmembers(module, inspect.isclass) if hasattr(found, "tensors")}
+
+
+@pytest.mark.parametrize("block", [*MIXERS, *WHOLE])
+def test_a_builder_takes_the_block_that_it_is_named_for(block: str) -> None:
+    build = builder({**MIXERS, **WHOLE}[block])
+    hints = get_type_hints(build)
+    assert hints["block"] is blocks()[block] and hints["x"] is hints["return"] is Node
+    assert list(inspect.signature(build).parameters) == ["c", "block", "x", "layer", *(("last",) if block in WHOLE else ())]
+
+
+@pytest.mark.parametrize("layer", OWN_LAYERS)
+def test_a_layer_of_its_own_is_built(layer: str) -> None:
+    assert list(inspect.signature(builder(OWN_LAYERS[layer])).parameters) == ["c", "blocks", "block", "x", "layer"]
+
+
+def test_blocks_of_one_family_are_blocks() -> None:
+    assert {*OTHERS, "HyperConnections"} <= set(blocks())
 
 
 def test_every_model_is_in_the_index() -> None:

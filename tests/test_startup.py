@@ -54,6 +54,20 @@ def test_an_answer_loads_nothing_heavy(module: str, arguments: tuple[str, ...]) 
     assert module not in loaded(*arguments)
 
 
+def test_an_answer_loads_what_its_own_model_is_made_of() -> None:
+    """A llama has attention and dense MLPs, and no state, no mixture of its own, no tower."""
+    blocks, graph = "runlocal.architectures.blocks", "runlocal.engines.ggml.graph"
+    rooms = ("runlocal.architectures.", graph, "runlocal.engines.ggml.vision", "runlocal.engines.ollama", "runlocal.runtimes.")
+    assert {module for module in loaded(*JSON_ANSWER) if module.startswith(rooms)} == {
+        "runlocal.architectures.llama",
+        blocks,
+        *(f"{blocks}.{module}" for module in ("attention", "mlp", "stack")),
+        graph,
+        *(f"{graph}.{module}" for module in "attention context decoder expand family fusion mlp schedule tensors".split()),
+        "runlocal.runtimes.llama_cpp",
+    }
+
+
 @pytest.mark.parametrize("module", ["pynvml", "tomllib", "importlib.metadata", "asyncio"])
 @pytest.mark.parametrize(
     "arguments", [("models", "qwen"), ("gpus", "4090"), ("show", "llama-3.1-8b", "--gpu", "4090")], ids=lambda arguments: str(arguments[0])

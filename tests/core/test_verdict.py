@@ -4,9 +4,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from runlocal.core import verdict
+from runlocal.core.load import load_of
 from runlocal.core.machine import Gpu, Machine, Origin
 from runlocal.core.part import HOST, Basis, Kind, Part, gpu, margin, need
-from runlocal.core.verdict import Answer, best, headroom, is_yes, judge
+from runlocal.core.verdict import Answer, best, is_yes
 
 
 def part(device: str, size: int, over: int = 0) -> Part:
@@ -19,6 +21,14 @@ def card(index: int, size: int, **more: int | bool) -> Gpu:
 
 def machine(*gpus: Gpu, host: int | None = None) -> Machine:
     return Machine(origin=Origin.NAMED, label="made up", gpus=gpus, host_bytes=host)
+
+
+def judge(parts: list[Part], on: Machine, reserves: list[int]) -> Answer:
+    return verdict.judge(load_of(parts, len(on.gpus)), on, reserves)
+
+
+def headroom(parts: list[Part], on: Machine) -> tuple[int, ...]:
+    return verdict.headroom(load_of(parts, len(on.gpus)), on)
 
 
 @pytest.mark.parametrize(

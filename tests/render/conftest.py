@@ -5,6 +5,7 @@ from collections.abc import Callable
 import pytest
 
 from runlocal.core.listing import Column, Fact, Form, Listing, Page, Section
+from runlocal.core.load import load_of
 from runlocal.core.machine import Gpu, Machine, Origin
 from runlocal.core.model import Alias, Context, License, ModelSpec, Parameters, Source, Text
 from runlocal.core.part import HOST, Basis, Kind, Part, gpu, need
@@ -113,7 +114,7 @@ def cell(quant: str, context: int, machine: Machine, *, scale: int = 1, answer: 
     """A cell judged by its own parts, unless an answer is given. `scale` divides the files' sizes."""
     devices = tuple(gpu(device.index) for device in machine.gpus) or ((gpu(0),) if machine.origin is Origin.UNLIMITED else (HOST,))
     found = tuple(one._replace(bytes=one.bytes // scale) for one in parts(quant, context, devices))
-    left = headroom(found, machine)
+    left = headroom(load_of(found, len(machine.gpus) or 1), machine)
     judged = Answer.FITS if all(free >= GIB // 2 for free in left) else Answer.TIGHT if all(free >= 0 for free in left) else Answer.DOES_NOT_FIT
     needs = sum(need(found, device) for device in devices)
     usable = sum(device.usable_bytes for device in machine.gpus) if machine.gpus else machine.host_bytes
@@ -206,7 +207,9 @@ def _spills() -> Check:
     moved = part(Kind.WEIGHTS, "repeating layers", HOST, 8 * GIB)
     kept = tuple(one._replace(bytes=one.bytes - 8 * GIB) if one.label == "repeating layers" else one for one in base.parts)
     both = (*kept, moved)
-    headline = base._replace(parts=both, need_bytes=need(both, "gpu0"), host_need_bytes=need(both, HOST), headroom_bytes=headroom(both, machine))
+    headline = base._replace(
+        parts=both, need_bytes=need(both, "gpu0"), host_need_bytes=need(both, HOST), headroom_bytes=headroom(load_of(both, len(machine.gpus)), machine)
+    )
     return check(found(machine, headline._replace(reason=""), scale=2), model=SMALL, runtimes=LOADED)
 
 

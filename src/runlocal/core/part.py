@@ -29,6 +29,7 @@ class Basis(StrEnum):
 
 
 HOST = "host"
+DRAFT = "draft: "  # how the labels of a draft model's parts begin
 
 
 def gpu(index: int) -> str:

@@ -1,10 +1,10 @@
-"""The judge: adds the parts up per device and compares."""
+"""The judge: compares what is needed on each device with what it has."""
 
 from collections.abc import Sequence
 from enum import StrEnum
 
+from runlocal.core.load import Load
 from runlocal.core.machine import Machine
-from runlocal.core.part import HOST, Part, gpu, margin, need
 
 
 class Answer(StrEnum):
@@ -38,28 +38,28 @@ def is_yes(answer: Answer, *, strict: bool, offload: bool) -> bool:
             return False
 
 
-def headroom(parts: Sequence[Part], machine: Machine) -> tuple[int, ...]:
+def headroom(load: Load, machine: Machine) -> tuple[int, ...]:
     """Usable less needed bytes of each GPU; of the host where the machine has no GPU and its memory is known."""
     if machine.gpus:
-        return tuple(device.usable_bytes - need(parts, gpu(device.index)) for device in machine.gpus)
-    return (machine.host_bytes - need(parts, HOST),) if machine.host_bytes is not None else ()
+        return tuple(device.usable_bytes - taken for device, taken in zip(machine.gpus, load.gpus, strict=True))
+    return (machine.host_bytes - load.host,) if machine.host_bytes is not None else ()
 
 
-def slack(parts: Sequence[Part], machine: Machine, reserves: Sequence[int]) -> int:
+def slack(load: Load, machine: Machine, reserves: Sequence[int]) -> int:
     """What the fullest device has left beyond its reserve, taking what is estimated at the unsafe end of its range; negative where it lacks some.
 
-    reserves: bytes to leave free on each device, one per GPU (or one for the host). Host memory that the parts need beside the GPUs
+    reserves: bytes to leave free on each device, one per GPU (or one for the host). Host memory that is needed beside the GPUs
     counts as a device where it is known. A machine of unknown size has room for anything.
     """
-    devices = [gpu(device.index) for device in machine.gpus] or [HOST]
-    left = [free - margin(parts, device) - reserve for free, device, reserve in zip(headroom(parts, machine), devices, reserves, strict=False)]
+    margins = load.gpu_margins if machine.gpus else (load.host_margin,)
+    left = [free - margin - reserve for free, margin, reserve in zip(headroom(load, machine), margins, reserves, strict=False)]
     if machine.gpus and machine.host_bytes is not None:
-        left.append(machine.host_bytes - need(parts, HOST))
+        left.append(machine.host_bytes - load.host)
     return min(left, default=0)
 
 
-def judge(parts: Sequence[Part], machine: Machine, reserves: Sequence[int]) -> Answer:
-    """FITS, TIGHT or DOES_NOT_FIT of parts laid on a machine; reserves as in `slack`."""
-    if slack(parts, machine, reserves) >= 0:
+def judge(load: Load, machine: Machine, reserves: Sequence[int]) -> Answer:
+    """FITS, TIGHT or DOES_NOT_FIT of a load on a machine; reserves as in `slack`."""
+    if slack(load, machine, reserves) >= 0:
         return Answer.FITS
-    return Answer.TIGHT if slack(parts, machine, (0,) * len(reserves)) >= 0 else Answer.DOES_NOT_FIT
+    return Answer.TIGHT if slack(load, machine, (0,) * len(reserves)) >= 0 else Answer.DOES_NOT_FIT

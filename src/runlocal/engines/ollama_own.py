@@ -1,5 +1,7 @@
 """Ollama's own engine (0.4 to 0.24) for Llama 3.2 Vision: ggml's storage, its own caches and graph sizes (fs/ggml/ggml.go, model/models/mllama)."""
 
+from collections.abc import Iterator
+
 from runlocal.core.cache import Cache, CacheKind
 from runlocal.core.part import HOST, Basis, Kind, Part
 from runlocal.core.units import mib
@@ -19,6 +21,9 @@ class OwnEngineSession(Session):
         growing = [part for cache in self.caches if cache.kind is not CacheKind.CROSS for part in self._growing_parts(cache, workload, placement)]
         crossing = [part for cache in self.caches if cache.kind is CacheKind.CROSS and workload.vision for part in self._cross_parts(cache, placement)]
         return (*growing, *crossing)
+
+    def _cache_sizes(self, workload: Workload, placement: Placement) -> Iterator[tuple[str, int]]:
+        return ((part.device, part.bytes) for part in self._cache_parts(workload, placement))
 
     def _growing_parts(self, cache: Cache, workload: Workload, placement: Placement) -> list[Part]:
         settings = self.settings(workload)
@@ -43,6 +48,9 @@ class OwnEngineSession(Session):
             because = f"{count} layers × {cache.cells} image tokens × ({cache.k_values} + {cache.v_values}) values × 4 B (f32), whatever the context"
             parts.append(Part(Kind.CACHE, CACHE_LABELS[cache.kind], device, count * one, Basis.EXACT, because, self._source("cross_cache")))
         return parts
+
+    def straight_from(self, workload: Workload, placement: Placement, most_tokens: int) -> int | None:
+        return None
 
     def _copies_weights(self, placement: Placement) -> bool:
         return False

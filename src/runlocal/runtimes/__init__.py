@@ -6,6 +6,7 @@ from typing import Protocol
 
 from runlocal.core.errors import Code, Problem
 from runlocal.core.facts import Facts
+from runlocal.core.load import Load
 from runlocal.core.machine import Machine
 from runlocal.core.model import ModelSpec
 from runlocal.core.part import Part
@@ -60,6 +61,12 @@ class Runtime(Protocol):
 
     def parts(self, recipe: Recipe, workload: Workload, placement: Placement, machine: Machine, *, rough: bool = False) -> tuple[Part, ...]:
         """Everything that takes memory. rough: compute buffers near enough for a search over placements."""
+
+    def load(self, recipe: Recipe, workload: Workload, placement: Placement, machine: Machine, *, rough: bool = False) -> Load:
+        """The same, summed per device, for a fraction of the time."""
+
+    def straight_from(self, workload: Workload, placement: Placement, most_tokens: int) -> int | None:
+        """Context from which to `most_tokens` the load is the straight line through it and twice as much, rounded down; None where it may not be."""
 
     def file(self, recipe: Recipe) -> str:
         """The model's file."""

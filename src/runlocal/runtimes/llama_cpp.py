@@ -1,6 +1,7 @@
 """llama.cpp: `llama-server` on a GGUF file."""
 
 from runlocal.core.facts import Facts
+from runlocal.core.load import Load, load_of
 from runlocal.core.machine import Machine
 from runlocal.core.model import ModelSpec
 from runlocal.core.part import Part
@@ -53,6 +54,11 @@ class LlamaCpp(Session):
         parts = super().parts(recipe, workload, placement, machine, rough=rough)
         draft = self._drafts(workload)
         return (*parts, *draft_parts(draft, workload, self.settings(workload), placement, machine)) if draft else parts
+
+    def load(self, recipe: Recipe, workload: Workload, placement: Placement, machine: Machine, *, rough: bool = False) -> Load:
+        load = super().load(recipe, workload, placement, machine, rough=rough)
+        draft = self._drafts(workload)
+        return load.plus(load_of(draft_parts(draft, workload, self.settings(workload), placement, machine), placement.gpus)) if draft else load
 
     def refuses(self, recipe: Recipe, workload: Workload, machine: Machine) -> str | None:
         if reason := refuses_cache(self.caches, workload, self.settings(workload).flash_attention, self.facts.types):

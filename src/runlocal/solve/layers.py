@@ -2,12 +2,11 @@
 
 from collections.abc import Sequence
 
+from runlocal.core.load import Load
 from runlocal.core.machine import Machine
 from runlocal.core.noun import NamedTuple
-from runlocal.core.part import Kind, Part, gpu, margin
 from runlocal.core.verdict import headroom, slack
 from runlocal.core.workload import Workload
-from runlocal.engines.ggml.draft import LABEL as DRAFT
 from runlocal.engines.ggml.placement import Placement
 from runlocal.quants.gguf import Recipe
 from runlocal.runtimes import Runtime
@@ -17,23 +16,23 @@ _SPLIT_ATTEMPTS = 4
 
 
 class Laid(NamedTuple):
-    """A workload on a placement, and the parts it makes."""
+    """A workload on a placement, and what it takes."""
 
     workload: Workload
     placement: Placement
-    parts: tuple[Part, ...]
+    load: Load
 
 
 def lay(runtime: Runtime, recipe: Recipe, workload: Workload, machine: Machine, *, rough: bool = False) -> Laid:
     """The workload as the runtime places it."""
     placement = runtime.placement(workload, machine)
-    return Laid(workload, placement, runtime.parts(recipe, workload, placement, machine, rough=rough))
+    return Laid(workload, placement, runtime.load(recipe, workload, placement, machine, rough=rough))
 
 
 def lay_best(runtime: Runtime, recipe: Recipe, workload: Workload, machine: Machine, left_free: Sequence[int]) -> Laid:
     """As the runtime places it; where that leaves a GPU less than its reserve, shared out so that the fullest has most left."""
     laid = lay(runtime, recipe, workload, machine)
-    if len(machine.gpus) > 1 and slack(laid.parts, machine, left_free) < 0:
+    if len(machine.gpus) > 1 and slack(laid.load, machine, left_free) < 0:
         return _best_split(runtime, recipe, workload, machine, laid)
     return laid
 
@@ -70,7 +69,7 @@ def with_experts_on_host(runtime: Runtime, recipe: Recipe, workload: Workload, m
 
 def _least_left(laid: Laid, machine: Machine) -> int:
     """What the fullest GPU has left, taking what is estimated at the unsafe end of its range."""
-    return min(free - margin(laid.parts, gpu(device.index)) for free, device in zip(headroom(laid.parts, machine), machine.gpus, strict=True))
+    return min(free - margin for free, margin in zip(headroom(laid.load, machine), laid.load.gpu_margins, strict=True))
 
 
 def _best_split(runtime: Runtime, recipe: Recipe, workload: Workload, machine: Machine, laid: Laid) -> Laid:
@@ -78,17 +77,12 @@ def _best_split(runtime: Runtime, recipe: Recipe, workload: Workload, machine: M
     best = laid
     shares = [float(device.usable_bytes) for device in machine.gpus]
     for _ in range(_SPLIT_ATTEMPTS):
-        fixed = [sum(part.bytes for part in best.parts if part.device == gpu(device.index) and not _follows_layers(part)) for device in machine.gpus]
-        adjusted = [max(1.0, device.usable_bytes - taken) for device, taken in zip(machine.gpus, fixed, strict=True)]
+        adjusted = [max(1.0, device.usable_bytes - taken) for device, taken in zip(machine.gpus, best.load.fixed, strict=True)]
         if adjusted == shares:
             break
         shares = adjusted
         placement = runtime.placement(workload, machine, shares)
-        candidate = Laid(workload, placement, runtime.parts(recipe, workload, placement, machine))
+        candidate = Laid(workload, placement, runtime.load(recipe, workload, placement, machine))
         if _least_left(candidate, machine) > _least_left(best, machine):
             best = candidate
     return best
-
-
-def _follows_layers(part: Part) -> bool:
-    return part.kind in (Kind.CACHE, Kind.STATE) or (part.kind is Kind.WEIGHTS and not part.label.removeprefix(DRAFT).startswith("output"))

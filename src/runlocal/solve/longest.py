@@ -26,13 +26,38 @@ def longest_context(runtime: Runtime, recipe: Recipe, workload: Workload, machin
         return 0
 
     def left(steps: int) -> int:
-        return slack(lay_best(runtime, recipe, _at(workload, steps), machine, left_free).parts, machine, left_free)
+        return slack(lay_best(runtime, recipe, _at(workload, steps), machine, left_free).load, machine, left_free)
 
     if (at_most := left(most)) >= 0:
         return most * _STEP_TOKENS
+    if (steps := _on_the_line(runtime, recipe, workload, machine, left_free, most)) is not None:
+        return steps * _STEP_TOKENS
     if (at_least := left(1)) < 0:
         return 0
     return last_that_fits(1, most, left, at_least, at_most) * _STEP_TOKENS
+
+
+def _on_the_line(runtime: Runtime, recipe: Recipe, workload: Workload, machine: Machine, left_free: tuple[int, ...], most: int) -> int | None:
+    """The last step that fits where `most` does not and need is a straight line in the context, so that nothing has to be tried; None elsewhere.
+
+    Several GPUs share the layers out anew for every context, so there is no line.
+    """
+    if len(machine.gpus) != 1:
+        return None
+    placement = runtime.placement(workload, machine)
+    tokens = runtime.straight_from(workload, placement, most * _STEP_TOKENS)
+    if tokens is None:
+        return None
+    start = tokens // _STEP_TOKENS
+    low, high = (runtime.load(recipe, _at(workload, steps), placement, machine) for steps in (start, 2 * start))
+    if slack(low, machine, left_free) < 0 or low.gpu_margins != high.gpu_margins:
+        return None
+    # Each device has so many bytes left at `start`, and needs so many more at twice that.
+    devices = [(machine.gpus[0].usable_bytes - low.gpus[0] - low.gpu_margins[0] - left_free[0], high.gpus[0] - low.gpus[0])]
+    if machine.host_bytes is not None:
+        devices.append((machine.host_bytes - low.host, high.host - low.host))
+    # rise * steps // start <= left, for the most steps behind start.
+    return start + min((((left + 1) * start - 1) // rise if rise > 0 else most) for left, rise in devices)
 
 
 def _at(workload: Workload, steps: int) -> Workload:

@@ -11,7 +11,7 @@ from runlocal.core.verdict import Answer
 from runlocal.core.workload import Workload
 from runlocal.quants.gguf import Recipe
 from runlocal.runtimes import Runtime
-from runlocal.solve.cell import judge_cell
+from runlocal.solve.cell import answer_of
 
 _YES = (Answer.FITS, Answer.TIGHT)
 _OF_A_KIND = (1, 2, 4, 8)
@@ -44,7 +44,7 @@ def smallest_machine(runtime: Runtime, recipe: Recipe, workload: Workload, reser
 
 def _holds(runtime: Runtime, recipe: Recipe, workload: Workload, reserve_bytes: int | None, entry: GpuEntry, count: int) -> bool:
     machine = Machine(origin=Origin.NAMED, label=entry.name, gpus=tuple(entry.gpu(index) for index in range(count)))
-    return judge_cell(runtime, recipe, workload, machine, reserve_bytes).answer in _YES
+    return answer_of(runtime, recipe, workload, machine, reserve_bytes).answer in _YES
 
 
 @cache

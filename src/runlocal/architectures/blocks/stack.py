@@ -3,12 +3,7 @@
 from collections.abc import Iterator
 
 from runlocal.architectures.blocks.attention import Attention, Indexer, LatentAttention
-from runlocal.architectures.blocks.delta import GatedDeltaNet, KimiDeltaAttention
-from runlocal.architectures.blocks.lightning import LightningAttention
-from runlocal.architectures.blocks.mamba import Mamba1, Mamba2
 from runlocal.architectures.blocks.mlp import DenseMlp, ExpertMlp, NextTokenHead, Norms
-from runlocal.architectures.blocks.rwkv import rwkv_blocks
-from runlocal.architectures.blocks.short_conv import ShortConvolution
 from runlocal.core.layout import Block, Layout, Placed
 from runlocal.core.model import ModelSpec, Text
 from runlocal.core.tensor import Tensor
@@ -115,8 +110,10 @@ def outer_tensors(text: Text, *, biased: bool, output_bias: bool) -> Iterator[Te
 
 
 def state_blocks(text: Text, layers: tuple[int, ...]) -> Iterator[tuple[Block, tuple[int, ...]]]:
-    """The layers that keep a state of fixed size."""
+    """The layers that keep a state of fixed size. Most models have none, so each kind is loaded with the first that does."""
     if mamba := text.mamba:
+        from runlocal.architectures.blocks.mamba import Mamba1, Mamba2
+
         where = layers if mamba.layers is None else mamba.layers
         shape = (text.hidden_size, mamba.inner_size, mamba.state_size, mamba.conv_size)
         if mamba.version == 1:
@@ -124,14 +121,24 @@ def state_blocks(text: Text, layers: tuple[int, ...]) -> Iterator[tuple[Block, t
         else:
             yield Mamba2(*shape, heads=mamba.heads, groups=mamba.groups, normed=mamba.norm == "weights"), where
     if delta := text.delta_net:
+        from runlocal.architectures.blocks.delta import GatedDeltaNet
+
         yield GatedDeltaNet(text.hidden_size, delta.key_heads, delta.value_heads, delta.head_dim, delta.conv_size), delta.layers
     if kimi := text.kimi_delta:
+        from runlocal.architectures.blocks.delta import KimiDeltaAttention
+
         yield KimiDeltaAttention(text.hidden_size, kimi.heads, kimi.head_dim, kimi.conv_size), kimi.layers
     if lightning := text.lightning:
+        from runlocal.architectures.blocks.lightning import LightningAttention
+
         yield LightningAttention(text.hidden_size, text.heads, text.head_dim), lightning.layers
     if rwkv := text.rwkv:
+        from runlocal.architectures.blocks.rwkv import rwkv_blocks
+
         yield from rwkv_blocks(text.hidden_size, rwkv, layers)
     if conv := text.short_conv:
+        from runlocal.architectures.blocks.short_conv import ShortConvolution
+
         yield ShortConvolution(hidden_size=text.hidden_size, conv_size=conv.conv_size), conv.layers
 
 

@@ -165,11 +165,14 @@ class _Event(NamedTuple):
     skipped_bytes: int = 0
 
 
-def reserve(nodes: Sequence[Node], leaves: Iterable[Node], alignments: Sequence[int], repeats: Sequence[Repeat] = ()) -> tuple[int, ...]:
+def reserve(
+    nodes: Sequence[Node], leaves: Iterable[Node], alignments: Sequence[int], repeats: Sequence[Repeat] = (), rounds: list[tuple[int, int]] | None = None
+) -> tuple[int, ...]:
     """Bytes of every buffer after `nodes` were laid out in this order; `leaves` come first and stay (ggml_gallocr_reserve).
 
     alignments: of each buffer, in bytes; `Node.device` is an index into them
     repeats: stretches that stand for more of their kind, in order
+    rounds: filled with (from how many times on, length) of the rounds in which addresses recur in each repeat; (0, 0) where they did not
     Works once per graph: the nodes keep their state.
     """
     lifetimes = _Lifetimes(nodes, leaves, alignments)
@@ -188,7 +191,7 @@ def reserve(nodes: Sequence[Node], leaves: Iterable[Node], alignments: Sequence[
         carried = [event.region for event in stretch if event.taken and event.region not in given_back]
         shift = shifts[-1][1]
         seen: dict[object, int] = {}
-        turn, times = 0, repeat.times
+        turn, times, recurring = 0, repeat.times, (0, 0)
         while turn < times:
             turn += 1
             # What the stretch takes over from the one before it moves along with it.
@@ -196,10 +199,13 @@ def reserve(nodes: Sequence[Node], leaves: Iterable[Node], alignments: Sequence[
             state = (*(offsets[region + shift + turn * count] for region in carried), *(blocks.state() for blocks in buffers))
             if state in seen:
                 # From here on addresses recur; whole rounds can be left out.
-                times = turn + (times - turn) % (turn - seen[state])
+                recurring = (turn, turn - seen[state])
+                times = turn + (times - turn) % recurring[1]
                 seen.clear()
             else:
                 seen[state] = turn
+        if rounds is not None:
+            rounds.append(recurring)
         shifts.append((first, shift + times * count))
         done = end
     _replay(lifetimes.events[done:], buffers, offsets, shifts)

@@ -10,7 +10,7 @@ from collections.abc import Mapping
 
 from runlocal.core.cache import CacheKind
 from runlocal.core.layout import Layout
-from runlocal.engines.ggml.graph import ComputeBuffers, compute_buffers
+from runlocal.engines.ggml.graph import ComputeBuffers, Known, compute_buffers
 from runlocal.engines.ggml.placement import Placement
 from runlocal.engines.ggml.settings import CELL_PADDING, Settings
 
@@ -27,11 +27,24 @@ class BufferLines:
         self._windows = max((cache.window_tokens or 0 for cache in layout.caches()), default=0)
         self._mixed = len({cache.kind is CacheKind.RECURRENT for cache in layout.caches()}) > 1
         self._laid: dict[tuple[Settings, Placement], ComputeBuffers] = {}
+        self._known: Known = {}
 
     def of(self, settings: Settings, placement: Placement, copied: Mapping[tuple[str, int | None], int] | None = None) -> ComputeBuffers:
         """The buffers of a step. copied: as `compute_buffers` wants it; then every question is laid out anew."""
         if copied is not None:
             return compute_buffers(self._layout, settings, placement, copied)
+        start = self.straight_from(settings, placement)
+        if start is None or settings.cells <= start:
+            return self._at(settings, placement)
+        low, high = self._at(settings._replace(cells=start), placement), self._at(settings._replace(cells=2 * start), placement)
+        steps, base = (settings.cells - start) // CELL_PADDING, start // CELL_PADDING
+        return ComputeBuffers(
+            gpus=tuple(first + (second - first) * steps // base for first, second in zip(low.gpus, high.gpus, strict=True)),
+            host=low.host + (high.host - low.host) * steps // base,
+        )
+
+    def straight_from(self, settings: Settings, placement: Placement) -> int | None:
+        """Cells from which on the buffers are a straight line, through those many and twice as many; None where they are none."""
         start = max(_LEAST_CELLS, 2 * (self._windows * settings.sequences + settings.ubatch_tokens) // CELL_PADDING * CELL_PADDING)
         few_rows = settings.output_rows * _LEAST_TOKENS_PER_ROW <= settings.ubatch_tokens
         plain = (
@@ -42,18 +55,10 @@ class BufferLines:
             and not settings.swa_full
             and not settings.flash_on_host
         )
-        straight = plain and few_rows and not placement.cache_on_host and not self._mixed
-        if not straight or settings.cells <= start:
-            return self._at(settings, placement)
-        low, high = self._at(settings._replace(cells=start), placement), self._at(settings._replace(cells=2 * start), placement)
-        steps, base = (settings.cells - start) // CELL_PADDING, start // CELL_PADDING
-        return ComputeBuffers(
-            gpus=tuple(first + (second - first) * steps // base for first, second in zip(low.gpus, high.gpus, strict=True)),
-            host=low.host + (high.host - low.host) * steps // base,
-        )
+        return start if plain and few_rows and not placement.cache_on_host and not self._mixed else None
 
     def _at(self, settings: Settings, placement: Placement) -> ComputeBuffers:
         key = (settings, placement)
         if key not in self._laid:
-            self._laid[key] = compute_buffers(self._layout, settings, placement)
+            self._laid[key] = compute_buffers(self._layout, settings, placement, known=self._known)
         return self._laid[key]

@@ -9,13 +9,12 @@ from typing import Protocol
 from runlocal.core.machine import Machine
 from runlocal.core.model import ModelSpec
 from runlocal.core.noun import NamedTuple
-from runlocal.core.part import Kind, Part
+from runlocal.core.part import DRAFT, Kind, Part
 from runlocal.core.workload import Workload
 from runlocal.engines.ggml.placement import Placement
 from runlocal.engines.ggml.settings import Settings
 from runlocal.quants.gguf import Recipe
 
-LABEL = "draft: "
 _MOST_VOCABULARY_DIFFERENCE = 128  # SPEC_VOCAB_MAX_SIZE_DIFFERENCE
 
 
@@ -63,7 +62,7 @@ def draft_parts(draft: Draft, workload: Workload, settings: Settings, placement:
     counts = tuple(float(held.get(device, 0)) for device in placement.devices())
     laid = draft.opened.placement(own, machine, counts if any(counts) else None)
     parts = draft.opened.parts(draft.recipe, own, laid, machine)
-    return tuple(part._replace(label=LABEL + part.label) for part in parts if part.kind is not Kind.RUNTIME)
+    return tuple(part._replace(label=DRAFT + part.label) for part in parts if part.kind is not Kind.RUNTIME)
 
 
 def _workload(workload: Workload, settings: Settings) -> Workload:

@@ -1,6 +1,6 @@
 """One model in ggml: its parts for any quantization, workload and placement. What was laid out once is kept, so a grid costs little more than a cell."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from runlocal.architectures import layout
@@ -8,6 +8,7 @@ from runlocal.core.cache import Cache, CacheKind
 from runlocal.core.errors import Code, Problem
 from runlocal.core.facts import Facts
 from runlocal.core.layout import Layout
+from runlocal.core.load import Load, load_of, summed
 from runlocal.core.machine import Backend, Machine
 from runlocal.core.model import ModelSpec, PublishedFile
 from runlocal.core.noun import NamedTuple
@@ -18,7 +19,7 @@ from runlocal.engines.ggml.nextn import NextTokens
 from runlocal.engines.ggml.overhead import overhead_parts
 from runlocal.engines.ggml.placement import Placement, place
 from runlocal.engines.ggml.settings import Settings, settle
-from runlocal.engines.ggml.weights import EMBEDDING, Sized, Weight, lay, measure
+from runlocal.engines.ggml.weights import EMBEDDING, OUTPUT, Sized, Weight, lay, measure
 from runlocal.quants.gguf import DYNAMIC, Recipe, Stored, store, typed_name
 
 if TYPE_CHECKING:
@@ -45,6 +46,24 @@ class OwnTensors(NamedTuple):
     stored: tuple[Stored, ...]
 
 
+_Kind = tuple[bool, Backend]  # whether there is one memory for both, and the first GPU's backend
+
+
+class _Spot(NamedTuple):
+    """What is known of one placement.
+
+    spread: layers or experts lie on the host
+    copies: a step copies weights
+    weights: sums by recipe and kind of machine
+    others: sums of what goes with the workload, by everything that they follow
+    """
+
+    spread: bool
+    copies: bool
+    weights: dict[tuple[Recipe, _Kind | None], Load]
+    others: dict[tuple[Workload, Recipe | None, _Kind | None, bool], Load]
+
+
 class Session:
     """A model opened once for many questions."""
 
@@ -68,6 +87,8 @@ class Session:
         self._overheads: dict[Machine, tuple[Part, ...]] = {}
         self._next: dict[tuple[Recipe, Workload, Placement], tuple[Part, ...]] = {}
         self._weight_lines: dict[tuple[Recipe, Placement, bool], tuple[Part, ...]] = {}
+        self._beside: dict[Machine, tuple[_Kind | None, Load]] = {}
+        self._spots: dict[Placement, _Spot] = {}
 
     def settings(self, workload: Workload) -> Settings:
         """The context as llama.cpp sets it up for this workload."""
@@ -225,6 +246,7 @@ class Session:
     def placement(self, workload: Workload, machine: Machine, shares: Sequence[float] | None = None) -> Placement:
         """Layers in proportion to what each GPU can use (llama.cpp's default `--tensor-split`); `shares` replace that."""
         free = tuple(float(device.usable_bytes) for device in machine.gpus) if shares is None else tuple(shares)
+        free = free if len(free) > 1 else (1.0,) * len(free)  # one GPU takes all, whatever its size
         return place(
             self.layout.stored_layers,
             workload.gpu_layers,
@@ -240,26 +262,77 @@ class Session:
 
     def parts(self, recipe: Recipe, workload: Workload, placement: Placement, machine: Machine, *, rough: bool = False) -> tuple[Part, ...]:
         """Everything that takes memory, on every device. rough: compute buffers near enough for a search over placements."""
+        held = (workload, placement)
+        if held not in self._cached:
+            self._cached[held] = self._cache_parts(workload, placement)
+        parts = (
+            *self._weight_parts_on(recipe, placement, machine),
+            *self._cached[held],
+            *self._buffers_of(recipe, workload, placement, rough=rough),
+            *self._vision_parts(workload, placement),
+            *self._next_parts(recipe, workload, placement),
+            *self._overhead_of(machine),
+        )
+        return parts if _kind(machine) is None else tuple(self._elsewhere(part, machine) for part in parts)
+
+    def load(self, recipe: Recipe, workload: Workload, placement: Placement, machine: Machine, *, rough: bool = False) -> Load:
+        """Those parts summed per device: weights, what goes with the workload and what goes with the machine are each summed once."""
+        if machine not in self._beside:
+            overhead = load_of(self._overhead_of(machine), placement.gpus)
+            self._beside[machine] = _kind(machine), overhead
+        kind, overhead = self._beside[machine]
+        if placement not in self._spots:
+            self._spots[placement] = _Spot(_is_spread(placement), self._copies_weights(placement), {}, {})
+        spot = self._spots[placement]
+        if (recipe, kind) not in spot.weights:
+            if recipe.file is None:
+                found = ((weight.device, weight.bytes, not weight.group.startswith(OUTPUT)) for weight in self.weights(recipe, placement))
+                spot.weights[recipe, kind] = _exact_load(found, placement, kind)
+            else:
+                spot.weights[recipe, kind] = self._summed(self._weight_parts_on(recipe, placement, machine), placement, machine)
+        near = rough and spot.spread
+        key = (workload, recipe if near or spot.copies or workload.mtp else None, kind, near)
+        if key not in spot.others:
+            held = ((device, size, True) for device, size in self._cache_sizes(workload, placement))
+            others = (
+                *self._buffers_of(recipe, workload, placement, rough=rough),
+                *self._vision_parts(workload, placement),
+                *self._next_parts(recipe, workload, placement),
+            )
+            spot.others[key] = _exact_load(held, placement, kind).plus(self._summed(others, placement, machine))
+        return spot.weights[recipe, kind].plus(spot.others[key]).plus(overhead)
+
+    def _weight_parts_on(self, recipe: Recipe, placement: Placement, machine: Machine) -> tuple[Part, ...]:
         lines = (recipe, placement, recipe.file is not None and any(device.unified for device in machine.gpus))
         if lines not in self._weight_lines:
             self._weight_lines[lines] = (
                 self._weight_parts(recipe, self.weights(recipe, placement)) if recipe.file is None else self._mixture_parts(recipe.file, *lines[1:])
             )
-        held = (workload, placement)
-        if held not in self._cached:
-            self._cached[held] = self._cache_parts(workload, placement)
+        return self._weight_lines[lines]
+
+    def _summed(self, parts: tuple[Part, ...], placement: Placement, machine: Machine) -> Load:
+        return load_of(parts if _kind(machine) is None else (self._elsewhere(part, machine) for part in parts), placement.gpus)
+
+    def straight_from(self, workload: Workload, placement: Placement, most_tokens: int) -> int | None:
+        """Context from which to `most_tokens` what a workload takes is a straight line in the context, rounded down per device.
+
+        A line through that context and twice as much; None where none is known. Batches only ever grow with the context, so where they are
+        the same at both ends they are between.
+        """
+        one_stream_each = workload.sequences == 1 or not workload.unified_kv
+        if workload.mtp or workload.drafting or self._copies_weights(placement) or not one_stream_each or any(cache.ratio > 1 for cache in self.caches):
+            return None
+        long = self._settings_on(workload._replace(context_tokens=most_tokens), placement)
+        start = self._buffer_lines().straight_from(long, placement)
+        if start is None or 2 * start > most_tokens:
+            return None
+        short = self._settings_on(workload._replace(context_tokens=start), placement)
+        return start if short._replace(cells=long.cells) == long else None
+
+    def _overhead_of(self, machine: Machine) -> tuple[Part, ...]:
         if machine not in self._overheads:
             self._overheads[machine] = tuple(overhead_parts(machine, self.facts.ggml))
-        parts = (
-            *self._weight_lines[lines],
-            *self._cached[held],
-            *self._buffers_of(recipe, workload, placement, rough=rough),
-            *self._vision_parts(workload, placement),
-            *self._next_parts(recipe, workload, placement),
-            *self._overheads[machine],
-        )
-        plain = all(device.backend is Backend.CUDA and not device.unified for device in machine.gpus)
-        return parts if plain else tuple(self._elsewhere(part, machine) for part in parts)
+        return self._overheads[machine]
 
     def _elsewhere(self, part: Part, machine: Machine) -> Part:
         """The part on a machine that is not a CUDA card beside a host: one memory for both, or a backend whose allocator is not modelled."""
@@ -274,8 +347,7 @@ class Session:
 
     def _buffers_of(self, recipe: Recipe, workload: Workload, placement: Placement, *, rough: bool) -> tuple[Part, ...]:
         """Buffers follow the weights only where a step copies some."""
-        spread = not placement.all_on_gpus or placement.experts_on_host
-        if spread and rough:
+        if rough and _is_spread(placement):
             return self._rough_buffers(recipe, workload, placement)
         key = (self._settings_on(workload, placement), placement, recipe if self._copies_weights(placement) else None)
         if key not in self._buffers:
@@ -362,19 +434,25 @@ class Session:
             for device, count in cache_spread(cache, placement).items()
         )
 
+    def _cache_sizes(self, workload: Workload, placement: Placement) -> Iterator[tuple[str, int]]:
+        """(device, bytes) of the caches, as in their parts."""
+        settings = self.settings(workload)
+        for cache in self.caches:
+            if cache.kind is not CacheKind.CROSS or workload.vision:
+                for device, count in cache_spread(cache, placement).items():
+                    yield device, count * layer_bytes(cache, settings, device)
+
     def _buffer_parts(self, recipe: Recipe, workload: Workload, placement: Placement) -> tuple[Part, ...]:
         """The graph's buffers, laid out by the rules of ggml's allocator."""
-        from runlocal.engines.ggml.buffers import BufferLines
         from runlocal.engines.ggml.graph import NotModelled, copy_bytes
 
-        self._lines = self._lines or BufferLines(self.layout)
         settings = self._settings_on(workload, placement)
         source = self.facts.ggml["sources"]["allocator"]["url"]
         copied = None
         if self._copies_weights(placement):
             copied = copy_bytes(self.stored(_finest(recipe)), tied=self.layout.tied, architecture=self.layout.architecture)
         try:
-            buffers = self._lines.of(settings, placement, copied)
+            buffers = self._buffer_lines().of(settings, placement, copied)
         except NotModelled as error:
             if self.layout.architecture in self.facts.ggml["without_graph"]:
                 return ()
@@ -419,6 +497,13 @@ class Session:
                 raise Problem(Code.NOT_COMPUTED, f"{error} is not computed in this version") from error
         return self._next[key]
 
+    def _buffer_lines(self) -> "BufferLines":
+        if self._lines is None:
+            from runlocal.engines.ggml.buffers import BufferLines
+
+            self._lines = BufferLines(self.layout)
+        return self._lines
+
     def image_tokens(self, images: int, image_size: tuple[int, int] | None = None) -> tuple[int, int] | None:
         """(least, most) tokens of context that so many images of that size take; None where the tower is not known."""
         if self.model.vision is None:
@@ -442,6 +527,24 @@ class Session:
         if key not in self._vision:
             self._vision[key] = vision_parts(self.model, workload, device, self.facts.types, self.facts.vision)
         return self._vision[key]
+
+
+def _kind(machine: Machine) -> _Kind | None:
+    """What a machine is that is not CUDA cards beside a host: whether it has one memory for both, and its backend."""
+    if all(device.backend is Backend.CUDA and not device.unified for device in machine.gpus):
+        return None
+    return any(device.unified for device in machine.gpus), machine.gpus[0].backend
+
+
+def _exact_load(sizes: Iterable[tuple[str, int, bool]], placement: Placement, kind: _Kind | None) -> Load:
+    """The sums over (device, bytes, whether it follows the layers); where there is one memory for both, the host's part of it is the GPU's."""
+    one_memory = kind is not None and kind[0]
+    # What moves over from the host stays itself: it follows the layers or not, and takes the same bytes.
+    return summed(((gpu(0) if one_memory and device == HOST else device, size, 0, follows) for device, size, follows in sizes), placement.gpus)
+
+
+def _is_spread(placement: Placement) -> bool:
+    return not placement.all_on_gpus or placement.experts_on_host
 
 
 def _described(recipe: Recipe) -> str:

@@ -13,7 +13,7 @@ from runlocal.core.noun import NamedTuple
 from runlocal.core.part import HOST
 from runlocal.engines.ggml.allocator import Repeat, reserve
 from runlocal.engines.ggml.graph.context import DOWN, Context, Devices
-from runlocal.engines.ggml.graph.decoder import NotModelled, build, layers_of
+from runlocal.engines.ggml.graph.decoder import Layer, NotModelled, build, layers_of
 from runlocal.engines.ggml.graph.family import FAMILIES, Family
 from runlocal.engines.ggml.graph.schedule import assign, schedule
 from runlocal.engines.ggml.graph.tensors import F32
@@ -28,6 +28,7 @@ GPU_ALIGNMENT = 128  # ggml_backend_cuda_buffer_type_get_alignment
 HOST_ALIGNMENT = 32  # TENSOR_ALIGNMENT of ggml's CPU buffers
 PIPELINE_COPIES = 4  # GGML_SCHED_MAX_COPIES
 _LONGEST_PERIOD = 8
+Known = dict[object, list["Laid"]]
 _KEPT = 2  # periods of a pattern that are built first; the last of them stands for the rest
 _KEPT_WITH_STATES = 3  # states are loaded ahead of what enters their layer, so that the first period takes its memory in another order
 
@@ -43,6 +44,26 @@ class ComputeBuffers(NamedTuple):
     host: int
 
 
+class Laid(NamedTuple):
+    """A graph that was laid out.
+
+    times: how often each of its patterns recurs
+    rounds: as `reserve` fills them
+    sizes: bytes of the compute buffers, the host's last
+    """
+
+    times: tuple[int, ...]
+    rounds: tuple[tuple[int, int], ...]
+    sizes: tuple[int, ...]
+
+    def holds_for(self, times: tuple[int, ...]) -> bool:
+        """Whether a graph of the same layers, whose patterns recur so often, is laid out alike."""
+        return all(
+            asked == own or (length > 0 and least <= min(asked, own) and (asked - own) % length == 0)
+            for asked, own, (least, length) in zip(times, self.times, self.rounds, strict=True)
+        )
+
+
 def compute_buffers(
     layout: Layout,
     settings: Settings,
@@ -52,6 +73,7 @@ def compute_buffers(
     all_layers: bool = False,
     fuses_routing: bool = False,
     as_estimated: bool = True,
+    known: Known | None = None,
 ) -> ComputeBuffers:
     """The compute buffers of a step of `settings.ubatch_tokens` tokens with a full cache (llama_context::graph_reserve).
 
@@ -61,6 +83,8 @@ def compute_buffers(
     as_estimated: as llama.cpp's own estimate has it (llama_get_memory_breakdown of a model without memory, which `--fit` goes by): there
         ggml_backend_sched_reserve_size forgets which devices norms and host caches are bound to. False: as a load has it. The two differ
         with several GPUs, where a load takes less, and with a cache on the host
+    known: graphs of this model that were laid out before, where no weights are copied; what differs from one of them only in how often
+        layers repeat is not laid out again
     Raises NotModelled (a ValueError) where the architecture's graph is not built here.
     """
     family = _family(layout)
@@ -86,12 +110,17 @@ def compute_buffers(
     tied = CacheKind.INDEXER in cached or context.layer_input_size > 0 or ((family.down_on_host or settings.flash_on_host) and placement.pipelined)
     runs = [] if all_layers or tied else list(_runs(kinds, _KEPT_WITH_STATES if CacheKind.RECURRENT in cached else _KEPT))
     left_out = {index for run in runs for index in range(run.built_end, run.end)}
-    entries = build(context, layers, [index for index in range(len(layers)) if index not in left_out])
-    order = schedule(context.graph, devices.host, PIPELINE_COPIES if placement.pipelined else 1, fuses_routing=fuses_routing)
-    place_of = {node: position for position, node in enumerate(order.nodes)} if runs else {}
-    # What enters a layer is computed by the layer before; the layer's own nodes are those behind it.
-    repeats = [Repeat(start=place_of[entries[run.built_end - run.period]] + 1, end=place_of[entries[run.end]] + 1, times=run.times) for run in runs]
-    sizes = reserve(order.nodes, order.leaves, [GPU_ALIGNMENT] * devices.host + [HOST_ALIGNMENT], repeats)
+    built = [index for index in range(len(layers)) if index not in left_out]
+    times, alike = tuple(run.times for run in runs), None
+    if known is not None:
+        patterns = tuple((built.index(run.first), run.period) for run in runs)
+        key = (settings, devices._replace(layers=()), placement.pipelined, fuses_routing, tuple(kinds[index] for index in built), patterns)
+        alike = next((laid for laid in known.setdefault(key, []) if laid.holds_for(times)), None)
+    if alike is None:
+        alike = _lay_out(context, layers, built, runs, placement, fuses_routing=fuses_routing)
+        if known is not None:
+            known[key].append(alike)
+    sizes = alike.sizes
     if family.reserved_alone and settings.sequences > 1:
         one = settings._replace(sequences=1, resting=settings.resting + settings.sequences - 1)
         alone = compute_buffers(layout, one, placement, weight_bytes, all_layers=all_layers, fuses_routing=fuses_routing, as_estimated=as_estimated)
@@ -121,6 +150,19 @@ def next_token_buffers(
     order = schedule(context.graph, devices.host, PIPELINE_COPIES if placement.pipelined else 1, fuses_routing=False)
     sizes = reserve(order.nodes, order.leaves, [GPU_ALIGNMENT] * devices.host + [HOST_ALIGNMENT])
     return ComputeBuffers(gpus=sizes[:-1], host=sizes[-1])
+
+
+def _lay_out(context: Context, layers: Sequence[Layer], built: Sequence[int], runs: Sequence["_Run"], placement: Placement, *, fuses_routing: bool) -> Laid:
+    """Builds the graph of those layers, cuts it up and hands it to the allocator."""
+    devices = context.devices
+    entries = build(context, layers, built)
+    order = schedule(context.graph, devices.host, PIPELINE_COPIES if placement.pipelined else 1, fuses_routing=fuses_routing)
+    place_of = {node: position for position, node in enumerate(order.nodes)} if runs else {}
+    # What enters a layer is computed by the layer before; the layer's own nodes are those behind it.
+    repeats = [Repeat(start=place_of[entries[run.built_end - run.period]] + 1, end=place_of[entries[run.end]] + 1, times=run.times) for run in runs]
+    rounds: list[tuple[int, int]] = []
+    sizes = reserve(order.nodes, order.leaves, [GPU_ALIGNMENT] * devices.host + [HOST_ALIGNMENT], repeats, rounds)
+    return Laid(times=tuple(run.times for run in runs), rounds=tuple(rounds), sizes=sizes)
 
 
 def keeps_flash_attention(layout: Layout, settings: Settings, placement: Placement) -> bool:

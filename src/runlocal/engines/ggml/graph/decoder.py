@@ -1,53 +1,44 @@
 """A decoder's whole graph: embedding, layers, logits (the `graph` constructors of src/models/*.cpp)."""
 
 from collections.abc import Callable, Sequence
-from typing import Any
+from functools import cache, lru_cache
+from importlib import import_module
+from typing import TYPE_CHECKING, cast
 
-from runlocal.architectures.blocks.attention import Attention, LatentAttention
-from runlocal.architectures.blocks.compressed import CompressedAttention, HyperConnections
-from runlocal.architectures.blocks.delta import GatedDeltaNet, KimiDeltaAttention
-from runlocal.architectures.blocks.gemma import LayerInput, OutputScale, Streams
-from runlocal.architectures.blocks.lightning import LightningAttention
-from runlocal.architectures.blocks.mamba import Mamba1, Mamba2
+from runlocal.architectures.blocks.attention import Attention
 from runlocal.architectures.blocks.mlp import DenseMlp, ExpertMlp, Norms
-from runlocal.architectures.blocks.rwkv import Rwkv6, Rwkv7
-from runlocal.architectures.blocks.short_conv import ShortConvolution
 from runlocal.core.layout import Block, Layout
 from runlocal.core.noun import NamedTuple
 from runlocal.engines.ggml.allocator import NONE, Node
-from runlocal.engines.ggml.graph.attention import attend
-from runlocal.engines.ggml.graph.compressed import attend_compressed
 from runlocal.engines.ggml.graph.context import Context
-from runlocal.engines.ggml.graph.delta import correct, correct_by_value
 from runlocal.engines.ggml.graph.family import Beside
-from runlocal.engines.ggml.graph.gemma import gemma3n_layer, gemma4_layer, layer_inputs, stream_mean, streams_of
-from runlocal.engines.ggml.graph.hyper import gather, narrow, scatter, widen
-from runlocal.engines.ggml.graph.latent import attend_latent
-from runlocal.engines.ggml.graph.lightning import attend_linearly
-from runlocal.engines.ggml.graph.mamba import scan_1, scan_2
 from runlocal.engines.ggml.graph.mlp import dense, experts
-from runlocal.engines.ggml.graph.rwkv import layer_6, layer_7
-from runlocal.engines.ggml.graph.short_conv import convolve_gated
 from runlocal.engines.ggml.graph.tensors import F32, I32, cont, get_rows, given, like, mul_mat, new, transpose, view
 
-# What a layer mixes its tokens with: builders of that part of the graph, by block.
-MIXERS: dict[type, Callable[[Context, Any, Node, int], Node]] = {
-    Attention: attend,
-    CompressedAttention: attend_compressed,
-    LatentAttention: attend_latent,
-    Mamba1: scan_1,
-    Mamba2: scan_2,
-    GatedDeltaNet: correct,
-    KimiDeltaAttention: correct_by_value,
-    LightningAttention: attend_linearly,
-    ShortConvolution: convolve_gated,
+if TYPE_CHECKING:
+    from runlocal.architectures.blocks.compressed import HyperConnections
+    from runlocal.architectures.blocks.gemma import LayerInput, OutputScale, Streams
+
+# By the name of a block: where the part of the graph is built that it stands for, `module.function` beside this module.
+# A module is loaded with the first model that has such a block.
+# What a layer mixes its tokens with.
+MIXERS = {
+    "Attention": "attention.attend",
+    "CompressedAttention": "compressed.attend_compressed",
+    "LatentAttention": "latent.attend_latent",
+    "Mamba1": "mamba.scan_1",
+    "Mamba2": "mamba.scan_2",
+    "GatedDeltaNet": "delta.correct",
+    "KimiDeltaAttention": "delta.correct_by_value",
+    "LightningAttention": "lightning.attend_linearly",
+    "ShortConvolution": "short_conv.convolve_gated",
 }
 # Blocks that are whole layers but for their norms.
-WHOLE: dict[type, Callable[..., Node]] = {Rwkv6: layer_6, Rwkv7: layer_7}
-
-
+WHOLE = {"Rwkv6": "rwkv.layer_6", "Rwkv7": "rwkv.layer_7"}
+# Blocks that only Gemma has.
+OTHERS = ("LayerInput", "OutputScale", "Streams")
 # Layers that are put together in a way of their own.
-OWN_LAYERS = {"gemma3n": gemma3n_layer, "gemma4": gemma4_layer}
+OWN_LAYERS = {"gemma3n": "gemma.gemma3n_layer", "gemma4": "gemma.gemma4_layer"}
 
 
 class NotModelled(ValueError):
@@ -66,12 +57,13 @@ class Layer(NamedTuple):
     mlp: DenseMlp | ExpertMlp | None
     norms: Norms | None
     beside: DenseMlp | None = None
-    others: tuple[LayerInput | OutputScale | Streams, ...] = ()
-    connections: HyperConnections | None = None
+    others: "tuple[LayerInput | OutputScale | Streams, ...]" = ()
+    connections: "HyperConnections | None" = None
     scan: Block | None = None
 
 
-def layers_of(layout: Layout) -> list[Layer]:
+@lru_cache(maxsize=4)
+def layers_of(layout: Layout) -> tuple[Layer, ...]:
     """The blocks of every layer that runs. Raises NotModelled where a layer has others than one mixer, one MLP and its norms."""
     mixers: dict[int, Block] = {}
     mlps: dict[int, DenseMlp | ExpertMlp] = {}
@@ -81,12 +73,13 @@ def layers_of(layout: Layout) -> list[Layer]:
     connections: dict[int, HyperConnections] = {}
     scans: dict[int, Block] = {}
     for block, where in layout.placed:
+        name = _name(block)
         for layer in where:
             if layer >= layout.layers:
                 continue
-            if type(block) in (*MIXERS, *WHOLE) and layer not in mixers:
+            if name in (*MIXERS, *WHOLE) and layer not in mixers:
                 mixers[layer] = block
-            elif isinstance(block, Attention) and isinstance(mixers.get(layer), Mamba2):
+            elif isinstance(block, Attention) and _name(mixers.get(layer)) == "Mamba2":
                 scans[layer], mixers[layer] = mixers[layer], block
             elif isinstance(block, DenseMlp | ExpertMlp) and layer not in mlps:
                 mlps[layer] = block
@@ -94,13 +87,13 @@ def layers_of(layout: Layout) -> list[Layer]:
                 norms[layer] = block
             elif isinstance(block, ExpertMlp) and block.scaled and isinstance(dense_one := mlps[layer], DenseMlp):
                 beside[layer], mlps[layer] = dense_one, block
-            elif isinstance(block, LayerInput | OutputScale | Streams):
-                others[layer] = (*others.get(layer, ()), block)
-            elif isinstance(block, HyperConnections) and layer not in connections:
-                connections[layer] = block
+            elif name in OTHERS:
+                others[layer] = (*others.get(layer, ()), cast("LayerInput | OutputScale | Streams", block))
+            elif name == "HyperConnections" and layer not in connections:
+                connections[layer] = cast("HyperConnections", block)
             else:
-                raise NotModelled(f"a layer of {layout.architecture} with {type(block).__name__}")
-    return [
+                raise NotModelled(f"a layer of {layout.architecture} with {name}")
+    return tuple(
         Layer(
             mixer=mixers.get(layer),
             mlp=mlps.get(layer),
@@ -111,7 +104,23 @@ def layers_of(layout: Layout) -> list[Layer]:
             scan=scans.get(layer),
         )
         for layer in range(layout.layers)
-    ]
+    )
+
+
+def _name(block: object) -> str:
+    return type(block).__name__
+
+
+@cache
+def builder(place: str) -> Callable[..., Node]:
+    """What `module.function` of this package names."""
+    module, _, function = place.partition(".")
+    return cast(Callable[..., Node], getattr(import_module(f"runlocal.engines.ggml.graph.{module}"), function))
+
+
+def _mixed(c: Context, mixer: Block | None, x: Node, layer: int) -> Node:
+    """What a block makes of the tokens."""
+    return builder(MIXERS[_name(mixer)])(c, mixer, x, layer)
 
 
 def build(c: Context, layers: Sequence[Layer], chosen: Sequence[int]) -> dict[int, Node]:
@@ -121,17 +130,21 @@ def build(c: Context, layers: Sequence[Layer], chosen: Sequence[int]) -> dict[in
     Returns what enters each of them.
     """
     x, embedded = _embed(c)
-    streams = next((other.inputs for other in layers[0].others if isinstance(other, Streams)), 0)
+    streams = next((cast("Streams", other).inputs for other in layers[0].others if _name(other) == "Streams"), 0)
     if streams:
+        from runlocal.engines.ggml.graph.gemma import stream_mean, streams_of
+
         x = streams_of(c, x, streams)
     connections = layers[0].connections
     if connections:
+        from runlocal.engines.ggml.graph.hyper import narrow, widen
+
         x = widen(c, connections, x)
     entries = {}
     for index in chosen:
         entries[index] = x
         if c.family.own_layer and isinstance(block := layers[index].mixer, Attention):
-            x = OWN_LAYERS[c.family.own_layer](c, layers[index], block, x, index)
+            x = builder(OWN_LAYERS[c.family.own_layer])(c, layers[index], block, x, index)
             continue
         x = _layer(c, layers[index], x, index, last=index == chosen[-1])
         if index < c.family.deepstack:
@@ -150,7 +163,7 @@ def one_layer(c: Context, blocks: Layer, x: Node, layer: int, *, picks: bool = F
     if not picks or blocks.mixer is None or blocks.mlp is None or blocks.norms is None:
         return _layer(c, blocks, x, layer, last=False)
     before, behind = blocks.norms.roles
-    x = get_rows(like("ADD", MIXERS[type(blocks.mixer)](c, blocks.mixer, c.norm(x, before, layer), layer), x), c.output_rows)
+    x = get_rows(like("ADD", _mixed(c, blocks.mixer, c.norm(x, before, layer), layer), x), c.output_rows)
     return like("ADD", _mlp(c, blocks.mlp, c.norm(x, behind, layer), layer), x)
 
 
@@ -174,6 +187,8 @@ def _embed(c: Context) -> tuple[Node, Node]:
     if c.family.embedding_normed:
         x = like("RMS_NORM", x)
     if size := c.layer_input_size:
+        from runlocal.engines.ggml.graph.gemma import layer_inputs
+
         c.layer_inputs = layer_inputs(c, x, size)
     else:
         c.graph.expand(x)
@@ -201,7 +216,7 @@ def _post_normed(c: Context, blocks: Layer, x: Node, layer: int, *, last: bool) 
     """A layer of BERT: attention, residual, norm, MLP, residual, norm."""
     if blocks.mixer is None or blocks.mlp is None:
         raise NotModelled(f"a layer of {c.layout.architecture} without attention or MLP")
-    out = MIXERS[type(blocks.mixer)](c, blocks.mixer, x, layer)
+    out = _mixed(c, blocks.mixer, x, layer)
     if last:
         out, x = get_rows(out, c.output_rows), get_rows(x, c.output_rows)
     x = c.norm(like("ADD", out, x), "attn_output_norm", layer, bias=True)
@@ -213,8 +228,8 @@ def _layer(c: Context, blocks: Layer, x: Node, layer: int, *, last: bool) -> Nod
     family, norms = c.family, blocks.norms
     if blocks.connections:
         return _mixing_layer(c, blocks, blocks.connections, x, layer)
-    if type(blocks.mixer) in WHOLE:
-        return WHOLE[type(blocks.mixer)](c, blocks.mixer, x, layer, last=last)
+    if whole := WHOLE.get(_name(blocks.mixer)):
+        return builder(whole)(c, blocks.mixer, x, layer, last=last)
     if blocks.mixer is None or blocks.mlp is None:
         return _half(c, blocks, x, layer, last=last)
     if family.residual_normed:
@@ -230,7 +245,7 @@ def _layer(c: Context, blocks: Layer, x: Node, layer: int, *, last: bool) -> Nod
     sandwich = behind_mlp in roles
     normed = c.norm(x, "attn_norm", layer, bias=biased) if "attn_norm" in roles or family.weightless_norms else x
     into_attention = c.norm(x, "attn_norm_2", layer, bias=biased) if "attn_norm_2" in roles else normed
-    out = MIXERS[type(blocks.mixer)](c, blocks.mixer, into_attention, layer)
+    out = _mixed(c, blocks.mixer, into_attention, layer)
     if sandwich and family.attention_normed:
         out = c.norm(out, behind_attention, layer)
     if last and not family.outputs_last and not family.outputs_normed:
@@ -253,12 +268,14 @@ def _layer(c: Context, blocks: Layer, x: Node, layer: int, *, last: bool) -> Nod
     return like("ADD", x, out) if family.residual_first else like("ADD", out, x)
 
 
-def _mixing_layer(c: Context, blocks: Layer, connections: HyperConnections, x: Node, layer: int) -> Node:
+def _mixing_layer(c: Context, blocks: Layer, connections: "HyperConnections", x: Node, layer: int) -> Node:
     """A layer over several residual streams: each half reads one that is made of them, and what it yields is mixed into all."""
     if blocks.mixer is None or blocks.mlp is None:
         raise NotModelled("half a layer over several residual streams")
+    from runlocal.engines.ggml.graph.hyper import gather, scatter
+
     read = gather(c, connections, "attn", x, layer)
-    x = scatter(MIXERS[type(blocks.mixer)](c, blocks.mixer, c.norm(read.mixed, "attn_norm", layer), layer), x, read)
+    x = scatter(_mixed(c, blocks.mixer, c.norm(read.mixed, "attn_norm", layer), layer), x, read)
     read = gather(c, connections, "ffn", x, layer)
     for node in (x, read.out, read.across):
         c.graph.expand(node)
@@ -268,7 +285,7 @@ def _mixing_layer(c: Context, blocks: Layer, connections: HyperConnections, x: N
 def _beside_its_norms(c: Context, mixer: Block, mlp: DenseMlp | ExpertMlp, x: Node, layer: int, *, last: bool) -> Node:
     """A layer whose halves are added to what they were given."""
     normed = c.norm(x, "attn_norm", layer)
-    out = MIXERS[type(mixer)](c, mixer, normed, layer)
+    out = _mixed(c, mixer, normed, layer)
     if last:
         out, normed = get_rows(out, c.output_rows), get_rows(normed, c.output_rows)
     normed = c.norm(like("ADD", out, like("SCALE", normed)), "ffn_norm", layer)
@@ -280,7 +297,7 @@ def _half(c: Context, blocks: Layer, x: Node, layer: int, *, last: bool) -> Node
     if blocks.mlp is None and blocks.mixer is None:
         return x
     out = c.norm(x, blocks.norms.roles[0] if blocks.norms else "attn_norm", layer)
-    out = _mlp(c, blocks.mlp, out, layer) if blocks.mlp else MIXERS[type(blocks.mixer)](c, blocks.mixer, out, layer)
+    out = _mlp(c, blocks.mlp, out, layer) if blocks.mlp else _mixed(c, blocks.mixer, out, layer)
     if last and not c.family.outputs_normed:
         out, x = get_rows(out, c.output_rows), get_rows(x, c.output_rows)
     return like("ADD", out, x)
@@ -288,8 +305,8 @@ def _half(c: Context, blocks: Layer, x: Node, layer: int, *, last: bool) -> Node
 
 def _both(c: Context, blocks: Layer, mlp: DenseMlp | ExpertMlp, x: Node, layer: int, *, last: bool) -> Node:
     """Attention and a state-space layer read the same stream, each through a norm of its own with the same weights (src/models/falcon-h1.cpp)."""
-    attended = MIXERS[type(blocks.mixer)](c, blocks.mixer, c.norm(x, "attn_norm", layer), layer)
-    scanned = MIXERS[type(blocks.scan)](c, blocks.scan, c.norm(x, "attn_norm", layer), layer)
+    attended = _mixed(c, blocks.mixer, c.norm(x, "attn_norm", layer), layer)
+    scanned = _mixed(c, blocks.scan, c.norm(x, "attn_norm", layer), layer)
     x = like("ADD", like("ADD", attended, scanned), x)
     if last:
         x = get_rows(x, c.output_rows)
