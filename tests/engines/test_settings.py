@@ -8,6 +8,7 @@ from runlocal.catalog.facts import facts
 from runlocal.catalog.models import bundled
 from runlocal.core.cache import Cache, CacheKind
 from runlocal.core.workload import Workload
+from runlocal.engines.ggml.refusals import refuses_cache
 from runlocal.engines.ggml.settings import Settings
 from runlocal.runtimes.llama_cpp import LlamaCpp
 
@@ -120,3 +121,19 @@ def test_cache_types() -> None:
     found = settled(cache_type_k="q8_0", cache_type_v="f16")
     assert (found.type_k.name, found.type_v.name, found.kv_is_quantized) == ("Q8_0", "F16", True)
     assert settled(cache_type_k="bf16", cache_type_v="f32").kv_is_quantized is False
+
+
+@pytest.mark.parametrize(
+    ("model_id", "asked", "why"),
+    [
+        ("deepseek-r1-671b", {"cache_type_k": "q8_0"}, "kept as one"),
+        ("deepseek-r1-671b", {"cache_type_k": "q8_0", "cache_type_v": "q8_0", "flash_attention": False}, "needs flash attention"),
+        ("deepseek-r1-671b", {"cache_type_k": "q8_0", "cache_type_v": "q8_0"}, None),
+        ("deepseek-v4-flash-284b", {"cache_type_v": "q8_0"}, "kept as one"),
+        ("llama-3.1-8b", {"cache_type_k": "q8_0"}, None),
+    ],
+)
+def test_cache_types_that_are_refused(model_id: str, asked: dict[str, object], why: str | None) -> None:
+    runtime, workload = opened(model_id), Workload(context_tokens=8192)._replace(**asked)  # type: ignore[arg-type]
+    reason = refuses_cache(runtime.caches, workload, runtime.settings(workload).flash_attention, runtime.facts.types)
+    assert reason is None if why is None else reason and why in reason

@@ -3,7 +3,7 @@
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from runlocal.architectures.blocks.attention import Attention, LatentAttention
+from runlocal.architectures.blocks.attention import Attention, LatentAttention, NoAttention
 from runlocal.architectures.blocks.compressed import CompressedAttention, HyperConnections
 from runlocal.architectures.blocks.delta import GatedDeltaNet, KimiDeltaAttention
 from runlocal.architectures.blocks.gemma import LayerInput, OutputScale, Streams
@@ -91,7 +91,7 @@ def layers_of(layout: Layout) -> list[Layer]:
                 others[layer] = (*others.get(layer, ()), block)
             elif isinstance(block, HyperConnections) and layer not in connections:
                 connections[layer] = block
-            else:
+            elif not isinstance(block, NoAttention):
                 raise NotModelled(f"a layer of {layout.architecture} with {type(block).__name__}")
     return [
         Layer(
