@@ -75,14 +75,14 @@ class Session:
         return self._settings[workload]
 
     def _settings_on(self, workload: Workload, placement: Placement) -> Settings:
-        """Those settings where layers lie so: `auto` may turn flash attention off in models with a state, once the caches stand.
+        """Those settings where layers lie so: `auto` may turn flash attention off once the caches stand, where layers have a state or read others' caches.
 
         Heads that only the host has a kernel for turn it off where a layer lies on a GPU, and nowhere else.
         """
         settings = self.settings(workload)
         if settings.v_in_rows and set(placement.layers) == {HOST}:
             return settings._replace(flash_attention=True, v_in_rows=False, flash_on_host=True)
-        mixed = len({cache.kind is CacheKind.RECURRENT for cache in self.caches}) > 1
+        mixed = len({cache.kind is CacheKind.RECURRENT for cache in self.caches}) > 1 or self.model.text.shared_kv_layers > 0
         asked = workload.flash_attention is not None or settings.type_v.block_elements > 1  # a quantized V asks for it
         if asked or not settings.flash_attention or not mixed or placement.nothing_on_host:
             return settings

@@ -105,7 +105,7 @@ def keeps_flash_attention(layout: Layout, settings: Settings, placement: Placeme
     attending = [
         device
         for layer, device in zip(layers, devices.layers, strict=False)
-        if layer.mixer and any(cache.kind is not CacheKind.RECURRENT for cache in layer.mixer.caches((0,)))
+        if layer.mixer and all(cache.kind is not CacheKind.RECURRENT for cache in layer.mixer.caches((0,)))
     ]
     return [node.device for node in context.graph.nodes if node.op == "FLASH_ATTN_EXT"] == attending
 
