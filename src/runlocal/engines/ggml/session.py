@@ -185,6 +185,7 @@ class Session:
         """Everything that takes memory, on every device. rough: compute buffers near enough for a search over placements."""
         lines = (recipe, placement)
         if lines not in self._weight_lines:
+            self._expect_kernels(recipe, placement)
             self._weight_lines[lines] = self._weight_parts(recipe, self.weights(recipe, placement))
         held = (workload, placement)
         if held not in self._cached:
@@ -234,6 +235,13 @@ class Session:
         copied = placement.devices()[0] if placement.gpus else None
         full = self._buffers_of(recipe, workload._replace(gpu_layers=None), whole, rough=False)
         return tuple(part._replace(bytes=part.bytes + largest) if part.device == copied else part for part in full)
+
+    def _expect_kernels(self, recipe: Recipe, placement: Placement) -> None:
+        """Matrices that CUDA cannot multiply stay on the host, a copy of their operands with every step. Raises Problem (not_computed)."""
+        without = sorted({stored.type.name for stored in self.stored(recipe)} & set(self.facts.ggml["types_without_cuda_kernel"])) if placement.gpus else ()
+        if without:
+            why = f"CUDA has no kernel for {', '.join(without)}, so llama.cpp keeps those matrices on the host; what that takes is not computed in this version"
+            raise Problem(Code.NOT_COMPUTED, why, hint='without a GPU it is: `--batch` with "gpus": 0')
 
     def _weight_parts(self, recipe: Recipe, weights: tuple[Weight, ...]) -> tuple[Part, ...]:
         totals: dict[tuple[str, str], int] = {}
