@@ -49,6 +49,12 @@ def test_f16_caches(model_id: str, tokens: int, size: int) -> None:
     assert total(model_id, tokens) == size
 
 
+def test_layers_without_attention_take_the_width_that_every_v_has_without_flash_attention() -> None:
+    """Nemotron Super: 49 of 80 layers attend. Where V lies transposed and layers differ in its width, llama_kv_cache makes it as wide in all of them."""
+    assert total("llama-3.3-nemotron-super-49b", 4096) == 49 * 4096 * 2 * 1024 * 2
+    assert total("llama-3.3-nemotron-super-49b", 4096, flash_attention=False) == (49 + 80) * 4096 * 1024 * 2
+
+
 def test_the_90b_at_8k_takes_2_and_a_half_gib() -> None:
     assert total("llama-3.2-90b-vision", 8192) == 5 * GIB // 2
     assert total("llama-3.2-90b-vision", 1 << 17) == 40 * GIB

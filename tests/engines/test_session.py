@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from runlocal.catalog.facts import facts
 from runlocal.catalog.gpus import find_gpu
 from runlocal.catalog.models import bundled
+from runlocal.core.errors import Code, Problem
 from runlocal.core.machine import Machine, Origin
 from runlocal.core.part import HOST, Basis, Kind, Part, gpu, need
 from runlocal.core.workload import Workload
@@ -41,6 +42,14 @@ def test_what_lies_where() -> None:
     assert kinds(found, "gpu0") == {Kind.WEIGHTS, Kind.CACHE, Kind.VISION, Kind.VISION_BUFFER, Kind.COMPUTE_BUFFER, Kind.RUNTIME}
     assert kinds(found, "gpu1") == {Kind.WEIGHTS, Kind.CACHE, Kind.COMPUTE_BUFFER, Kind.RUNTIME}, "tower and image graph are on the first card"
     assert kinds(found, HOST) == {Kind.WEIGHTS, Kind.COMPUTE_BUFFER}
+
+
+def test_types_that_cuda_cannot_multiply() -> None:
+    """llama.cpp would leave the matrices on the host; on a machine without GPU nothing is different from other types."""
+    with pytest.raises(Problem) as problem:
+        parts("llama-3.2-1b", cards(1), "TQ1_0")
+    assert problem.value.code is Code.NOT_COMPUTED
+    assert parts("llama-3.2-1b", Machine(origin=Origin.BUDGET, label="CPU", gpus=(), host_bytes=1 << 34), "TQ1_0")
 
 
 def test_images_and_vision() -> None:

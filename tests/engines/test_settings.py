@@ -9,6 +9,7 @@ from runlocal.catalog.models import bundled
 from runlocal.core.cache import Cache, CacheKind
 from runlocal.core.workload import Workload
 from runlocal.engines.ggml.placement import place
+from runlocal.engines.ggml.refusals import refuses_cache
 from runlocal.engines.ggml.settings import Settings
 from runlocal.runtimes.llama_cpp import LlamaCpp
 
@@ -142,3 +143,19 @@ def test_flash_attention_that_the_scheduler_moves_away_from_its_layer_is_off(mod
     runtime, workload = opened(model_id), Workload(context_tokens=8192)._replace(**asked)  # type: ignore[arg-type]
     placement = place(runtime.layout.stored_layers, layers, (1.0,), cache_on_host=not workload.kv_offload)
     assert runtime.step(workload, placement) == (512, flash)
+
+
+@pytest.mark.parametrize(
+    ("model_id", "asked", "why"),
+    [
+        ("deepseek-r1-671b", {"cache_type_k": "q8_0"}, "kept as one"),
+        ("deepseek-r1-671b", {"cache_type_k": "q8_0", "cache_type_v": "q8_0", "flash_attention": False}, "needs flash attention"),
+        ("deepseek-r1-671b", {"cache_type_k": "q8_0", "cache_type_v": "q8_0"}, None),
+        ("deepseek-v4-flash-284b", {"cache_type_v": "q8_0"}, "kept as one"),
+        ("llama-3.1-8b", {"cache_type_k": "q8_0"}, None),
+    ],
+)
+def test_cache_types_that_are_refused(model_id: str, asked: dict[str, object], why: str | None) -> None:
+    runtime, workload = opened(model_id), Workload(context_tokens=8192)._replace(**asked)  # type: ignore[arg-type]
+    reason = refuses_cache(runtime.caches, workload, runtime.settings(workload).flash_attention, runtime.facts.types)
+    assert reason is None if why is None else reason and why in reason

@@ -1,6 +1,6 @@
 """Deci's searched Llamas (Nemotron Super and Ultra): layers without attention, without MLP or without both, and an MLP as wide as the search made it."""
 
-from runlocal.architectures.blocks.attention import Attention
+from runlocal.architectures.blocks.attention import Attention, NoAttention
 from runlocal.architectures.blocks.mlp import DenseMlp, Norms
 from runlocal.architectures.blocks.stack import decoder
 from runlocal.core.layout import Layout, Placed
@@ -22,4 +22,6 @@ def layout(model: ModelSpec) -> Layout:
             by_width.setdefault(width, []).append(layer)
     norms = [Placed(Norms(hidden_size=text.hidden_size, roles=roles), tuple(layers)) for roles, layers in by_norms.items()]
     mlps = [Placed(DenseMlp(hidden_size=text.hidden_size, intermediate_size=width), tuple(layers)) for width, layers in by_width.items()]
-    return laid._replace(placed=(*attention, *norms, *mlps))
+    without = tuple(layer for layer in range(text.layers) if layer not in attending)
+    left_out = [Placed(NoAttention(), without)] if without else []
+    return laid._replace(placed=(*attention, *left_out, *norms, *mlps))

@@ -134,7 +134,7 @@ def _caches(model: ModelSpec) -> Iterator[str]:
                 yield f"{count} layers of a fixed state"
             case CacheKind.SLIDING | CacheKind.CHUNKED:
                 yield f"{count} layers of {cache.k_values} + {cache.v_values} values, within a window of {cache.window_tokens} tokens"
-            case CacheKind.FULL:
+            case CacheKind.FULL if cache.k_values:
                 yield f"{count} layers of {cache.k_values} + {cache.v_values} values"
 
 

@@ -55,7 +55,7 @@ class _Traits(NamedTuple):
     experts: int
     kv_group: int
     stored_layers: int
-    large_shared_v: bool
+    large_v: bool
     tied: bool
 
 
@@ -76,7 +76,8 @@ _EIGHT = 8  # Mixtral's experts, which several rules name
 _GROUPED = 4  # from this many query heads per KV head on, attn_v is small enough to be stored finer
 _FIRST_Q3_K_M, _FIRST_Q4_K_S = 2, 4  # so many attn_v come out finer in these
 _LARGE_LAYERS = 80  # llama.cpp calls models of these architectures with so many layers "70B" and stores attn_v finer
-_LARGE_ARCHITECTURES = ("llama", "qwen2", "deci", "olmo")
+_LARGE_ARCHITECTURES = ("qwen2", "deci", "olmo")
+_LARGE_IF_SHARED = "llama"  # "70B" only where heads share attn_v; else "65B"
 _UNQUANTIZED = ("F32", "F16", "BF16")
 _EMBEDDINGS = ("token_embd", "per_layer_token_embd")
 _EMBEDDING_TYPES = {
@@ -112,7 +113,8 @@ def store(layout: Layout, tensors: tuple[Tensor, ...], recipe: Recipe, types: Ty
         experts=layout.experts,
         kv_group=layout.kv_group,
         stored_layers=layout.stored_layers,
-        large_shared_v=layout.layers == _LARGE_LAYERS and layout.architecture in _LARGE_ARCHITECTURES and layout.kv_group > 1,
+        large_v=layout.layers == _LARGE_LAYERS
+        and (layout.architecture in _LARGE_ARCHITECTURES or (layout.architecture == _LARGE_IF_SHARED and layout.kv_group > 1)),
         tied=layout.tied,
     )
     return tuple(stored for tensor in tensors for stored in _store(tensor, traits, tensors, types))
@@ -214,7 +216,7 @@ def _attention_v_type(traits: _Traits, tensors: tuple[Tensor, ...]) -> str | Cal
     default = recipe.default_type
 
     def finer(name: str) -> str:
-        return "Q5_K" if traits.large_shared_v and name in ("Q3_K", "Q4_K") else name
+        return "Q5_K" if traits.large_v and name in ("Q3_K", "Q4_K") else name
 
     layers = sorted(layer for t in tensors if t.role in _ATTENTION_V for layer in t.layers)
     match recipe.name:

@@ -102,6 +102,16 @@ class Attention(NamedTuple):
         yield Cache(kind=kind, layers=layers, k_values=self.key_width, v_values=self.value_width, window_tokens=self.window_tokens, heads=self.kv_heads)
 
 
+class NoAttention(NamedTuple):
+    """Layers whose attention was left out, but not their place in the cache: where every layer's V takes one width, theirs does too."""
+
+    def tensors(self, layers: tuple[int, ...]) -> Iterator[Tensor]:
+        yield from ()
+
+    def caches(self, layers: tuple[int, ...]) -> Iterator[Cache]:
+        yield Cache(kind=CacheKind.FULL, layers=layers, k_values=0, v_values=0)
+
+
 class Indexer(NamedTuple):
     """What chooses the tokens that latent attention looks at (DSA); it keeps one key per token for all its heads.
 

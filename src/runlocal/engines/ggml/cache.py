@@ -20,7 +20,8 @@ def layer_bytes(cache: Cache, settings: Settings, device: str) -> int:
 
 
 def _v_values(cache: Cache, settings: Settings) -> int:
-    return max(cache.v_values, settings.padded_v_values) if cache.v_values else 0
+    """Values of V per cell; where keys and values are kept as one, there is no V to widen."""
+    return max(cache.v_values, settings.padded_v_values) if cache.v_values or not cache.k_values else 0
 
 
 def _tensor_bytes(kind: StorageType, values: int, cells: int, device: str) -> int:
@@ -49,7 +50,7 @@ def formula(cache: Cache, settings: Settings, layers: int) -> str:
         kept = f" × {1 + settings.snapshots} states" if settings.snapshots else ""
         return f"{layers} layers × {settings.sequences} sequences{kept} × ({cache.k_values} + {cache.v_values}) values × 4 B"
     widths = f"{settings.type_k.name.lower()} {settings.type_k.row_bytes(cache.k_values)} B"
-    if cache.v_values:
-        widths = f"(K {widths} + V {settings.type_v.name.lower()} {settings.type_v.row_bytes(_v_values(cache, settings))} B)"
+    if values := _v_values(cache, settings):
+        widths = f"(K {widths} + V {settings.type_v.name.lower()} {settings.type_v.row_bytes(values)} B)"
     streams = f" × {settings.streams} sequences" if settings.streams > 1 else ""
     return f"{layers} layers × {settings.cells_of(cache)} cells{streams} × {widths}"

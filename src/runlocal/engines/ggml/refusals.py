@@ -6,12 +6,19 @@ from runlocal.core.cache import Cache, CacheKind
 from runlocal.core.tensor import StorageType
 from runlocal.core.workload import Workload
 
+_KEYS_AND_VALUES_IN_ONE = (CacheKind.LATENT, CacheKind.COMPRESSED)
+
 
 def refuses_cache(caches: tuple[Cache, ...], workload: Workload, flash_attention: bool, types: Mapping[str, StorageType]) -> str | None:
-    """Why these cache types cannot be had (`llama_init_from_model`): quantized V needs flash attention, and heads must be whole blocks."""
+    """Why these cache types cannot be had (`llama_init_from_model`): quantized V needs flash attention, and heads must be whole blocks.
+
+    Where keys and values are kept as one, the types are one too.
+    """
     growing = [cache for cache in caches if cache.kind is not CacheKind.RECURRENT]
+    if workload.cache_type_k != workload.cache_type_v and any(cache.kind in _KEYS_AND_VALUES_IN_ONE for cache in growing):
+        return f"keys and values are kept as one, so the K and V caches cannot be {workload.cache_type_k} and {workload.cache_type_v}"
     value_type = types[workload.cache_type_v.upper()]
-    if value_type.block_elements > 1 and not flash_attention and any(cache.v_values for cache in growing):
+    if value_type.block_elements > 1 and not flash_attention and growing:
         return f"a {workload.cache_type_v} V cache needs flash attention"
     for side, name in (("K", workload.cache_type_k), ("V", workload.cache_type_v)):
         block = types[name.upper()].block_elements

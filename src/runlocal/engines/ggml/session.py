@@ -102,9 +102,14 @@ class Session:
         return self._settings[workload]
 
     def _settings_on(self, workload: Workload, placement: Placement) -> Settings:
-        """Those settings where layers lie so: `auto` may turn flash attention off in models with a state, once the caches stand."""
+        """Those settings where layers lie so: `auto` may turn flash attention off once the caches stand, where layers have a state or read others' caches.
+
+        Heads that only the host has a kernel for turn it off where a layer lies on a GPU, and nowhere else.
+        """
         settings = self.settings(workload)
-        mixed = len({cache.kind is CacheKind.RECURRENT for cache in self.caches}) > 1
+        if settings.v_in_rows and set(placement.layers) == {HOST}:
+            return settings._replace(flash_attention=True, v_in_rows=False, flash_on_host=True)
+        mixed = len({cache.kind is CacheKind.RECURRENT for cache in self.caches}) > 1 or self.model.text.shared_kv_layers > 0
         asked = workload.flash_attention is not None or settings.type_v.block_elements > 1  # a quantized V asks for it
         if asked or not settings.flash_attention or not mixed or placement.nothing_on_host:
             return settings
@@ -237,6 +242,7 @@ class Session:
         """Every loaded tensor on its device."""
         key = (recipe, placement)
         if key not in self._weights:
+            self._expect_kernels(recipe, placement)
             if recipe not in self._sized:
                 self._sized[recipe] = measure(self.stored(recipe))
             copied = self.layout.tied and not self.layout.single_embedding
@@ -367,6 +373,13 @@ class Session:
         full = self._buffers_of(recipe, workload._replace(gpu_layers=None), whole, rough=False)
         return tuple(part._replace(bytes=part.bytes + largest) if part.device == copied else part for part in full)
 
+    def _expect_kernels(self, recipe: Recipe, placement: Placement) -> None:
+        """Matrices that CUDA cannot multiply stay on the host, a copy of their operands with every step. Raises Problem (not_computed)."""
+        without = sorted({stored.type.name for stored in self.stored(recipe)} & set(self.facts.ggml["types_without_cuda_kernel"])) if placement.gpus else ()
+        if without:
+            why = f"CUDA has no kernel for {', '.join(without)}, so llama.cpp keeps those matrices on the host; what that takes is not computed in this version"
+            raise Problem(Code.NOT_COMPUTED, why, hint='without a GPU it is: `--batch` with "gpus": 0')
+
     def _weight_parts(self, recipe: Recipe, weights: tuple[Weight, ...]) -> tuple[Part, ...]:
         totals: dict[tuple[str, str], int] = {}
         for weight in weights:
@@ -430,7 +443,7 @@ class Session:
                 source=self.facts.ggml["sources"]["context"]["url"],
             )
             for cache in self.caches
-            if cache.kind is not CacheKind.CROSS or workload.vision
+            if (cache.kind is not CacheKind.CROSS or workload.vision) and (cache.k_values or cache.v_values or settings.padded_v_values)
             for device, count in cache_spread(cache, placement).items()
         )
 

@@ -127,5 +127,5 @@ def flash_is_available(layout: Layout, facts: Mapping[str, Any]) -> bool:
         (cache.k_values // cache.heads, cache.v_values // cache.heads if cache.v_values else None) in supported
         or (cache.v_values == 0 and any(cache.k_values == k for k, _ in supported))
         for cache in layout.caches()
-        if cache.kind not in (CacheKind.RECURRENT, CacheKind.INDEXER)
+        if cache.k_values and cache.kind not in (CacheKind.RECURRENT, CacheKind.INDEXER)
     )

@@ -8,7 +8,7 @@ from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 from runlocal.core.cache import CacheKind
-from runlocal.core.layout import Layout
+from runlocal.core.layout import Block, Layout
 from runlocal.core.noun import NamedTuple
 from runlocal.core.part import HOST
 from runlocal.engines.ggml.allocator import Repeat, reserve
@@ -175,12 +175,14 @@ def keeps_flash_attention(layout: Layout, settings: Settings, placement: Placeme
     context = Context(layout, _family(layout), step, devices, defaultdict(int))
     build(context, layers, range(len(layers)))
     assign(context.graph, devices.host)
-    attending = [
-        device
-        for layer, device in zip(layers, devices.layers, strict=False)
-        if layer.mixer and any(cache.kind is not CacheKind.RECURRENT for cache in layer.mixer.caches((0,)))
-    ]
+    attending = [device for layer, device in zip(layers, devices.layers, strict=False) if layer.mixer and _attends(layer.mixer)]
     return [node.device for node in context.graph.nodes if node.op == "FLASH_ATTN_EXT"] == attending
+
+
+def _attends(block: Block) -> bool:
+    """Whether a block is attention: it keeps something per token, perhaps a state beside it, or reads what another layer keeps."""
+    kinds = {cache.kind for cache in block.caches((0,))}
+    return kinds != {CacheKind.RECURRENT}
 
 
 def _family(layout: Layout) -> Family:

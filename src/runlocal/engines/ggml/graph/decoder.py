@@ -5,7 +5,7 @@ from functools import cache, lru_cache
 from importlib import import_module
 from typing import TYPE_CHECKING, cast
 
-from runlocal.architectures.blocks.attention import Attention
+from runlocal.architectures.blocks.attention import Attention, NoAttention
 from runlocal.architectures.blocks.mlp import DenseMlp, ExpertMlp, Norms
 from runlocal.core.layout import Block, Layout
 from runlocal.core.noun import NamedTuple
@@ -91,7 +91,7 @@ def layers_of(layout: Layout) -> tuple[Layer, ...]:
                 others[layer] = (*others.get(layer, ()), cast("LayerInput | OutputScale | Streams", block))
             elif name == "HyperConnections" and layer not in connections:
                 connections[layer] = cast("HyperConnections", block)
-            else:
+            elif not isinstance(block, NoAttention):
                 raise NotModelled(f"a layer of {layout.architecture} with {name}")
     return tuple(
         Layer(
