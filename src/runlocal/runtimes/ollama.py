@@ -8,7 +8,7 @@ from runlocal.core.machine import Machine
 from runlocal.core.model import ModelSpec
 from runlocal.core.workload import Workload
 from runlocal.engines.ggml.placement import Placement
-from runlocal.engines.ggml.refusals import refuses_cache
+from runlocal.engines.ggml.refusals import refuses_cache, refuses_device
 from runlocal.engines.ggml.session import Session
 from runlocal.engines.ggml.settings import Settings
 from runlocal.engines.ollama_own import OwnEngineSession
@@ -49,7 +49,7 @@ class _Ollama(Session):
     def refuses(self, recipe: Recipe, workload: Workload, machine: Machine) -> str | None:
         if workload.cache_type_k != workload.cache_type_v:
             return "Ollama sets one type for the whole cache (OLLAMA_KV_CACHE_TYPE)"
-        if reason := refuses_cache(self.caches, workload, self.settings(workload).flash_attention, self.facts.types):
+        if reason := refuses_device(machine) or refuses_cache(self.caches, workload, self.settings(workload).flash_attention, self.facts.types):
             return f"Ollama refuses: {reason}"
         if workload.pool_tokens is None and workload.context_tokens > self.longest_context():
             return f"Ollama clips the context to the {self.longest_context():,} tokens that the model was trained for"
