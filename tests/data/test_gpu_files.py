@@ -36,6 +36,14 @@ class Mig(Strict):
     max_instances: Annotated[StrictInt, Field(ge=1, le=7)]
 
 
+class Price(Strict):
+    usd: Annotated[Number, Field(gt=0)]
+    to_usd: Annotated[Number, Field(gt=0)] | None = None
+    kind: Literal["launch", "now", "used", "cloud"]
+    date: Annotated[StrictStr, Field(pattern=r"^\d{4}-\d{2}(-\d{2})?$")]
+    source: StrictStr
+
+
 class Row(Strict):
     id: Id
     name: Words
@@ -50,17 +58,18 @@ class Row(Strict):
     reserved_source: StrictStr | None = None
     context_mib: Count | None = None
     context_source: StrictStr | None = None
-    backend: Literal["cuda", "rocm", "sycl", "metal"]
+    backend: Literal["cuda", "rocm", "sycl", "hpu", "metal"]
     compute_capability: Annotated[StrictStr, Field(pattern=r"^\d+\.\d$")] | None = None
     gfx: Annotated[StrictStr, Field(pattern=r"^gfx[0-9a-f]{3,4}$")] | None = None
-    memory_type: Literal["GDDR5", "GDDR5X", "GDDR6", "GDDR6X", "GDDR7", "HBM2", "HBM2e", "HBM3", "HBM3e", "LPDDR4X", "LPDDR5", "LPDDR5X"]
-    bandwidth_gb_s: Annotated[Number, Field(gt=50, lt=10_000)] | None = None
+    memory_type: Literal["GDDR5", "GDDR5X", "GDDR6", "GDDR6X", "GDDR7", "HBM2", "HBM2e", "HBM3", "HBM3e", "HBM4", "LPDDR4X", "LPDDR5", "LPDDR5X"]
+    bandwidth_gb_s: Annotated[Number, Field(gt=50, lt=25_000)] | None = None
     fp16_tflops: Annotated[Number, Field(gt=0)] | None = None
     ecc: Literal["yes", "no", "optional"] | None = None
     tdp_w: Count | None = None
     launched: StrictStr | None = None
-    launch_price_usd: Count | None = None
+    prices: Annotated[list[Price], Field(min_length=1)] | None = None
     unified: StrictBool = False
+    sold: Literal[False] | None = None
     note: Words | None = None
     sources: Annotated[list[StrictStr], Field(min_length=1)]
     mig: Annotated[list[Mig], Field(min_length=1)] | None = None
@@ -150,7 +159,7 @@ def test_ids_are_unique_over_all_files() -> None:
 
 
 def test_there_are_the_cards_people_type() -> None:
-    assert len(IDS) >= 300
+    assert len(IDS) >= 343
     named = "rtx-3090 rtx-4090 rtx-5090 rtx-4060-ti-16gb a100-80gb-sxm h100-80gb-sxm h100-nvl h200-sxm b200 b300 gh200-96gb l40s t4 p40 dgx-spark"
     assert set(f"{named} rx-7900-xtx mi300x mi355x strix-halo-128 arc-b580 m4-max-64 m3-ultra-512".split()) <= set(IDS)
 
@@ -159,6 +168,7 @@ def test_there_are_the_cards_people_type() -> None:
 def test_sources_and_measurements_resolve(vendor: str, row: dict[str, object]) -> None:
     known = FILES[vendor]["sources"]
     keys = [*row["sources"], *(row[key] for key in ("reserved_source", "context_source") if key in row)]  # type: ignore[misc]
+    keys += [price["source"] for price in row.get("prices", [])]  # type: ignore[attr-defined]
     assert all(key in known for key in keys)
     assert ("reserved_mib" in row) == ("reserved_source" in row)
     assert ("context_mib" in row) == ("context_source" in row)
@@ -172,16 +182,29 @@ def test_figures_hang_together(vendor: str, row: dict[str, object]) -> None:
     else:
         # ECC takes a sixteenth, Blackwell and Hopper modules enable less than is fitted
         assert 0.92 * box < driver <= box
-    assert row["backend"] == {"nvidia": "cuda", "amd": "rocm", "intel": "sycl", "apple": "metal"}[vendor]
+    assert row["backend"] in {"nvidia": ("cuda",), "amd": ("rocm",), "intel": ("sycl", "hpu"), "apple": ("metal",)}[vendor]
     assert ("compute_capability" in row) == (vendor == "nvidia")
     assert ("gfx" in row) == (vendor == "amd")
     if "launched" in row:
         assert date(2010, 1, 1) < date.fromisoformat(str(row["launched"])) <= date(2026, 12, 31)
 
 
+@pytest.mark.parametrize(("vendor", "row"), [pair for pair in ROWS if "prices" in pair[1]], ids=[row["id"] for _, row in ROWS if "prices" in row])
+def test_prices_are_dated_and_the_oldest_is_first(vendor: str, row: dict[str, list[dict[str, str]]]) -> None:
+    del vendor
+    prices = row["prices"]
+    dates = [date.fromisoformat(price["date"] if len(price["date"]) > len("2026-05") else f"{price['date']}-01") for price in prices]
+    assert dates == sorted(dates)
+    assert dates[-1] <= date(2026, 12, 31)
+    assert sum(price["kind"] == "launch" for price in prices) <= 1
+    assert all(price.get("to_usd", float("inf")) > price["usd"] for price in prices)  # type: ignore[operator]
+    assert all((price["kind"] == "cloud") == (price["usd"] < 50) for price in prices)  # type: ignore[operator]
+
+
 def test_every_source_is_dated_and_used() -> None:
     for vendor in VENDORS:
         used = {key for row in FILES[vendor]["gpu"] for key in [*row["sources"], row.get("reserved_source"), row.get("context_source")]}
+        used |= {price["source"] for row in FILES[vendor]["gpu"] for price in row.get("prices", [])}
         assert set(FILES[vendor]["sources"]) == used - {None}
     rules = FILES["rules"]
     parts = [rules["reserve"], *rules["context"], rules["mig"], rules["unified"], *rules["apple"]]

@@ -74,6 +74,13 @@ def test_one_memory_for_both() -> None:
     assert sum(part.bytes for part in found if part.kind in kept) == sum(part.bytes for part in apart if part.kind in kept)
 
 
+def test_a_device_that_ggml_has_no_backend_for_is_refused() -> None:
+    runtime = opened("llama-3.1-8b")
+    machine = Machine(origin=Origin.NAMED, label="Gaudi 3", gpus=(find_gpu("gaudi-3").gpu(0),))
+    assert runtime.refuses(runtime.recipe("Q4_K_M", None), Workload(context_tokens=2048), machine) == "llama.cpp refuses: ggml has no backend for HL-325L"
+    assert runtime.refuses(runtime.recipe("Q4_K_M", None), Workload(context_tokens=2048), cards(1)) is None
+
+
 def test_without_a_gpu() -> None:
     """Everything is on the host, no driver takes anything, and no tied embedding is copied."""
     found = parts("llama-3.2-1b", Machine(origin=Origin.BUDGET, label="CPU", gpus=(), host_bytes=1 << 34))

@@ -34,6 +34,21 @@ class GpuSource(NamedTuple):
     checked: str
 
 
+class GpuPrice(NamedTuple):
+    """What a board, or the cheapest machine with it, cost where and when.
+
+    usd: the least; to_usd: the most, where the source gives a range
+    kind: "launch" (the maker's list price), "now" (new in shops), "used", or "cloud" (one GPU for an hour)
+    date: of the price, ISO, to the month where the source says no day
+    """
+
+    usd: float
+    to_usd: float | None
+    kind: str
+    date: str
+    source: GpuSource
+
+
 class GpuEntry(NamedTuple):
     """One product. Sizes are of one device; a board may carry several (`devices`).
 
@@ -42,7 +57,8 @@ class GpuEntry(NamedTuple):
     reserved_bytes: what a process cannot have of it; reserved_basis: "measured" (or set by the maker), or "assumed" by the rule for its kind
     context_bytes: of one process; context_basis likewise; None where no rule is known (Metal)
     form: desktop, laptop, workstation, datacenter or soc
-    launched: ISO date; launch_price_usd: of the whole board or the cheapest machine
+    launched: ISO date; prices: oldest first
+    sold: whether it can be bought; a part made for one supercomputer cannot
     note: what one should know of the figures
     notes: what the reader should know of how the name was read (only on an entry that `find_gpu` returned)
     """
@@ -70,8 +86,9 @@ class GpuEntry(NamedTuple):
     ecc: str | None
     tdp_w: int | None
     launched: str | None
-    launch_price_usd: int | None
+    prices: tuple[GpuPrice, ...]
     unified: bool
+    sold: bool
     mig: tuple[MigProfile, ...]
     note: str
     sources: tuple[GpuSource, ...]
@@ -81,6 +98,11 @@ class GpuEntry(NamedTuple):
     def usable_bytes(self) -> int:
         """What a process can allocate on one device that nobody else uses."""
         return self.memory_bytes - self.reserved_bytes
+
+    @property
+    def launch_price_usd(self) -> int | None:
+        """Of the whole board or the cheapest machine."""
+        return next((round(price.usd) for price in self.prices if price.kind == "launch"), None)
 
     def gpu(self, index: int) -> Gpu:
         """One device of it, as a machine's device number `index`."""
@@ -130,12 +152,17 @@ def entry_from_row(vendor: str, row: Table, sources: Table, rules: Table) -> Gpu
         ecc=row.get("ecc"),
         tdp_w=row.get("tdp_w"),
         launched=row.get("launched"),
-        launch_price_usd=row.get("launch_price_usd"),
+        prices=tuple(_price(price, sources) for price in row.get("prices", ())),
         unified=row.get("unified", False),
+        sold=row.get("sold", True),
         mig=tuple(_profile(profile, context, rules) for profile in row.get("mig", ())),
         note=row.get("note", ""),
         sources=tuple(GpuSource(**sources[key]) for key in row["sources"]),
     )
+
+
+def _price(row: Table, sources: Table) -> GpuPrice:
+    return GpuPrice(row["usd"], row.get("to_usd"), row["kind"], row["date"], GpuSource(**sources[row["source"]]))
 
 
 def _capability(text: str) -> tuple[int, int]:

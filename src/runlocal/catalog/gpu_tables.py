@@ -38,7 +38,8 @@ def gpu_tables(gpus: dict[str, Table]) -> dict[str, Any]:
     made: dict[str, Any] = {"gpu_rules": gpus["rules"], "gpu_names": {"ids": list(rows), "exact": exact, "normal": normal}}
     for gpu_id, (vendor, row) in rows.items():
         sources = gpus[vendor]["sources"]
-        made[f"gpus/{gpu_id}"] = {"vendor": vendor, "row": row, "sources": {key: sources[key] for key in row["sources"]}}
+        cited = (*row["sources"], *(price["source"] for price in row.get("prices", ())))
+        made[f"gpus/{gpu_id}"] = {"vendor": vendor, "row": row, "sources": {key: sources[key] for key in cited}}
     return made
 
 

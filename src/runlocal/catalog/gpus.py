@@ -83,6 +83,9 @@ def match_driver(name: str, memory_bytes: int) -> GpuEntry | None:
     near = [card for card in cards() if name in card.driver_names and abs(card.memory_bytes - memory_bytes) * 8 <= card.memory_bytes]
     best = min((abs(card.memory_bytes - memory_bytes) for card in near), default=0)
     closest = [card for card in near if abs(card.memory_bytes - memory_bytes) == best]
+    if len({(card.memory_bytes, card.bandwidth_bytes) for card in closest}) == 1:
+        # A laptop part that reports the desktop card's name and has its memory: the desktop card says all that is asked.
+        closest = [card for card in closest if card.form != "laptop"] or closest
     return closest[0] if len(closest) == 1 else None
 
 

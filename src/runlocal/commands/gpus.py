@@ -1,6 +1,6 @@
 """`runlocal gpus`: what is in this machine, or the catalogue."""
 
-from runlocal.catalog.gpu_entries import GpuEntry
+from runlocal.catalog.gpu_entries import GpuEntry, GpuPrice
 from runlocal.catalog.gpus import cards, find_gpu
 from runlocal.core.errors import Problem
 from runlocal.core.listing import Column, Form, Listing
@@ -8,6 +8,8 @@ from runlocal.core.noun import NamedTuple
 from runlocal.core.units import gib
 from runlocal.probes.detect import detect
 from runlocal.probes.detected import DetectedGpu, Detection
+
+_SOLD = {"now": "new", "used": "used", "cloud": "for an hour in a cloud"}
 
 
 class Found(NamedTuple):
@@ -85,7 +87,7 @@ def _catalogue(query: str) -> Found:
     except Problem:
         exact = None
     if exact is not None:
-        notes = exact.notes
+        notes = (*exact.notes, *(f"{exact.name}: {_priced(price)}" for price in exact.prices if price.kind != "launch"))
         found = [exact, *(entry for entry in found if entry.id != exact.id)]
     return Found(
         Listing(
@@ -104,6 +106,11 @@ def _catalogue(query: str) -> Found:
             notes=notes if found else ("No card matches. `runlocal gpus --all` lists them all.",),
         )
     )
+
+
+def _priced(price: GpuPrice) -> str:
+    amounts = [f"${amount:,g}" for amount in (price.usd, price.to_usd) if amount is not None]
+    return f"{' to '.join(amounts)} {_SOLD[price.kind]}, {price.date} ({price.source.url})."
 
 
 def _card(entry: GpuEntry) -> dict[str, str | int | None]:

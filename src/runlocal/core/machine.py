@@ -17,6 +17,7 @@ class Backend(StrEnum):
     ROCM = "rocm"
     METAL = "metal"
     SYCL = "sycl"
+    HPU = "hpu"
     CPU = "cpu"
 
 

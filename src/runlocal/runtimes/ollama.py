@@ -9,7 +9,7 @@ from runlocal.core.model import ModelSpec
 from runlocal.core.workload import Workload
 from runlocal.engines.ggml.draft import Draft
 from runlocal.engines.ggml.placement import Placement
-from runlocal.engines.ggml.refusals import refuses_cache
+from runlocal.engines.ggml.refusals import refuses_cache, refuses_device
 from runlocal.engines.ggml.session import Session
 from runlocal.engines.ggml.settings import Settings
 from runlocal.engines.ollama_own import OwnEngineSession
@@ -61,7 +61,7 @@ class _Ollama(Session):
             raise Problem(Code.NOT_COMPUTED, "what next-token layers take in Ollama is not computed in this version", hint="-r llama.cpp")
         if workload.cache_type_k != workload.cache_type_v:
             return "Ollama sets one type for the whole cache (OLLAMA_KV_CACHE_TYPE)"
-        if reason := refuses_cache(self.caches, workload, self.settings(workload).flash_attention, self.facts.types):
+        if reason := refuses_device(machine) or refuses_cache(self.caches, workload, self.settings(workload).flash_attention, self.facts.types):
             return f"Ollama refuses: {reason}"
         if workload.pool_tokens is None and workload.context_tokens > self.longest_context():
             return f"Ollama clips the context to the {self.longest_context():,} tokens that the model was trained for"

@@ -49,8 +49,9 @@ def _holds(runtime: Runtime, recipe: Recipe, workload: Workload, reserve_bytes: 
 
 @cache
 def _single_cards() -> tuple[GpuEntry, ...]:
-    """NVIDIA cards with memory of their own that go into a computer one by one."""
-    return tuple(entry for entry in cards() if entry.backend is Backend.CUDA and not entry.unified and entry.devices == 1 and entry.form != "laptop")
+    """NVIDIA cards with memory of their own that are sold and go into a computer one by one."""
+    own = (entry for entry in cards() if entry.backend is Backend.CUDA and entry.sold and not entry.unified)
+    return tuple(entry for entry in own if entry.devices == 1 and entry.form != "laptop")
 
 
 def _first(entries: Iterable[GpuEntry], does: Callable[[GpuEntry, int], bool], count: int) -> str | None:

@@ -3,10 +3,17 @@
 from collections.abc import Mapping
 
 from runlocal.core.cache import Cache, CacheKind
+from runlocal.core.machine import Backend, Machine
 from runlocal.core.tensor import StorageType
 from runlocal.core.workload import Workload
 
 _KEYS_AND_VALUES_IN_ONE = (CacheKind.LATENT, CacheKind.COMPRESSED)
+
+
+def refuses_device(machine: Machine) -> str | None:
+    """Why ggml cannot use one of the machine's devices: it has no backend for it."""
+    name = next((device.name for device in machine.gpus if device.backend is Backend.HPU), None)
+    return None if name is None else f"ggml has no backend for {name}"
 
 
 def refuses_cache(caches: tuple[Cache, ...], workload: Workload, flash_attention: bool, types: Mapping[str, StorageType]) -> str | None:
