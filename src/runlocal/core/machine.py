@@ -17,6 +17,7 @@ class Backend(StrEnum):
     ROCM = "rocm"
     METAL = "metal"
     SYCL = "sycl"
+    VULKAN = "vulkan"
     CPU = "cpu"
 
 
