@@ -88,6 +88,26 @@ def test_a_large_carve_out_counts_alone_for_rocm_and_with_the_rest_for_vulkan(tm
     assert (vulkan.gpu.memory_bytes, vulkan.gpu.usable_bytes, vulkan.integrated) == (112 * GIB, 110 * GIB, True)
 
 
+@pytest.mark.parametrize(
+    ("bank", "total"),
+    [
+        (None, 13963 * MIB),
+        (13963 * MIB, 13963 * MIB),
+        (8 * GIB, 8 * GIB),
+        (4 * GIB, 4 * GIB),
+        (0, 13963 * MIB),
+    ],
+    ids=["not told", "what is lent", "less than is lent", "an older kernel", "nothing"],
+)
+def test_the_compute_driver_says_which_pool_it_has(tmp_path: Path, bank: int | None, total: int) -> None:
+    """4096 MiB carved out and 13963 lent; older kernels offer ROCm the carve-out alone."""
+    card(tmp_path, 0, "amdgpu", "1002", "15bf", {"mem_info_vram_total": str(4 * GIB), "mem_info_gtt_total": str(13963 * MIB)}, "c1")
+    kfd(tmp_path, 1, 110003, 128)
+    properties = {} if bank is None else {"sys/class/kfd/kfd/topology/nodes/1/mem_banks/0/properties": f"heap_type 1\nsize_in_bytes {bank}\nflags 0\n"}
+    (found,) = ask(linux(tmp_path, properties)).gpus
+    assert found.gpu is not None and found.gpu.memory_bytes == found.gpu.usable_bytes == total
+
+
 def test_lending_half_as_installed_is_said(tmp_path: Path) -> None:
     assert any("ttm.pages_limit" in note for note in apu(tmp_path / "half", 512 * MIB, MEMTOTAL // 2).notes)
     assert not any("ttm.pages_limit" in note for note in apu(tmp_path / "raised", 512 * MIB, MEMTOTAL * 3 // 4).notes)

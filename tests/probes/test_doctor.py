@@ -1,12 +1,16 @@
 """The raw readings of a bug report: whole, bounded, and nobody's secrets."""
 
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 
+import runlocal
 from runlocal.probes import detect, doctor
 from runlocal.probes.detected import Surroundings
 
+from .nvidia_scenarios import TWO_CARDS
 from .trees import card, holder, kfd, linux
 
 UUID = "8932f937-d72c-4106-c12f-20bd9faed9f6"
@@ -54,6 +58,23 @@ def test_a_fault_hides_no_other(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
 )
 def test_serials_are_cut(text: str, public: str) -> None:
     assert doctor.shortened(text) == public
+
+
+def test_nvml_s_answers_are_raw(library: Path, tmp_path: Path) -> None:
+    """Through the real binding, each question's answer or its error."""
+    (tmp_path / "scenario").write_text(TWO_CARDS)
+    code = f"""
+from runlocal.probes.detected import Surroundings
+from runlocal.probes.nvidia import raw
+for one in raw.answers(({str(library / "libnvidia-ml.so.1")!r},)):
+    print(one.way, one.what, one.value, sep=" | ")
+"""
+    environment = {"PYTHONPATH": str(Path(runlocal.__file__).parent.parent), "PATH": "/usr/bin:/bin", "FAKENVML": str(tmp_path / "scenario")}
+    said = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=True).stdout.splitlines()
+    assert "NVML | nvmlDeviceGetCount | 2" in said
+    assert "NVML GPU 1 | nvmlDeviceGetName | NVIDIA GeForce RTX 3090" in said
+    assert any(line.startswith("NVML GPU 0 | nvmlDeviceGetMemoryInfo_v2 | total 25757220864, reserved ") for line in said)
+    assert "NVML GPU 0 | nvmlDeviceGetMigMode | NVML error 3" in said
 
 
 def test_nvml_s_answers_and_errors(tmp_path: Path) -> None:

@@ -24,11 +24,18 @@ _INTEGRATED_METRICS = (2, 3)
 
 
 class Node(NamedTuple):
-    """What the compute driver knows of a card. number: ROCm's order; gfx: `gfx1100`; gpu_id: its name among a process's files."""
+    """What the compute driver knows of a card.
+
+    number: its place in ROCm's order
+    gfx: `gfx1100`
+    gpu_id: its name among a process's files
+    bank_bytes: the memory that it offers to ROCm; None where not known
+    """
 
     number: int
     gfx: str
     gpu_id: int
+    bank_bytes: int | None
 
 
 def read(surroundings: Surroundings, memory: Host, processes: bool) -> Found:
@@ -64,6 +71,7 @@ def readings(surroundings: Surroundings) -> Iterator[Reading]:
         yield Reading(way, "gpu_metrics", _metrics(card).hex(" ") or "not readable")
     for minor, node in _nodes(surroundings.sys).items():
         yield Reading(f"kfd node {node.number}", "gfx, render minor", f"{node.gfx}, {minor}")
+        yield Reading(f"kfd node {node.number}", "memory banks", str(node.bank_bytes))
 
 
 def _card(card: Card, index: int, node: Node | None, memory: Host, surroundings: Surroundings) -> DetectedGpu:
@@ -84,7 +92,7 @@ def _card(card: Card, index: int, node: Node | None, memory: Host, surroundings:
     notes = [] if node else ["The kernel offers it to Vulkan and not to ROCm: /sys/class/kfd does not list it."]
     notes += _access(card, surroundings.dev)
     if _is_integrated(card, node, total):
-        gpu, more = _shared(gpu, (total, used or 0), (lent or 0, lent_used or 0), memory)
+        gpu, more = _shared(gpu, (total, used or 0), (lent or 0, lent_used or 0), memory, node.bank_bytes if node else None)
         found = found._replace(integrated=True)
         if gpu.memory_bytes == 0:
             return found._replace(problem=f"{subject}: it shares the host's memory, whose size cannot be read.")
@@ -102,24 +110,27 @@ def _own(gpu: Gpu, used: int | None) -> tuple[Gpu, list[str]]:
     return gpu._replace(reserved_bytes=reserved, in_use_bytes=used - reserved), []
 
 
-def _shared(gpu: Gpu, carved: tuple[int, int], lent: tuple[int, int], memory: Host) -> tuple[Gpu, list[str]]:
+def _shared(gpu: Gpu, carved: tuple[int, int], lent: tuple[int, int], memory: Host, bank_bytes: int | None) -> tuple[Gpu, list[str]]:
     """A processor's graphics: a part carved out of the memory by the firmware (VRAM), and a part that Linux lends (GTT), both as (total, used).
 
-    ROCm allocates from one alone, the larger (`apu_prefer_gtt` in drivers/gpu/drm/amd/amdgpu/amdgpu_ttm.c, since Linux 6.10); Vulkan from
-    both. What is lent is the host's own memory: no more than the host has, and no more than is available now.
+    ROCm allocates from one alone: the larger (`apu_prefer_gtt` in drivers/gpu/drm/amd/amdgpu/amdgpu_ttm.c), under older kernels the
+    firmware's. bank_bytes, the compute driver's own figure, tells which; None leaves it at the larger. Vulkan allocates from both.
+    What is lent is the host's own memory: no more than the host has, and no more than is available now.
     """
     host = memory.physical_bytes or 0
+    lends = carved[0] < (lent[0] if bank_bytes is None else min(lent[0], bank_bytes))
     lent_total = min(lent[0], host)
     lent_free = max(0, min(lent_total - lent[1], lent_total if memory.available_bytes is None else memory.available_bytes))
     carved_free = carved[0] - carved[1]
     if gpu.backend is Backend.VULKAN:
         total, free, which = carved[0] + lent_total, carved_free + lent_free, "Vulkan uses both"
-    elif carved[0] < lent[0]:
-        total, free, which = lent_total, lent_free, "ROCm uses what Linux lends alone, the larger part"
+    elif lends:
+        total = lent_total if bank_bytes is None else min(lent_total, bank_bytes)
+        free, which = min(lent_free, total), "ROCm uses what Linux lends alone"
     else:
-        total, free, which = carved[0], carved_free, "ROCm uses what the firmware carved out alone, the larger part"
+        total, free, which = carved[0], carved_free, "ROCm uses what the firmware carved out alone"
     notes = [f"It shares the computer's memory: {gib(carved[0])} carved out by the firmware, {gib(lent[0])} lent by Linux. {which}."]
-    if lent_total * 100 <= host * 55 and carved[0] < lent[0]:
+    if lends and lent_total * 100 <= host * 55:
         notes.append("Linux lends half of the memory as installed; the kernel option ttm.pages_limit (in pages of 4 KiB) raises that.")
     return gpu._replace(memory_bytes=total, in_use_bytes=total - free, unified=True), notes
 
@@ -175,8 +186,18 @@ def _nodes(root: Path) -> dict[int, Node]:
         version, minor = int(fields.get("gfx_target_version", 0)), int(fields.get("drm_render_minor", 0))
         if version and minor > 0:  # 0: a processor
             gfx = f"gfx{version // 10000}{version // 100 % 100:x}{version % 100:x}"
-            found[minor] = Node(number=int(folder.name), gfx=gfx, gpu_id=read_int(folder / "gpu_id") or 0)
+            found[minor] = Node(number=int(folder.name), gfx=gfx, gpu_id=read_int(folder / "gpu_id") or 0, bank_bytes=_banks(folder))
     return found
+
+
+def _banks(node: Path) -> int | None:
+    """Bytes of the node's frame buffer banks (heap types 1 and 2 of drivers/gpu/drm/amd/amdkfd/kfd_crat.h, public and private)."""
+    sizes = []
+    for bank in sorted((node / "mem_banks").glob("[0-9]*"))[:16]:
+        fields = dict(re.findall(r"^(\w{1,40}) (\d{1,18})$", read_text(bank / "properties", 4096) or "", re.MULTILINE))
+        if fields.get("heap_type") in ("1", "2"):
+            sizes.append(int(fields.get("size_in_bytes", 0)))
+    return sum(sizes) or None
 
 
 def _holders(card: Card, node: Node | None, held: Holdings, found: DetectedGpu, surroundings: Surroundings) -> tuple[Process, ...]:

@@ -61,7 +61,7 @@ def readings(surroundings: Surroundings) -> Iterator[Reading]:
         for name in _SYSCTLS:
             yield Reading("sysctl", name, _sysctl(name) or "no answer")
         yield Reading("sw_vers", "-productVersion", (answer("sw_vers", "-productVersion") or "no answer").strip())
-        yield Reading("Metal", "recommendedMaxWorkingSetSize", (answer(surroundings.python, "-c", _ASK_METAL) or "no answer").strip())
+        yield Reading("Metal", "recommendedMaxWorkingSetSize", (answer(surroundings.python, "-I", "-c", _ASK_METAL) or "no answer").strip())
         displays = _displays()
         for name in ("sppci_model", "sppci_cores", "spdisplays_mtlgpufamilysupport"):
             yield Reading("system_profiler", name, clean(str(displays.get(name, "no answer"))))
@@ -77,7 +77,7 @@ def limited(found: DetectedGpu, limit: int, memory: Host) -> DetectedGpu:
 
 def _limit(surroundings: Surroundings, total: int) -> tuple[int | None, str, list[str]]:
     """(limit in bytes or None, who told it, why another did not)"""
-    told = (answer(surroundings.python, "-c", _ASK_METAL) or "").strip()
+    told = (answer(surroundings.python, "-I", "-c", _ASK_METAL) or "").strip()
     if told.isdecimal() and len(told) < 18 and 0 < int(told) <= total:
         return int(told), "Metal", []
     notes = ["Metal did not tell how much memory the GPU may keep resident."]

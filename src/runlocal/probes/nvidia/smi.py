@@ -1,6 +1,5 @@
 """nvidia-smi's table, for where NVML's library cannot be loaded into this process. https://docs.nvidia.com/deploy/nvidia-smi/"""
 
-import csv
 import re
 
 from runlocal.core.machine import Gpu
@@ -36,7 +35,7 @@ def ask(host: Host, wddm: bool, processes: bool) -> Table | None:
             text = answer(program, f"--query-gpu={columns}", "--format=csv,noheader,nounits")
             if text:
                 names = columns.split(",")
-                rows = [dict(zip(names, map(clean, row), strict=True)) for row in csv.reader(text.splitlines()) if len(row) == len(names)][:_MOST_CARDS]
+                rows = [dict(zip(names, map(clean, row), strict=True)) for row in _rows(text, len(names))][:_MOST_CARDS]
                 held = _holders(program) if processes and rows else {}
                 version = next((row["driver_version"] for row in rows if re.fullmatch(r"[\d.]{1,16}", row["driver_version"])), None)
                 return Table(gpus=tuple(_card(row, host, wddm, version, held if processes else None) for row in rows), driver_version=version)
@@ -83,11 +82,17 @@ def _holders(program: str) -> dict[str, list[Process]]:
     """Processes by card's UUID, largest first."""
     found: dict[str, list[Process]] = {}
     text = answer(program, "--query-compute-apps=gpu_uuid,pid,used_memory,process_name", "--format=csv,noheader,nounits") or ""
-    for row in csv.reader(text.splitlines()):
-        if len(row) >= 4 and re.fullmatch(r"\d{1,9}", row[1].strip()):
+    for row in _rows(text, 4):
+        if re.fullmatch(r"\d{1,9}", row[1].strip()):
             name = clean(row[3].replace("\\", "/").rstrip("/").rsplit("/", 1)[-1]) or None
             found.setdefault(row[0].strip(), []).append(Process(pid=int(row[1]), name=name, bytes=_mib(row[2].strip())))
     return {uuid: sorted(held, key=lambda process: (-(process.bytes or 0), process.pid)) for uuid, held in found.items()}
+
+
+def _rows(text: str, columns: int) -> list[list[str]]:
+    """The lines that have so many columns; a path in the last one may hold commas."""
+    rows = (line.split(",", columns - 1) for line in text.splitlines())
+    return [row for row in rows if len(row) == columns]
 
 
 def _mib(text: str) -> int | None:
