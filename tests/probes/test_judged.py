@@ -86,6 +86,7 @@ def test_gpus_says_how_each_was_found_and_what_is_left_out(tmp_path: Path, monke
     assert (large["usable_bytes"], large["idle_usable_bytes"]) == (25753026560 - 536870912, 25753026560 - 536870912)
     assert str(small["name"]).endswith("(left out)")
     assert any("is left out beside" in note for note in found.listing.notes)
+    assert "No NVIDIA driver was found." in found.listing.notes
     assert found.hints == ()
 
 

@@ -60,7 +60,8 @@ def test_a_full_card_stays_the_one(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_absence_is_news_only_where_nothing_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
-    assert judged(monkeypatch, (), (device("A", 16),), absent="None of ours.").notes == ()
+    found = judged(monkeypatch, (), (device("A", 16),), absent="None of ours.")
+    assert (found.notes, found.absent) == ((), ("None of ours.",) * 2), "`gpus` says it all the same"
     assert judged(monkeypatch, (), (), absent="None of ours.").why_no_gpu == "None of ours. None of ours."
 
 

@@ -43,7 +43,7 @@ def _here() -> Found:
     for found in detection.gpus:
         said = (*found.notes, *(one for one in (found.problem, found.left_out) if one))
         notes += [note if found.name in note else f"{found.name}: {note}" for note in said]
-    notes += [*_held(detection), *detection.notes, *host.notes]
+    notes += [*_held(detection), *detection.notes, *detection.absent, *host.notes]
     listing = Listing(
         kind="gpus",
         title=f"{len(rows)} device{'' if len(rows) == 1 else 's'}" + (f", driver {detection.driver_version}" if detection.driver_version else ""),

@@ -34,11 +34,12 @@ def detect(*, processes: bool = False, surroundings: Surroundings | None = None)
     found = [_ask(vendor, module, around, memory, processes) for vendor, module in VENDORS.items()]
     gpus, notes = _chosen([one.gpus for one in found])
     # That one vendor has no card here is news only where none has.
-    absent = () if any(found.visible_index is not None for found in gpus) else tuple(one.absent for one in found if one.absent)
+    absent, seen = tuple(one.absent for one in found if one.absent), any(gpu.visible_index is not None for gpu in gpus)
     return Detection(
         gpus=gpus,
         host=memory,
-        notes=(*(note for one in found for note in one.notes), *absent, *notes),
+        notes=(*(note for one in found for note in one.notes), *(() if seen else absent), *notes),
+        absent=absent if seen else (),
         driver_version=next((one.driver_version for one in found if one.driver_version), None),
         cuda_version=next((one.cuda_version for one in found if one.cuda_version), None),
     )

@@ -144,6 +144,7 @@ class Detection(NamedTuple):
     host: memory and processor
     notes: why devices were not found or what went wrong with them, a sentence each; the host's are in `host`
     driver_version, cuda_version: as in `Found`
+    absent: what is not here, a sentence each, where there is a device all the same
     """
 
     gpus: tuple[DetectedGpu, ...]
@@ -151,6 +152,7 @@ class Detection(NamedTuple):
     notes: tuple[str, ...] = ()
     driver_version: str | None = None
     cuda_version: str | None = None
+    absent: tuple[str, ...] = ()
 
     @property
     def visible(self) -> tuple[Gpu, ...]:
