@@ -155,6 +155,7 @@ def show(
 def gpus(
     query: Annotated[Optional[list[str]], typer.Argument(help="words in the name of a card of the catalogue", metavar="QUERY")] = None,
     everything: Annotated[bool, typer.Option("--all", help="the whole catalogue")] = False,
+    doctor: Annotated[bool, typer.Option("--doctor", help="what every way of asking this machine answers, raw, for a bug report")] = False,
     form: FormatOption = "table",
     as_json: JsonOption = False,
 ) -> Outcome:
@@ -162,7 +163,7 @@ def gpus(
     wanted = _format(form, as_json)
     from runlocal.commands import gpus as command
 
-    found = command.run(" ".join(query or ()), everything=everything)
+    found = command.doctor() if doctor else command.run(" ".join(query or ()), everything=everything)
     return _listing(found.listing, wanted)._replace(hints=found.hints)
 
 

@@ -34,7 +34,11 @@ COMMAND = [sys.executable, "-m", "runlocal"]
 def environment(**changed: str) -> dict[str, str]:
     """The caller's, without what changes the look of the answer, and with no GPU to be seen."""
     kept = {name: value for name, value in os.environ.items() if name not in FORGOTTEN}
-    return kept | {"PYTHONPATH": str(ROOT / "src"), "PYTHONUTF8": "1", "TERM": "xterm-256color", "CUDA_VISIBLE_DEVICES": ""} | changed
+    return (
+        kept
+        | {"PYTHONPATH": str(ROOT / "src"), "PYTHONUTF8": "1", "TERM": "xterm-256color", "CUDA_VISIBLE_DEVICES": "", "ONEAPI_DEVICE_SELECTOR": "level_zero:999"}
+        | changed
+    )
 
 
 @pytest.fixture(scope="session")

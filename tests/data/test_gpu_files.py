@@ -1,5 +1,6 @@
 """Every row of `data/gpus` through a strict door: keys, types, ranges, sources, names."""
 
+import re
 import tomllib
 from datetime import date
 from pathlib import Path
@@ -134,7 +135,7 @@ class Rules(Strict):
 
 
 def test_the_folder_holds_the_vendors_and_the_rules() -> None:
-    assert set(FILES) == {*VENDORS, "rules"}
+    assert set(FILES) == {*VENDORS, "rules", "pci"}
 
 
 @pytest.mark.parametrize("vendor", VENDORS)
@@ -144,6 +145,17 @@ def test_each_vendor_file_is_strict(vendor: str) -> None:
 
 def test_the_rules_are_strict() -> None:
     Rules.model_validate(FILES["rules"])
+
+
+def test_a_pci_id_names_a_card_of_its_vendor() -> None:
+    assert set(FILES["pci"]) == {"sources", "names"}
+    for source in FILES["pci"]["sources"].values():
+        Source.model_validate(source)
+    for vendor, pattern in (("amd", r"[0-9A-F]{4}-[0-9A-F]{2}"), ("intel", r"[0-9A-F]{4}")):
+        drivers = {name for row in FILES[vendor]["gpu"] for name in row["driver_names"]}
+        for key, name in FILES["pci"]["names"][vendor].items():
+            assert re.fullmatch(pattern, key), key
+            assert name in drivers, name
 
 
 @pytest.mark.parametrize("change", [{"memory_gib": 24}, {"memory_mib": "24576"}, {"backend": "vulkan"}, {"sources": []}, {"id": "RTX 3090"}])

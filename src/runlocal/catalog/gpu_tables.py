@@ -10,7 +10,7 @@ VENDORS = ("nvidia", "amd", "intel", "apple")
 
 
 def gpu_tables(gpus: dict[str, Table]) -> dict[str, Any]:
-    """The bundle's objects for cards: `gpu_rules`, `gpu_names`, and `gpus/<id>`, a row with its vendor and sources.
+    """The bundle's objects for cards: `gpu_rules`, `gpu_names`, `gpu_pci`, and `gpus/<id>`, a row with its vendor and sources.
 
     gpu_names: `ids` in the order of the files; `exact`: name in lower case → id or choice; `normal`: canonical key → id or choice.
     A choice is {"usual": id or null, "others": ids}: the products that a bare name can mean.
@@ -36,6 +36,7 @@ def gpu_tables(gpus: dict[str, Table]) -> dict[str, Any]:
                 normal.setdefault(key, gpu_id)
     normal.pop("", None)
     made: dict[str, Any] = {"gpu_rules": gpus["rules"], "gpu_names": {"ids": list(rows), "exact": exact, "normal": normal}}
+    made["gpu_pci"] = gpus["pci"]["names"]
     for gpu_id, (vendor, row) in rows.items():
         sources = gpus[vendor]["sources"]
         cited = (*row["sources"], *(price["source"] for price in row.get("prices", ())))

@@ -10,8 +10,10 @@ from runlocal.catalog.bundle import read
 from runlocal.catalog.gpu_entries import GpuEntry, Table, assumed_context, entry_from_row
 from runlocal.core.errors import Code, Problem
 from runlocal.core.noun import NamedTuple
+from runlocal.core.units import GIB, MIB
 
 _NAMES_SHOWN = 8
+_NEW_SHARE = 26  # the macOS since which Metal recommends a larger share
 
 
 class CommonSize(NamedTuple):
@@ -129,3 +131,21 @@ def _nearest(text: str) -> tuple[str, ...]:
 def unlisted_context(memory_bytes: int) -> int:
     """Bytes that a driver is taken to need for one process's context on a card that the catalogue does not know, by its memory."""
     return assumed_context(memory_bytes, "unlisted", read("gpu_rules"))
+
+
+def pci_name(vendor: str, device: str, revision: str) -> str | None:
+    """The driver's name of a card by its PCI ids (hexadecimal digits, as `744C` and `C8`); None where the table has none."""
+    names: dict[str, str] = read("gpu_pci").get(vendor, {})
+    return names.get(f"{device}-{revision}") or names.get(device)
+
+
+def apple_limit(memory_bytes: int, macos: int) -> int | None:
+    """Bytes that macOS, first number of its version `macos`, lets a GPU keep resident in this much memory; None where nobody read it.
+
+    The share changed with macOS 26, and where a size was read under one of the two only, nothing is said of the other.
+    """
+    for row in read("gpu_rules")["apple"]:
+        if row["memory_gb"] * GIB == memory_bytes:
+            limit = row["limit_mib"] if macos >= _NEW_SHARE else row.get("before_mib")
+            return None if limit is None else int(limit) * MIB
+    return None

@@ -2,11 +2,12 @@
 
 from runlocal.catalog.gpu_entries import GpuEntry, GpuPrice
 from runlocal.catalog.gpus import cards, find_gpu
+from runlocal.commands.here import detection as detect
 from runlocal.core.errors import Problem
 from runlocal.core.listing import Column, Form, Listing
 from runlocal.core.noun import NamedTuple
 from runlocal.core.units import gib
-from runlocal.probes.detect import detect
+from runlocal.probes.detect import readings
 from runlocal.probes.detected import DetectedGpu, Detection
 
 _SOLD = {"now": "new", "used": "used", "cloud": "for an hour in a cloud"}
@@ -24,6 +25,14 @@ def run(query: str, *, everything: bool) -> Found:
     return _catalogue(query) if query or everything else _here()
 
 
+def doctor() -> Found:
+    """What every way of asking answers, raw."""
+    rows = tuple({"way": one.way, "what": one.what, "value": one.value} for one in readings())
+    columns = (Column("way", "asked"), Column("what", "what"), Column("value", "answer"))
+    notes = ("Made for a report of a fault: it holds no names of users, files or programs, and of serial numbers the beginning alone.",)
+    return Found(Listing(kind="readings", title=f"{len(rows)} raw readings", columns=columns, rows=rows, notes=notes))
+
+
 def _here() -> Found:
     detection = detect(processes=True)
     rows = [_detected(found) for found in detection.gpus]
@@ -33,8 +42,10 @@ def _here() -> Found:
         if host.total_bytes and host.available_bytes is not None
         else ""
     ]
-    notes += [f"{found.name}: {note}" for found in detection.gpus for note in (*found.notes, *((found.problem,) if found.problem else ()))]
-    notes += [*_held(detection), *detection.notes, *host.notes]
+    for found in detection.gpus:
+        said = (*found.notes, *(one for one in (found.problem, found.left_out) if one))
+        notes += [note if found.name in note else f"{found.name}: {note}" for note in said]
+    notes += [*_held(detection), *detection.notes, *detection.absent, *host.notes]
     listing = Listing(
         kind="gpus",
         title=f"{len(rows)} device{'' if len(rows) == 1 else 's'}" + (f", driver {detection.driver_version}" if detection.driver_version else ""),
@@ -58,7 +69,7 @@ def _detected(found: DetectedGpu) -> dict[str, str | int | None]:
     gpu = found.gpu
     return {
         "index": found.driver_index,
-        "name": found.name if found.visible_index is not None else f"{found.name} (hidden from programs)",
+        "name": found.name if found.visible_index is not None else f"{found.name} ({_why_not(found)})",
         "memory_bytes": gpu.memory_bytes if gpu else None,
         "reserved_bytes": gpu.reserved_bytes if gpu else None,
         "in_use_bytes": gpu.in_use_bytes if gpu else None,
@@ -66,6 +77,12 @@ def _detected(found: DetectedGpu) -> dict[str, str | int | None]:
         "idle_usable_bytes": gpu._replace(in_use_bytes=0).usable_bytes if gpu else None,
         "found_by": found.found_by,
     }
+
+
+def _why_not(found: DetectedGpu) -> str:
+    if found.left_out:
+        return "left out"
+    return "hidden from programs" if found.gpu else "not usable"
 
 
 def _held(detection: Detection) -> list[str]:

@@ -4,7 +4,7 @@ from runlocal.catalog.gpus import match_driver, unlisted_context
 from runlocal.catalog.machines import parse_budget, parse_machine
 from runlocal.commands.options import Options, size
 from runlocal.core.errors import Code, Problem
-from runlocal.core.machine import Gpu, Machine
+from runlocal.core.machine import Backend, Gpu, Machine
 from runlocal.core.noun import NamedTuple
 
 
@@ -31,7 +31,8 @@ def machines(options: Options) -> tuple[Asked, ...]:
 
 
 def _here(options: Options, ram: int | None) -> Asked:
-    from runlocal.probes.detect import detect, machine
+    from runlocal.commands.here import detection as detect
+    from runlocal.probes.detect import machine
 
     detection = detect()
     here = machine(detection)
@@ -54,6 +55,8 @@ def _completed(gpu: Gpu) -> Gpu:
     if gpu.context_bytes is not None:
         return gpu
     entry = match_driver(gpu.name, gpu.memory_bytes)
+    if entry is None and gpu.backend is Backend.METAL:
+        return gpu  # the working-set limit leaves room for it
     if entry is None:
         return gpu._replace(context_bytes=unlisted_context(gpu.memory_bytes))
     known = entry.gpu(gpu.index)

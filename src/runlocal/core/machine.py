@@ -18,6 +18,7 @@ class Backend(StrEnum):
     METAL = "metal"
     SYCL = "sycl"
     HPU = "hpu"
+    VULKAN = "vulkan"
     CPU = "cpu"
 
 

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from pathlib import Path
+from sys import executable
 
 from runlocal.core.machine import Gpu
 from runlocal.core.noun import NamedTuple
@@ -12,16 +13,20 @@ class Surroundings(NamedTuple):
 
     environ: environment variables
     platform: as `sys.platform` says
-    proc, sys: where the kernel's file systems are
+    proc, sys, dev, share: where the kernel's file systems, the devices and the system's tables are
     libraries: where libnvidia-ml.so.1 may lie when the loader's own search does not find it
+    python: the interpreter that asks what may crash a process
     """
 
     environ: Mapping[str, str]
     platform: str
     proc: Path = Path("/proc")
     sys: Path = Path("/sys")
+    dev: Path = Path("/dev")
+    share: Path = Path("/usr/share")
     # WSL's and NixOS's: both keep the driver outside the loader's path.
     libraries: tuple[str, ...] = ("/usr/lib/wsl/lib/libnvidia-ml.so.1", "/run/opengl-driver/lib/libnvidia-ml.so.1")
+    python: str = executable
 
 
 class Host(NamedTuple):
@@ -77,6 +82,10 @@ class DetectedGpu(NamedTuple):
     instances: of a slice: its GPU instance and compute instance
     vgpu: a share of a card, handed to a virtual machine
     board: of a unified-memory machine: what the firmware calls the board
+    integrated: it has no memory chips of its own
+    left_out: why a model is not judged on it though programs see it, a sentence; None where it is
+    pci: of a card whose driver gives no name: vendor, device and revision, in hexadecimal digits
+    macos: of an Apple GPU whose limit nobody told: the first number of macOS's version, 0 where not known; None elsewhere
     notes: what the reader should know of it, a sentence each
     """
 
@@ -96,6 +105,10 @@ class DetectedGpu(NamedTuple):
     instances: tuple[int, int] | None = None
     vgpu: bool = False
     board: str | None = None
+    integrated: bool = False
+    left_out: str | None = None
+    pci: tuple[str, str, str] | None = None
+    macos: int | None = None
     notes: tuple[str, ...] = ()
 
 
@@ -106,12 +119,22 @@ class Found(NamedTuple):
     notes: why something was not found or went wrong, a sentence each
     driver_version: `580.95.05`; None where not known
     cuda_version: the newest CUDA the driver runs, `13.0`; None elsewhere
+    absent: that there is no such card here, a sentence, of use only where no other vendor's is found
     """
 
     gpus: tuple[DetectedGpu, ...] = ()
     notes: tuple[str, ...] = ()
     driver_version: str | None = None
     cuda_version: str | None = None
+    absent: str | None = None
+
+
+class Reading(NamedTuple):
+    """A raw answer, for a report of a fault: the way it was asked, what, and what came back."""
+
+    way: str
+    what: str
+    value: str
 
 
 class Detection(NamedTuple):
@@ -121,6 +144,7 @@ class Detection(NamedTuple):
     host: memory and processor
     notes: why devices were not found or what went wrong with them, a sentence each; the host's are in `host`
     driver_version, cuda_version: as in `Found`
+    absent: what is not here, a sentence each, where there is a device all the same
     """
 
     gpus: tuple[DetectedGpu, ...]
@@ -128,6 +152,7 @@ class Detection(NamedTuple):
     notes: tuple[str, ...] = ()
     driver_version: str | None = None
     cuda_version: str | None = None
+    absent: tuple[str, ...] = ()
 
     @property
     def visible(self) -> tuple[Gpu, ...]:

@@ -1,8 +1,9 @@
 """NVIDIA GPUs, through NVML."""
 
 import re
+from collections.abc import Iterator
 
-from runlocal.probes.detected import DetectedGpu, Found, Host, Surroundings
+from runlocal.probes.detected import DetectedGpu, Found, Host, Reading, Surroundings
 from runlocal.probes.nvidia.cards import Setting, read_card
 from runlocal.probes.nvidia.nvml import LIBRARY_NOT_FOUND, Nvml, Refused, Unusable, session
 from runlocal.probes.nvidia.sentences import at_start, sentence
@@ -20,11 +21,24 @@ def read(surroundings: Surroundings, memory: Host, processes: bool) -> Found:
         with session(surroundings.libraries if surroundings.platform == "linux" else ()) as nvml:
             return _read(nvml, surroundings, memory, processes)
     except Unusable as unusable:
-        return Found(notes=(str(unusable),))
+        return _without_nvml(str(unusable), surroundings, memory, processes)
     except Refused as refused:
         if refused.code == LIBRARY_NOT_FOUND:
-            return Found(notes=(_no_library(surroundings),))
+            return _without_nvml(_no_library(surroundings), surroundings, memory, processes)
         return Found(notes=(at_start(refused.code, refused.library_version, _running_version(surroundings)),))
+
+
+def readings(surroundings: Surroundings) -> Iterator[Reading]:
+    """What NVML, nvidia-smi and the kernel answer."""
+    from runlocal.probes.nvidia import raw, smi
+
+    yield from raw.answers(surroundings.libraries if surroundings.platform == "linux" else ())
+    for line in smi.raw().splitlines()[:_MOST_CARDS]:
+        yield Reading("nvidia-smi", "--query-gpu", clean(line, 200))
+    for name in ("driver/nvidia/version", "device-tree/model", "device-tree/compatible"):
+        text = (read_text(surroundings.proc / name, 1024) or "").replace("\0", " ")
+        if text:
+            yield Reading("procfs", name, clean(text, 200))
 
 
 def _read(nvml: Nvml, surroundings: Surroundings, memory: Host, processes: bool) -> Found:
@@ -55,18 +69,33 @@ def _read(nvml: Nvml, surroundings: Surroundings, memory: Host, processes: bool)
     )
 
 
+def _without_nvml(why: str | None, surroundings: Surroundings, memory: Host, processes: bool) -> Found:
+    """The cards where NVML cannot be asked: as nvidia-smi lists them, else a Jetson's. `why`: NVML's failure; None where there is no driver."""
+    from runlocal.probes.nvidia import smi, tegra
+
+    table = smi.ask(memory, _wddm(surroundings), processes)
+    board = None if table else tegra.find(surroundings, memory)
+    gpus = table.gpus if table else (board,) if board else ()
+    if not gpus:
+        return Found(notes=(why,)) if why else Found(absent="No NVIDIA driver was found.")
+    numbered, notes = number_visible(gpus, surroundings.environ)
+    reason = why or "NVML's library cannot be loaded."
+    where = (f"{reason} nvidia-smi's figures stand here.",) if table else ()
+    return Found(gpus=numbered, notes=(*where, *notes), driver_version=table.driver_version if table else None)
+
+
 def _wddm(surroundings: Surroundings) -> bool:
     """Whether Windows budgets the cards' memory: Windows itself, and Linux inside it (WSL)."""
     kernel = read_text(surroundings.proc / "sys/kernel/osrelease", 256) or ""
     return surroundings.platform == "win32" or "microsoft" in kernel.lower()
 
 
-def _no_library(surroundings: Surroundings) -> str:
+def _no_library(surroundings: Surroundings) -> str | None:
     for device in sorted((surroundings.sys / "bus/pci/devices").glob("*")):
         vendor, kind = (read_text(device / name, 64) or "" for name in ("vendor", "class"))
         if vendor.strip() == _PCI_VENDOR and (not kind or kind.startswith(_PCI_DISPLAY)):
             return "NVIDIA card found but no driver library; install the NVIDIA driver, in Docker add --gpus all."
-    return "No NVIDIA driver was found."
+    return None
 
 
 def _running_version(surroundings: Surroundings) -> str | None:

@@ -47,6 +47,17 @@ def read_memory(nvml: Nvml, handle: Any, driver: int | None, wddm: bool) -> Read
     return _lumped(memory.total, memory.used, memory.free, before_split, wddm)
 
 
+def read_table(total: int, reserved: int | None, used: int, free: int, driver_version: str | None, wddm: bool) -> Reading:
+    """The same of figures that nvidia-smi printed, in bytes; `reserved` is None before R510. They are whole MiB, so their sum may miss some.
+
+    Raises Refused, with IMPOSSIBLE where the figures contradict themselves.
+    """
+    if reserved is not None:
+        return _split_out(total, reserved, used, free)
+    release = (driver_version or "").split(".")[0]
+    return _lumped(total, used, free, release.isdecimal() and int(release) < _RESERVE_SPLIT_OUT, wddm)
+
+
 def _split_out(total: int, reserved: int, used: int, free: int) -> Reading:
     """NVML's second form: `used` is what processes hold, and total = reserved + used + free."""
     if not 0 <= total <= _LARGEST or max(reserved, used, free) > total:
