@@ -126,3 +126,9 @@ def _nearest(text: str) -> tuple[str, ...]:
 def unlisted_context(memory_bytes: int) -> int:
     """Bytes that a driver is taken to need for one process's context on a card that the catalogue does not know, by its memory."""
     return assumed_context(memory_bytes, "unlisted", read("gpu_rules"))
+
+
+def unlisted_reserve(memory_bytes: int) -> int:
+    """Bytes that a driver is taken to keep for itself on a card that the catalogue does not know, by its memory."""
+    rule = read("gpu_rules")["reserve"]
+    return min(int(memory_bytes * rule["fraction"]), int(rule["cap_mib"]) << 20)
