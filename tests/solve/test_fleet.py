@@ -9,6 +9,7 @@ from hypothesis import strategies as some
 from runlocal.catalog.machines import parse_machine
 from runlocal.commands.check import open_model
 from runlocal.commands.options import Options, read
+from runlocal.core.errors import Problem
 from runlocal.core.fleet import Card, Node
 from runlocal.core.machine import Backend
 from runlocal.core.verdict import Answer
@@ -181,3 +182,22 @@ def test_equal_nodes_are_judged_once(monkeypatch: pytest.MonkeyPatch) -> None:
         cards = [[A100] * 8, [RTX3090, T4], [T4, RTX3090]][kind]
         asking.held(Node(f"n{number}", tuple(cards)))
     assert len(judged) == 2
+
+
+def test_a_made_up_fleet_does_not_take_hours(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("runlocal.solve.fleet.MOST_LAYOUTS", 20)
+    asking = judge()
+    nodes = [Node("n", (Card(f"Foo {number}", (20 + number) * GIB),) * 4) for number in range(100)]
+    with pytest.raises(Problem, match="more kinds of nodes"):
+        list(map(asking.held, nodes))
+
+
+@settings(max_examples=25, deadline=None)
+@given(used=some.lists(some.integers(0, 24_000), min_size=1, max_size=12))
+def test_what_is_inferred_is_what_is_computed(used: list[int]) -> None:
+    asking = judge()
+    recipe = asking.runtime.recipe("Q4_K_M", None)
+    (gpu,) = parse_machine("rtx-3090").gpus
+    for number in used:
+        cards = (gpu._replace(in_use_bytes=number * MIB),) * 3
+        assert asking._answer(cards, recipe) is judge()._answer(cards, recipe)

@@ -71,6 +71,10 @@ class TestKubernetes:
         (node,) = read(kubectl(kube_node("shared", labels, {"nvidia.com/gpu": "80"}))).nodes
         assert counted(node) == {("NVIDIA H100 80GB HBM3", 81559, None): 8}
 
+    def test_shares_that_the_plugin_counts_as_cards(self) -> None:
+        (node,) = read(kubectl(kube_node("hami", H100_LABELS, {"nvidia.com/gpu": "80"}))).nodes
+        assert len(node.cards) == 8
+
     def test_amd(self) -> None:
         (node,) = read(kubectl(kube_node("mi300x", MI300X_LABELS, {"amd.com/gpu": "8"}))).nodes
         assert node.cards == (Card("AMD Instinct MI300X OAM", 192 << 30, nominal=True, backend=Backend.ROCM),) * 8
@@ -196,6 +200,10 @@ class TestNvidiaSmi:
     def test_a_card_that_does_not_say(self) -> None:
         (node,) = read("index, name, memory.total [MiB], memory.used [MiB]\n0, NVIDIA GB10, [N/A], [N/A]\n").nodes
         assert node.cards == (Card("NVIDIA GB10"),)
+
+    def test_a_card_cut_into_slices_is_no_card(self) -> None:
+        (node,) = read("index, name, memory.total [MiB], mig.mode.current\n0, NVIDIA A30, 24576 MiB, Enabled\n1, NVIDIA A30, 24576 MiB, Disabled\n").nodes
+        assert node.cards == (Card("NVIDIA A30 in MIG mode"), Card("NVIDIA A30", 24576 * MIB))
 
     def test_a_later_reading_replaces_an_earlier_one(self) -> None:
         found = read("n1: 0, NVIDIA L4, 23034 MiB, 1 MiB\nn1: 0, NVIDIA L4, 23034 MiB, 2 MiB\n")

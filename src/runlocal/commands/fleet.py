@@ -183,7 +183,7 @@ def _notes(judge: FleetJudge, judged: Sequence[tuple[Node, Held]], *, idle: bool
     if judge.asked.quants is None:
         notes.append("Per kind of node: the finest quantization of those that need the fewest GPUs.")
     if not idle and not any(card.in_use_bytes is not None for node, _ in judged for card in node.cards):
-        notes.append("What jobs and pods hold now does not stand in this inventory: every GPU counts as free.")
+        notes.append("What jobs and pods hold now is not counted: every GPU counts as free.")
     if judge.rounded:
         notes.append("Where a process takes several GPUs that others use, each counts as full as the fullest, rounded up to a 64th of its memory.")
     down = sum(node.down for node, _ in judged)

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 
+from runlocal.core.errors import Code, Problem
 from runlocal.core.fleet import Card, Node
 from runlocal.core.machine import Gpu, Machine, Origin
 from runlocal.core.noun import NamedTuple
@@ -20,6 +21,9 @@ from runlocal.solve.load import does_not_load
 
 MOST_TOGETHER = 16
 """Cards of one process: GGML_CUDA_MAX_DEVICES of llama.cpp's ggml-cuda.h."""
+
+MOST_LAYOUTS = 4000
+"""Layouts that are computed for one fleet: a real one has some dozens of kinds of nodes, a made-up one would take hours."""
 
 _FINE_STEP = 64 * MIB
 _COARSE_STEPS = 64
@@ -57,12 +61,15 @@ class FleetJudge:
         self.notes: dict[str, None] = {}
         self.rounded = False
         self._idle = idle
+        self._layouts = 0
         self._refusal = does_not_load(runtime.model, runtime)
         recipes = [runtime.recipe(name, asked.imatrix) for name in asked.quants or runtime.usual_quants()]
         self._recipes = sorted(recipes, key=runtime.bits_per_weight, reverse=True)
         self._devices: dict[Card, Device | None] = {}
         self._held: dict[tuple[Card, ...], Held] = {}
         self._chosen: dict[tuple[Gpu, ...], Recipe | None] = {}
+        self._refused: dict[tuple[tuple[Gpu, ...], str], Held] = {}
+        self._ranges: dict[tuple[Gpu, int, str], dict[Answer, tuple[int, int]]] = {}
         self._answers: dict[tuple[tuple[Gpu, ...], str], Answer] = {}
         self._alone: dict[tuple[Gpu, str], tuple[Part, ...]] = {}
         self._weights: dict[tuple[str, str], int] = {}
@@ -118,9 +125,10 @@ class FleetJudge:
         ordered = sorted((gpu for gpu in gpus if gpu.usable_bytes), key=lambda gpu: gpu.usable_bytes, reverse=True)
         if not ordered:
             return Held("", Answer.DOES_NOT_FIT, self._recipes[-1].name, reason="all of its GPUs' memory is in use")
-        recipe = self._choice(tuple(sorted(idle, key=lambda gpu: gpu.usable_bytes, reverse=True)))
+        unused = tuple(sorted(idle, key=lambda gpu: gpu.usable_bytes, reverse=True))
+        recipe = self._choice(unused)
         if recipe is None:
-            return self._no(tuple(ordered[:MOST_TOGETHER]), self._recipes[-1])
+            return self._no(unused[:MOST_TOGETHER], self._recipes[-1])
         sizes: list[int] = []
         answers: list[Answer] = []
         first = 0
@@ -132,7 +140,7 @@ class FleetJudge:
             answers.append(answer)
             first += size
         if not sizes:
-            return self._no(tuple(ordered[:MOST_TOGETHER]), recipe)
+            return Held("", Answer.DOES_NOT_FIT, recipe.name, reason=f"{recipe.name} does not fit beside what its GPUs hold now")
         return Held("", best(answers), recipe.name, tuple(sizes))
 
     def _fewest(self, gpus: list[Gpu], recipe: Recipe, least: int) -> tuple[int, Answer]:
@@ -171,25 +179,52 @@ class FleetJudge:
             return Answer.DOES_NOT_FIT
         key = (gpus, recipe.name)
         if key not in self._answers:
-            machine = _machine(gpus)
-            if self.runtime.refuses(recipe, self.workload, machine):
-                self._answers[key] = Answer.CANNOT_RUN
-            else:
-                left_free = reserves(self.runtime, self.workload, machine, self.asked.reserve_bytes)
-                parts = self._parts_alone(gpus[0], recipe)
-                if len(gpus) > 1:
-                    parts = lay_best(self.runtime, recipe, self.workload, machine, left_free).parts
-                self._answers[key] = judge(parts, machine, left_free)
+            found = self._between(gpus, recipe)
+            self._answers[key] = self._computed(gpus, recipe) if found is None else found
         return self._answers[key]
+
+    def _between(self, gpus: tuple[Gpu, ...], recipe: Recipe) -> Answer | None:
+        """What follows from answers for as many cards of that kind, fuller or emptier ones; None where nothing does."""
+        in_use = gpus[0].in_use_bytes or 0
+        for answer, (least, most) in self._ranges.get(_alike(gpus, recipe), {}).items():
+            if (least <= in_use or answer is Answer.FITS) and (in_use <= most or answer is Answer.DOES_NOT_FIT):
+                return answer
+        return None
+
+    def _computed(self, gpus: tuple[Gpu, ...], recipe: Recipe) -> Answer:
+        machine = _machine(gpus)
+        if self.runtime.refuses(recipe, self.workload, machine):
+            return Answer.CANNOT_RUN
+        left_free = reserves(self.runtime, self.workload, machine, self.asked.reserve_bytes)
+        if len(gpus) == 1:
+            return judge(self._parts_alone(gpus[0], recipe), machine, left_free)
+        self._count_layout()
+        answer = judge(lay_best(self.runtime, recipe, self.workload, machine, left_free).parts, machine, left_free)
+        if len(set(gpus)) == 1:
+            ranges = self._ranges.setdefault(_alike(gpus, recipe), {})
+            in_use = gpus[0].in_use_bytes or 0
+            least, most = ranges.get(answer, (in_use, in_use))
+            ranges[answer] = min(least, in_use), max(most, in_use)
+        return answer
 
     def _parts_alone(self, gpu: Gpu, recipe: Recipe) -> tuple[Part, ...]:
         """What it takes on one such card, which does not depend on how much of the card is free."""
         key = (gpu._replace(index=0, in_use_bytes=None), recipe.name)
         if key not in self._alone:
+            self._count_layout()
             machine = _machine(key[:1])
             placement = self.runtime.placement(self.workload, machine)
             self._alone[key] = self.runtime.parts(recipe, self.workload, placement, machine)
         return self._alone[key]
+
+    def _count_layout(self) -> None:
+        self._layouts += 1
+        if self._layouts > MOST_LAYOUTS:
+            raise Problem(
+                Code.BAD_FILE,
+                "the inventory has more kinds of nodes than are judged at once",
+                hint="ask about some of the nodes at a time, or name one --quant",
+            )
 
     def _weights_alone(self, gpu: Gpu, recipe: Recipe) -> int:
         """Bytes of weights on the GPU, which several cards share out and never lessen."""
@@ -210,7 +245,14 @@ class FleetJudge:
         return tuple(gpu._replace(in_use_bytes=counted) for gpu in gpus)
 
     def _no(self, gpus: tuple[Gpu, ...], recipe: Recipe) -> Held:
-        """Why no number of these cards holds it."""
+        """Why no number of these cards holds it, though nobody uses them."""
+        key = (gpus, recipe.name)
+        if key not in self._refused:
+            self._refused[key] = self._why_not(gpus, recipe)
+        return self._refused[key]
+
+    def _why_not(self, gpus: tuple[Gpu, ...], recipe: Recipe) -> Held:
+        self._count_layout()
         machine = _machine(gpus)
         if reason := self.runtime.refuses(recipe, self.workload, machine):
             return Held("", Answer.CANNOT_RUN, recipe.name, reason=reason)
@@ -220,6 +262,12 @@ class FleetJudge:
         short = -sum(free for free in headroom(parts, machine) if free < 0)
         on = "" if len(gpus) == 1 else f" on {len(gpus)} cards"
         return Held("", answer, recipe.name, reason=f"{recipe.name} is short of {gib(short)}{on}" if short else f"{recipe.name} leaves too little free{on}")
+
+
+def _alike(gpus: tuple[Gpu, ...], recipe: Recipe) -> tuple[Gpu, int, str]:
+    """Cards of one kind, however full; cards of several kinds are filed under nothing."""
+    kinds = {gpu._replace(in_use_bytes=None) for gpu in gpus}
+    return gpus[0]._replace(in_use_bytes=None), len(gpus) if len(kinds) == 1 else 0, recipe.name
 
 
 def _machine(gpus: Sequence[Gpu]) -> Machine:

@@ -57,7 +57,11 @@ def _cards(labels: Table, resources: Table) -> Iterator[Card]:
     name, profile = cut_profile(product.removesuffix(_SHARED))
     count = sum(_count(resources, key) for key in _NVIDIA)
     if count:
-        yield from [Card(_spaced(name), _mib(labels, "nvidia.com/gpu.memory"), profile=profile)] * -(-count // replicas)
+        cards = -(-count // replicas)
+        # Plugins that hand a card out in shares may count the shares; the label counts cards, and is not kept up to date for slices.
+        labelled = whole(labels.get("nvidia.com/gpu.count")) or cards
+        cards = cards if profile else min(cards, labelled)
+        yield from [Card(_spaced(name), _mib(labels, "nvidia.com/gpu.memory"), profile=profile)] * cards
     for key in sorted(key for key in resources if isinstance(key, str) and key.startswith(_MIG)):
         slices = _count(resources, key)
         if slices:

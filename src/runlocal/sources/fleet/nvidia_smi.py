@@ -40,6 +40,7 @@ class _Columns(NamedTuple):
     free: int | None = None
     reserved: int | None = None
     host: int | None = None
+    mig: int | None = None
     width: int = 0
 
 
@@ -156,7 +157,7 @@ def _header(fields: Sequence[str]) -> _Columns | None:
         return next((number for number, name in enumerate(names) if name in wanted), None)
 
     sizes = (place("memory.total"), place("memory.used"), place("memory.free"), place("memory.reserved"))
-    return _Columns(place("index"), place("name"), *sizes, place(*_HOST_COLUMNS), len(names))
+    return _Columns(place("index"), place("name"), *sizes, place(*_HOST_COLUMNS), place("mig.mode.current"), len(names))
 
 
 def _guessed(fields: Sequence[str]) -> _Columns | None:
@@ -170,7 +171,7 @@ def _guessed(fields: Sequence[str]) -> _Columns | None:
         return None
     index = name - 1 if name and figures[name - 1] else None
     host = 0 if name == 2 or (name == 1 and index is None) else None
-    return _Columns(index, name, after, after + 1 if sizes == 2 else None, None, None, host, len(fields))
+    return _Columns(index, name, after, after + 1 if sizes == 2 else None, None, None, host, width=len(fields))
 
 
 def _card(fields: Sequence[str], columns: _Columns) -> Card:
@@ -186,6 +187,8 @@ def _card(fields: Sequence[str], columns: _Columns) -> Card:
 
     total, used, free, reserved = size(columns.total), size(columns.used), size(columns.free), size(columns.reserved)
     product, profile = _product(fields[columns.name]) if columns.name is not None else ("", None)
+    if columns.mig is not None and fields[columns.mig] == "Enabled":
+        return Card(f"{product} in MIG mode")  # into which slices it is cut does not stand here
     in_use = used
     if used is None and free is not None and total is not None:
         in_use = max(0, total - (reserved or 0) - free)
