@@ -101,6 +101,15 @@ def check(
     batch: Annotated[
         Optional[str], typer.Option("--batch", help="one request per line (NDJSON), one answer per line; - reads standard input", metavar="FILE|-")
     ] = None,
+    nodes: Annotated[
+        Optional[str],
+        typer.Option(
+            "--nodes",
+            help="a fleet: what `kubectl get nodes -o json`, `scontrol show nodes --json`, `nvidia-smi --query-gpu=index,name,memory.total --format=csv` "
+            "or `runlocal gpus --json` printed; - reads standard input",
+            metavar="FILE|-",
+        ),
+    ] = None,
 ) -> Outcome:
     """Does it fit: which quantizations at which context lengths, and how far does each go?"""
     options = Options(
@@ -110,10 +119,14 @@ def check(
         offload=offload, strict=strict, require_gpu=require_gpu,
     )  # fmt: skip
     if batch is not None:
+        if nodes is not None:
+            raise Problem(Code.BAD_VALUE, "--batch and --nodes are two questions", hint="ask one at a time")
         return _batch(batch, options, quiet=quiet)
     if not model:
         raise Problem(Code.BAD_VALUE, "which model?", hint="runlocal check llama-3.1-8b; `runlocal models` lists them")
     wanted = _format(form, as_json)
+    if nodes is not None:
+        return _fleet(model, options, nodes, wanted, quiet=quiet)
     from runlocal.commands import check as command
     from runlocal.render.formats import checks_as
 
@@ -207,6 +220,21 @@ def _batch(path: str, options: Options, *, quiet: bool) -> Outcome:
 
     answers = stream.answers(lines())
     return Outcome((answer for answer in answers if not quiet), lambda: stream.exit)
+
+
+def _fleet(models: list[str], options: Options, path: str, form: Format, *, quiet: bool) -> Outcome:
+    from runlocal.commands import fleet as command
+    from runlocal.render.formats import listing_as, page_as
+
+    if path == "-" and sys.stdin is None:
+        raise Problem(Code.BAD_FILE, "there is no standard input", hint="--nodes takes a file, or - for standard input")
+    found = command.run(models, options, path, sys.stdin.buffer if path == "-" else None)
+    if quiet:
+        return Outcome((), lambda: found.exit)
+    if form in (Format.CSV, Format.TSV, Format.NDJSON):
+        return Outcome((listing_as(form, found.nodes, _style(), title=_typed()),), lambda: found.exit)
+    page = found.whole if form is Format.JSON else found.page
+    return Outcome((page_as(form, page, _style(), title=_typed()),), lambda: found.exit)
 
 
 def _format(form: str, as_json: bool) -> Format:

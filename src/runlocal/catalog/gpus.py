@@ -149,3 +149,9 @@ def apple_limit(memory_bytes: int, macos: int) -> int | None:
             limit = row["limit_mib"] if macos >= _NEW_SHARE else row.get("before_mib")
             return None if limit is None else int(limit) * MIB
     return None
+
+
+def unlisted_reserve(memory_bytes: int) -> int:
+    """Bytes that a driver is taken to keep for itself on a card that the catalogue does not know, by its memory."""
+    rule = read("gpu_rules")["reserve"]
+    return min(int(memory_bytes * rule["fraction"]), int(rule["cap_mib"]) << 20)
