@@ -4,6 +4,7 @@ from collections.abc import Sequence
 
 from runlocal.core.errors import Code, Problem
 from runlocal.core.fleet import Card, Node
+from runlocal.core.load import load_of
 from runlocal.core.machine import Gpu, Machine, Origin
 from runlocal.core.noun import NamedTuple
 from runlocal.core.part import HOST, Kind, Part
@@ -197,9 +198,9 @@ class FleetJudge:
             return Answer.CANNOT_RUN
         left_free = reserves(self.runtime, self.workload, machine, self.asked.reserve_bytes)
         if len(gpus) == 1:
-            return judge(self._parts_alone(gpus[0], recipe), machine, left_free)
+            return judge(load_of(self._parts_alone(gpus[0], recipe), 1), machine, left_free)
         self._count_layout()
-        answer = judge(lay_best(self.runtime, recipe, self.workload, machine, left_free).parts, machine, left_free)
+        answer = judge(lay_best(self.runtime, recipe, self.workload, machine, left_free).load, machine, left_free)
         if len(set(gpus)) == 1:
             ranges = self._ranges.setdefault(_alike(gpus, recipe), {})
             in_use = gpus[0].in_use_bytes or 0
@@ -257,9 +258,9 @@ class FleetJudge:
         if reason := self.runtime.refuses(recipe, self.workload, machine):
             return Held("", Answer.CANNOT_RUN, recipe.name, reason=reason)
         left_free = reserves(self.runtime, self.workload, machine, self.asked.reserve_bytes)
-        parts = lay_best(self.runtime, recipe, self.workload, machine, left_free).parts
-        answer = judge(parts, machine, left_free)
-        short = -sum(free for free in headroom(parts, machine) if free < 0)
+        load = lay_best(self.runtime, recipe, self.workload, machine, left_free).load
+        answer = judge(load, machine, left_free)
+        short = -sum(free for free in headroom(load, machine) if free < 0)
         on = "" if len(gpus) == 1 else f" on {len(gpus)} cards"
         return Held("", answer, recipe.name, reason=f"{recipe.name} is short of {gib(short)}{on}" if short else f"{recipe.name} leaves too little free{on}")
 
