@@ -129,3 +129,17 @@ def test_options_as_read() -> None:
     assert asked.caches == (("q8_0", "f16"), ("q4_0", "q4_0"))
     assert asked.reserve_bytes == 0
     assert (asked.runtime, asked.version) == ("ollama", "0.24.0")
+
+
+@pytest.mark.parametrize(
+    ("model", "columns"),
+    [
+        ("llama-2-7b", [4096]),
+        ("qwen2.5-7b", [4096, 8192, 16384, 32768]),
+        ("llama-3.1-8b", [4096, 8192, 16384, 32768, 65536, 131072]),
+        ("qwen3.5-27b", [4096, 8192, 16384, 32768, 65536, 131072]),  # trained for 262,144
+    ],
+)
+def test_the_grid_has_every_usual_context_once(model: str, columns: list[int]) -> None:
+    found = run([model], Options(gpu=("4090",), quant="Q4_K_M"))
+    assert [cell.context_tokens for cell in found.checks[0].machines[0].cells] == columns

@@ -74,7 +74,7 @@ def contexts(runtime: Runtime, asked: Asked) -> tuple[int, ...]:
     native = runtime.model.context.native_tokens
     if asked.contexts is not None:
         return tuple(dict.fromkeys(native if tokens is None else tokens for tokens in asked.contexts))
-    return tuple(tokens for tokens in USUAL_CONTEXTS if tokens < native) + ((native,) if native <= USUAL_CONTEXTS[-1] else (USUAL_CONTEXTS[-1],))
+    return (*(tokens for tokens in USUAL_CONTEXTS if tokens < native), *((native,) if native <= USUAL_CONTEXTS[-1] else ()))
 
 
 def headline(found: Sequence[Cell], asked: Asked, columns: Sequence[int]) -> Cell:
