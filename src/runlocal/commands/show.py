@@ -265,7 +265,7 @@ def _comparisons(around: Relatives, asked: Asked, machine: Machine) -> Iterator[
             columns=(
                 Column("id", "model"),
                 Column("band", "it is"),
-                Column("parameters", "parameters", Form.PARAMETERS),
+                Column("parameters", "size", Form.PARAMETERS),
                 Column("released", "released", extra=True),
                 Column("quant", "quant"),
                 Column("need_bytes", "needs", Form.GIB, extra=True),
