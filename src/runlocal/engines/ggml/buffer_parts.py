@@ -1,0 +1,43 @@
+"""Compute buffers as parts."""
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from runlocal.core.layout import Layout
+from runlocal.core.part import HOST, Basis, Kind, Part
+from runlocal.engines.ggml.graph import ComputeBuffers
+from runlocal.engines.ggml.placement import Placement
+from runlocal.engines.ggml.settings import Settings
+
+_F32_BYTES = 4
+
+
+def buffer_parts(
+    layout: Layout, settings: Settings, placement: Placement, buffers: ComputeBuffers, facts: Mapping[str, Any], *, sequences: int, copied_as: str | None
+) -> Iterator[Part]:
+    """The graph's buffers on every device, and the rows of logits on the host.
+
+    facts: `graph_doubts` and the allocator's source
+    copied_as: the type that weights which a step copies are counted as, where theirs is not known; else None
+    """
+    source = facts["sources"]["allocator"]["url"]
+    because = f"ggml's allocator over the graph of {settings.ubatch_tokens} tokens, {settings.cells} cells, {_rows(settings.output_rows)} of logits"
+    basis, percent = Basis.EXACT, 0
+    if copied_as is not None:
+        basis = Basis.ESTIMATED
+        because += f"; weights that a step copies counted as {copied_as}"
+    if doubt := facts["graph_doubts"].get(layout.architecture):
+        basis, percent = Basis.ESTIMATED, doubt["margin_percent"]
+        because += f"; {doubt['because']}: up to {percent} % more"
+    for device, size in zip(placement.devices(), buffers.gpus, strict=True):
+        yield Part(Kind.COMPUTE_BUFFER, "compute buffer", device, size, basis, because, source, size * percent // 100)
+    yield Part(Kind.COMPUTE_BUFFER, "compute buffer, host", HOST, buffers.host, basis, because, source, buffers.host * percent // 100)
+    rows = max(sequences, settings.output_rows)
+    # With embeddings asked for, a row of them lies behind the logits, which are set aside all the same.
+    values = layout.vocabulary_size + (layout.hidden_size if layout.pooling else 0)
+    because = f"4 B × {values} values × {_rows(rows)}"
+    yield Part(Kind.COMPUTE_BUFFER, "logits", HOST, _F32_BYTES * values * rows, Basis.EXACT, because, source)
+
+
+def _rows(count: int) -> str:
+    return "1 row" if count == 1 else f"{count} rows"
