@@ -9,7 +9,7 @@ from runlocal.core.verdict import headroom, slack
 from runlocal.core.workload import Workload
 from runlocal.engines.ggml.placement import Placement
 from runlocal.quants.gguf import Recipe
-from runlocal.runtimes import Runtime
+from runlocal.runtimes import Judgeable, Runtime
 from runlocal.solve.search import last_that_fits
 
 _SPLIT_ATTEMPTS = 4
@@ -23,13 +23,13 @@ class Laid(NamedTuple):
     load: Load
 
 
-def lay(runtime: Runtime, recipe: Recipe, workload: Workload, machine: Machine, *, rough: bool = False) -> Laid:
+def lay(runtime: Judgeable, recipe: Recipe, workload: Workload, machine: Machine, *, rough: bool = False) -> Laid:
     """The workload as the runtime places it."""
     placement = runtime.placement(workload, machine)
     return Laid(workload, placement, runtime.load(recipe, workload, placement, machine, rough=rough))
 
 
-def lay_best(runtime: Runtime, recipe: Recipe, workload: Workload, machine: Machine, left_free: Sequence[int]) -> Laid:
+def lay_best(runtime: Judgeable, recipe: Recipe, workload: Workload, machine: Machine, left_free: Sequence[int]) -> Laid:
     """As the runtime places it; where that leaves a GPU less than its reserve, shared out so that the fullest has most left."""
     laid = lay(runtime, recipe, workload, machine)
     if len(machine.gpus) > 1 and slack(laid.load, machine, left_free) < 0:
@@ -72,7 +72,7 @@ def _least_left(laid: Laid, machine: Machine) -> int:
     return min(free - margin for free, margin in zip(headroom(laid.load, machine), laid.load.gpu_margins, strict=True))
 
 
-def _best_split(runtime: Runtime, recipe: Recipe, workload: Workload, machine: Machine, laid: Laid) -> Laid:
+def _best_split(runtime: Judgeable, recipe: Recipe, workload: Workload, machine: Machine, laid: Laid) -> Laid:
     """Another share-out of the layers where the runtime's own overfills a GPU: each GPU gets layers by what its buffers leave of it."""
     best = laid
     shares = [float(device.usable_bytes) for device in machine.gpus]

@@ -6,7 +6,7 @@ from runlocal.core.machine import Machine
 from runlocal.core.verdict import slack
 from runlocal.core.workload import Workload
 from runlocal.quants.gguf import Recipe
-from runlocal.runtimes import Runtime
+from runlocal.runtimes import Judgeable
 from runlocal.solve.layers import lay_best
 from runlocal.solve.search import last_that_fits
 
@@ -14,7 +14,7 @@ _STEP_TOKENS = 256  # llama.cpp pads contexts to this
 
 
 @lru_cache(maxsize=512)
-def longest_context(runtime: Runtime, recipe: Recipe, workload: Workload, machine: Machine, left_free: tuple[int, ...]) -> int:
+def longest_context(runtime: Judgeable, recipe: Recipe, workload: Workload, machine: Machine, left_free: tuple[int, ...]) -> int:
     """Tokens of one sequence at which the quantization still fits with the reserve free, a multiple of 256; 0 if none.
 
     workload: its context does not matter and should be one value for all cells, so that a grid asks once per quantization.
@@ -37,7 +37,7 @@ def longest_context(runtime: Runtime, recipe: Recipe, workload: Workload, machin
     return last_that_fits(1, most, left, at_least, at_most) * _STEP_TOKENS
 
 
-def _on_the_line(runtime: Runtime, recipe: Recipe, workload: Workload, machine: Machine, left_free: tuple[int, ...], most: int) -> int | None:
+def _on_the_line(runtime: Judgeable, recipe: Recipe, workload: Workload, machine: Machine, left_free: tuple[int, ...], most: int) -> int | None:
     """The last step that fits where `most` does not and need is a straight line in the context, so that nothing has to be tried; None elsewhere.
 
     Several GPUs share the layers out anew for every context, so there is no line.

@@ -1,0 +1,243 @@
+"""What a model takes, computed beforehand: a row of a table that gives a `Load` on any machine by the engine's own rules, without a graph.
+
+A row holds the pieces of `Session.load` at some contexts, for all layers on one GPU or all on the host. Between its points a straight line
+gives the rest where that was proven when the row was made; what a row does not hold is asked of the engine.
+"""
+
+from bisect import bisect_left
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any
+
+from runlocal.core.facts import Facts
+from runlocal.core.load import Load, load_of
+from runlocal.core.machine import Gpu, Machine, Origin
+from runlocal.core.noun import NamedTuple
+from runlocal.core.part import HOST, Basis, Kind, Part, gpu
+from runlocal.core.workload import Workload
+from runlocal.engines.ggml.elsewhere import exact_load, kind_of, parts_on
+from runlocal.engines.ggml.overhead import overhead_parts
+from runlocal.engines.ggml.placement import Placement, place
+from runlocal.engines.ggml.refusals import refuses_device
+from runlocal.quants.gguf import Recipe
+from runlocal.runtimes import Judgeable, Runtime
+from runlocal.solve.asked import HEADLINE_TOKENS, USUAL_CONTEXTS
+
+Row = dict[str, Any]
+"""A row as JSON has it, one kind of placement of one model.
+
+runtime, version: what loads the model
+longest: tokens that it serves
+layers: stored layers
+reserve: bytes that the runtime leaves free
+quants: by name: bits per weight, bytes of the tensors, then (place, bytes, whether it follows the layers) of the loaded weights
+points: by quantization where its weights are copied in a step, else by the empty name: (tokens, (place, bytes) of the caches, other parts)
+joined: between any two points the pieces are the straight line through them, rounded down
+beyond: context from which on they are the line through it and twice as much; null where they are not
+"""
+
+_STEP_TOKENS = 256
+_EVERY_STEP_TO = 32 * _STEP_TOKENS  # up to so long a context every step is looked at
+_KINDS, _BASES = tuple(Kind), tuple(Basis)
+_DEVICES = (gpu(0), HOST)
+_LARGEST = 1 << 60
+
+
+class Point(NamedTuple):
+    """The pieces at one context, weights apart.
+
+    caches: (device, bytes)
+    others: all other parts; their words are not kept
+    """
+
+    tokens: int
+    caches: tuple[tuple[str, int], ...]
+    others: tuple[Part, ...]
+
+
+class Remembered:
+    """A model that answers the judge from a row. `open_model` opens it in its engine for what the row does not hold."""
+
+    def __init__(self, row: Row, facts: Facts, open_model: Callable[[], Runtime]) -> None:
+        self.row, self._facts = row, facts
+        self._open_model = open_model
+        self._opened: Runtime | None = None
+        self._others: dict[tuple[str, int, Machine], Load | None] = {}
+
+    def opened(self) -> Runtime:
+        """The model in its engine."""
+        if self._opened is None:
+            self._opened = self._open_model()
+        return self._opened
+
+    def longest_context(self) -> int:
+        longest: int = self.row["longest"]
+        return longest
+
+    def refuses(self, recipe: Recipe, workload: Workload, machine: Machine) -> str | None:
+        if workload.context_tokens > self.longest_context():
+            return self.opened().refuses(self._own(recipe), workload, machine)
+        return refuses_device(machine)
+
+    def placement(self, workload: Workload, machine: Machine, shares: Sequence[float] | None = None) -> Placement:
+        return place(self.row["layers"], None, (1.0,) * len(machine.gpus))
+
+    def reserves(self, workload: Workload, machine: Machine) -> tuple[int, ...]:
+        return (self.row["reserve"],)
+
+    def load(self, recipe: Recipe, workload: Workload, placement: Placement, machine: Machine, *, rough: bool = False) -> Load:
+        quant = recipe.name if recipe.name in self.row["points"] else ""
+        key = (quant, workload.context_tokens, machine)
+        if key not in self._others:
+            found = point_at(self.row, quant, workload.context_tokens)
+            self._others[key] = found and self._load_of(found, placement, machine)
+        others = self._others[key]
+        if others is None:
+            return self.opened().load(self._own(recipe), workload, placement, machine, rough=rough)
+        return exact_load(weights(self.row, recipe.name), placement, kind_of(machine)).plus(others)
+
+    def _load_of(self, point: Point, placement: Placement, machine: Machine) -> Load:
+        kind = kind_of(machine)
+        caches = exact_load(((device, size, True) for device, size in point.caches), placement, kind)
+        others = load_of(parts_on(point.others, kind, self._facts.ggml), placement.gpus)
+        return caches.plus(others).plus(load_of(overhead_parts(machine, self._facts.ggml), placement.gpus))
+
+    def straight_from(self, workload: Workload, placement: Placement, most_tokens: int) -> int | None:
+        start: int | None = self.row["beyond"]
+        return start
+
+    def _own(self, recipe: Recipe) -> Recipe:
+        return self.opened().recipe(recipe.name, None)
+
+
+def weights(row: Row, quant: str) -> Iterator[tuple[str, int, bool]]:
+    """(device, bytes, whether it follows the layers) of the loaded weights."""
+    return ((_DEVICES[place], size, bool(follows)) for place, size, follows in row["quants"][quant][2])
+
+
+def point_at(row: Row, quant: str, tokens: int) -> Point | None:
+    """The pieces at a context; None where the row does not give them.
+
+    quant: the one whose points they are; empty: those of all
+    """
+    points = row["points"][quant]
+    after = bisect_left(points, tokens, key=lambda point: int(point[0]))
+    if after < len(points) and points[after][0] == tokens:
+        return _read(points[after])
+    if tokens % _STEP_TOKENS:
+        return None  # a step of fewer tokens may be shorter
+    start = row["beyond"]
+    if start is not None and start < tokens <= row["longest"]:
+        by_tokens = {point[0]: point for point in points}
+        return _on_line(_read(by_tokens[start]), _read(by_tokens[2 * start]), tokens)
+    if row["joined"] and 0 < after < len(points):
+        return _on_line(_read(points[after - 1]), _read(points[after]), tokens)
+    return None
+
+
+def _read(point: Sequence[Any]) -> Point:
+    tokens, caches, others = point
+    return Point(
+        tokens,
+        tuple((_DEVICES[place], size) for place, size in caches),
+        tuple(Part(_KINDS[kind], "", _DEVICES[place], size, _BASES[basis], "", "", margin) for kind, place, size, basis, margin in others),
+    )
+
+
+def _written(point: Point) -> list[Any]:
+    return [
+        point.tokens,
+        [[_DEVICES.index(device), size] for device, size in point.caches],
+        [[_KINDS.index(part.kind), _DEVICES.index(part.device), part.bytes, _BASES.index(part.basis), part.margin_bytes] for part in point.others],
+    ]
+
+
+def _on_line(low: Point, high: Point, tokens: int) -> Point | None:
+    """What lies on the line through two points, rounded down; None where an estimate's margin changes, which has its own rounding."""
+    if [part.margin_bytes for part in low.others] != [part.margin_bytes for part in high.others]:
+        return None
+    steps, base = tokens - low.tokens, high.tokens - low.tokens
+    return Point(
+        tokens,
+        tuple((device, size + (more - size) * steps // base) for (device, size), (_, more) in zip(low.caches, high.caches, strict=True)),
+        tuple(part._replace(bytes=part.bytes + (more.bytes - part.bytes) * steps // base) for part, more in zip(low.others, high.others, strict=True)),
+    )
+
+
+def remember(runtime: Runtime, *, gpus: int, vision: bool) -> Row:
+    """The row of a model with all layers on one GPU, or with none: all on the host. vision: with its tower and one image."""
+    machine = _unlimited(gpus)
+    longest = runtime.longest_context()
+    workload = Workload(context_tokens=min(HEADLINE_TOKENS, longest), vision=vision)
+    placement = runtime.placement(workload, machine)
+    recipes = {name: runtime.recipe(name, None) for name in runtime.usual_quants()}
+    pieces = {name: runtime.pieces(recipe, workload, placement) for name, recipe in recipes.items()}
+    alike = len({found.others for found in pieces.values()}) == 1
+    beyond = runtime.straight_from(workload, placement, longest // _STEP_TOKENS * _STEP_TOKENS)
+    joined = beyond is None and longest <= _EVERY_STEP_TO
+
+    def looked_at(recipe: Recipe) -> list[Point]:
+        found = []
+        for tokens in _contexts(longest, beyond, every=joined):
+            asked = workload._replace(context_tokens=tokens)
+            if runtime.refuses(recipe, asked, machine) is None:
+                laid = runtime.pieces(recipe, asked, placement)
+                found.append(Point(tokens, laid.caches, tuple(part._replace(label="", because="", source="") for part in laid.others)))
+        return corners(found) if joined else found
+
+    names = list(recipes)[:1] if alike else list(recipes)
+    return {
+        "runtime": runtime.id,
+        "version": runtime.version,
+        "longest": longest,
+        "layers": len(placement.layers),
+        "reserve": runtime.reserves(workload, machine)[0],
+        "quants": {
+            name: [runtime.bits_per_weight(recipe), runtime.tensor_bytes(recipe), _summed(pieces[name].weights)] for name, recipe in recipes.items()
+        },
+        "points": {("" if alike else name): [_written(point) for point in looked_at(recipes[name])] for name in names},
+        "joined": joined,
+        "beyond": beyond,
+    }
+
+
+def _unlimited(gpus: int) -> Machine:
+    devices = tuple(Gpu(index=index, id=None, name="any", memory_bytes=_LARGEST) for index in range(gpus))
+    return Machine(origin=Origin.UNLIMITED, label="any", gpus=devices)
+
+
+def _contexts(longest: int, beyond: int | None, *, every: bool) -> list[int]:
+    """The contexts that a row is made of."""
+    whole = longest // _STEP_TOKENS * _STEP_TOKENS
+    asked = {min(HEADLINE_TOKENS, longest), longest}
+    if every:
+        return sorted({*range(_STEP_TOKENS, whole + 1, _STEP_TOKENS), *asked})
+    if beyond is not None:
+        on_line = {tokens for tokens in asked if tokens >= beyond and tokens % _STEP_TOKENS == 0}
+        return sorted({beyond, 2 * beyond, *asked} - (on_line - {beyond, 2 * beyond}))
+    doubled = {USUAL_CONTEXTS[-1] << shift for shift in range(1, whole.bit_length())}
+    return sorted({tokens for tokens in {*USUAL_CONTEXTS, *doubled} if tokens <= whole} | {whole, *asked} - {0})
+
+
+def corners(points: Sequence[Point]) -> list[Point]:
+    """As few of the points as give all the others by straight lines; every step between the first and the last is among them."""
+    kept = list(points[:1])
+    while kept and kept[-1] is not points[-1]:
+        first = points.index(kept[-1])
+        last = first + 1
+        while last + 1 < len(points) and _is_line(points[first : last + 2]):
+            last += 1
+        kept.append(points[last])
+    return kept
+
+
+def _is_line(points: Sequence[Point]) -> bool:
+    low, *between, high = points
+    return all(point.tokens % _STEP_TOKENS == 0 and _on_line(low, high, point.tokens) == point for point in between)
+
+
+def _summed(sizes: Sequence[tuple[str, int, bool]]) -> list[list[int]]:
+    totals: dict[tuple[int, bool], int] = {}
+    for device, size, follows in sizes:
+        key = (_DEVICES.index(device), follows)
+        totals[key] = totals.get(key, 0) + size
+    return [[place, size, int(follows)] for (place, follows), size in totals.items()]
