@@ -118,12 +118,14 @@ class Session(Files):
     def placement(self, workload: Workload, machine: Machine, shares: Sequence[float] | None = None) -> Placement:
         """Layers in proportion to what each GPU can use (llama.cpp's default `--tensor-split`); `shares` replace that."""
         free = tuple(float(device.usable_bytes) for device in machine.gpus) if shares is None else tuple(shares)
+        if workload.tensor_split is not None:
+            free = (*workload.tensor_split, *(0.0 for _ in machine.gpus))[: len(machine.gpus)]
         free = free if len(free) > 1 else (1.0,) * len(free)  # one GPU takes all, whatever its size
         return place(
             self.layout.stored_layers,
             workload.gpu_layers,
             free,
-            experts_on_host=workload.cpu_moe and self.layout.experts > 0,
+            host_experts=(self.layout.stored_layers if workload.cpu_moe else workload.n_cpu_moe) if self.layout.experts else 0,
             cache_on_host=not workload.kv_offload,
         )
 
@@ -332,7 +334,7 @@ class Session(Files):
 
 
 def _is_spread(placement: Placement) -> bool:
-    return not placement.all_on_gpus or placement.experts_on_host
+    return not placement.all_on_gpus or placement.host_experts > 0
 
 
 def _finest(recipe: Recipe) -> Recipe:
