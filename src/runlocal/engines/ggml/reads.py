@@ -28,9 +28,13 @@ def token_reads(
             device = HOST if layout.single_embedding and tensor.role == "token_embd" else placement.output
             read[device] = read.get(device, 0) + size
             continue
-        for device, count in placement.spread(tuple(layer for layer in tensor.layers if layer not in idle)).items():
-            place = HOST if placement.experts_on_host and is_expert(tensor) else device
-            read[place] = read.get(place, 0) + size * count
+        awake = tuple(layer for layer in tensor.layers if layer not in idle)
+        if is_expert(tensor) and placement.host_experts:
+            kept = sum(layer < placement.host_experts for layer in awake)
+            read[HOST] = read.get(HOST, 0) + size * kept
+            awake = awake[kept:]
+        for device, count in placement.spread(awake).items():
+            read[device] = read.get(device, 0) + size * count
     for cache in caches:
         if cache.kind is not CacheKind.CROSS:
             for device, size in device_bytes(cache, settings, placement).items():
