@@ -118,6 +118,7 @@ class GpuEntry(NamedTuple):
             compute_capability=self.compute_capability,
             unified=self.unified,
             bandwidth_bytes=self.bandwidth_bytes,
+            memory_type=self.memory_type,
         )
 
 

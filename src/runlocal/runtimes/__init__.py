@@ -76,6 +76,9 @@ class Runtime(Judgeable, Protocol):
     def pieces(self, recipe: Recipe, workload: Workload, placement: Placement) -> Pieces:
         """What `load` sums of a recipe, before a machine moves or doubts any of it."""
 
+    def reads(self, recipe: Recipe, workload: Workload, placement: Placement) -> dict[str, int] | None:
+        """Bytes that each device reads for one token of one sequence with its context full; None where that is not known."""
+
     def file(self, recipe: Recipe) -> str:
         """The model's file."""
 

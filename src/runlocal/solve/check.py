@@ -96,16 +96,14 @@ def check(model: ModelSpec, asked: Asked, machines: Sequence[Machine], spell: "S
     """
     runtime = open_for(model, asked.runtime, asked.version, own, draft)
     checked = tuple(_on_machine(runtime, asked, machine) for machine in machines)
-    laid = layout(model)
-    used = model.text.experts.used if model.text.experts else 0
-    tower = model.vision.tower_parameters + model.vision.projector_parameters if model.vision else 0
+    parameters, active = counts(model)
     answers = [cell.answer for one in checked for cell in asked_cells(one, asked) if cell.answer is not None]
     answer = best(answers) if answers else None
     return Check(
         model=model,
         license=licence(model),
-        parameters=laid.parameters() + tower,
-        active_parameters=laid.active_parameters(used),
+        parameters=parameters,
+        active_parameters=active,
         runtimes=all_support(model.architecture, model.hf_architecture, model.vision is not None),
         machines=checked,
         asked_contexts=contexts(runtime, asked),
@@ -113,6 +111,13 @@ def check(model: ModelSpec, asked: Asked, machines: Sequence[Machine], spell: "S
         answer=answer,
         data=data_date(),
     )
+
+
+def counts(model: ModelSpec) -> tuple[int, int]:
+    """Parameters with the tower's, and those that are read for one text token."""
+    laid = layout(model)
+    tower = model.vision.tower_parameters + model.vision.projector_parameters if model.vision else 0
+    return laid.parameters() + tower, laid.active_parameters(model.text.experts.used if model.text.experts else 0)
 
 
 def asked_cells(one: MachineCheck, asked: Asked) -> tuple[Cell, ...]:

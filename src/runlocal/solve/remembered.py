@@ -21,6 +21,7 @@ from runlocal.engines.ggml.refusals import refuses_device
 from runlocal.quants.gguf import Recipe
 from runlocal.runtimes import Judgeable, Runtime
 from runlocal.solve.asked import HEADLINE_TOKENS, USUAL_CONTEXTS
+from runlocal.solve.check import counts
 
 Row = dict[str, Any]
 """A row as JSON has it, one kind of placement of one model.
@@ -29,8 +30,11 @@ runtime, version: what loads the model
 longest: tokens that it serves
 layers: stored layers
 reserve: bytes that the runtime leaves free
-quants: by name: bits per weight, bytes of the tensors, then (place, bytes, whether it follows the layers) of the loaded weights
-points: by quantization where its weights are copied in a step, else by the empty name: (tokens, (place, bytes) of the caches, other parts)
+parameters, active_parameters, experts: of the model; whether it has any
+quants: by name: bits per weight, bytes of the tensors, (place, bytes, whether it follows the layers) of the loaded weights, and what a token reads
+of the GPU at the first point, null where it is not known
+points: by quantization where its weights are copied in a step, else by the empty name: tokens, (place, bytes) of the caches, other parts, and how much
+more than at the first point a token reads
 joined: between any two points the pieces are the straight line through them, rounded down
 beyond: context from which on they are the line through it and twice as much; null where they are not
 """
@@ -47,11 +51,13 @@ class Point(NamedTuple):
 
     caches: (device, bytes)
     others: all other parts; their words are not kept
+    more_read: bytes that a token reads beyond those at the first point
     """
 
     tokens: int
     caches: tuple[tuple[str, int], ...]
     others: tuple[Part, ...]
+    more_read: int
 
 
 class Remembered:
@@ -105,6 +111,20 @@ class Remembered:
         start: int | None = self.row["beyond"]
         return start
 
+    def known_contexts(self, recipe: Recipe) -> tuple[int, ...]:
+        """Contexts that the row holds itself."""
+        points = self.row["points"]
+        return tuple(point[0] for point in points[recipe.name if recipe.name in points else ""])
+
+    def reads(self, recipe: Recipe, workload: Workload, placement: Placement) -> dict[str, int] | None:
+        """As the engine has it."""
+        quant = recipe.name if recipe.name in self.row["points"] else ""
+        found = point_at(self.row, quant, workload.context_tokens) if recipe.name in self.row["quants"] else None
+        if found is None:
+            return self.opened().reads(self._own(recipe), workload, placement)
+        read = self.row["quants"][recipe.name][3]
+        return None if read is None else {gpu(0): read + found.more_read}
+
     def _own(self, recipe: Recipe) -> Recipe:
         return self.opened().recipe(recipe.name, None)
 
@@ -135,11 +155,12 @@ def point_at(row: Row, quant: str, tokens: int) -> Point | None:
 
 
 def _read(point: Sequence[Any]) -> Point:
-    tokens, caches, others = point
+    tokens, caches, others, more_read = point
     return Point(
         tokens,
         tuple((_DEVICES[place], size) for place, size in caches),
         tuple(Part(_KINDS[kind], "", _DEVICES[place], size, _BASES[basis], "", "", margin) for kind, place, size, basis, margin in others),
+        more_read,
     )
 
 
@@ -148,6 +169,7 @@ def _written(point: Point) -> list[Any]:
         point.tokens,
         [[_DEVICES.index(device), size] for device, size in point.caches],
         [[_KINDS.index(part.kind), _DEVICES.index(part.device), part.bytes, _BASES.index(part.basis), part.margin_bytes] for part in point.others],
+        point.more_read,
     ]
 
 
@@ -160,6 +182,7 @@ def _on_line(low: Point, high: Point, tokens: int) -> Point | None:
         tokens,
         tuple((device, size + (more - size) * steps // base) for (device, size), (_, more) in zip(low.caches, high.caches, strict=True)),
         tuple(part._replace(bytes=part.bytes + (more.bytes - part.bytes) * steps // base) for part, more in zip(low.others, high.others, strict=True)),
+        low.more_read + (high.more_read - low.more_read) * steps // base,
     )
 
 
@@ -167,23 +190,31 @@ def remember(runtime: Runtime, *, gpus: int, vision: bool) -> Row:
     """The row of a model with all layers on one GPU, or with none: all on the host. vision: with its tower and one image."""
     machine = _unlimited(gpus)
     longest = runtime.longest_context()
-    workload = Workload(context_tokens=min(HEADLINE_TOKENS, longest), vision=vision)
+    headline = min(HEADLINE_TOKENS, runtime.model.context.native_tokens)
+    workload = Workload(context_tokens=headline, vision=vision)
     placement = runtime.placement(workload, machine)
     recipes = {name: runtime.recipe(name, None) for name in runtime.usual_quants()}
     pieces = {name: runtime.pieces(recipe, workload, placement) for name, recipe in recipes.items()}
-    alike = len({found.others for found in pieces.values()}) == 1
+    alike = not any(found.by_recipe for found in pieces.values())
     beyond = runtime.straight_from(workload, placement, longest // _STEP_TOKENS * _STEP_TOKENS)
     joined = beyond is None and longest <= _EVERY_STEP_TO
 
+    contexts = _contexts(headline, longest, beyond, every=joined)
+    contexts = [tokens for tokens in contexts if runtime.refuses(next(iter(recipes.values())), workload._replace(context_tokens=tokens), machine) is None]
+
+    def read_at(recipe: Recipe, tokens: int) -> int | None:
+        found = runtime.reads(recipe, workload._replace(context_tokens=tokens), placement)
+        return found[gpu(0)] if found and set(found) == {gpu(0)} else None
+
     def looked_at(recipe: Recipe) -> list[Point]:
-        found = []
-        for tokens in _contexts(longest, beyond, every=joined):
-            asked = workload._replace(context_tokens=tokens)
-            if runtime.refuses(recipe, asked, machine) is None:
-                laid = runtime.pieces(recipe, asked, placement)
-                found.append(Point(tokens, laid.caches, tuple(part._replace(label="", because="", source="") for part in laid.others)))
+        found, at_first = [], read_at(recipe, contexts[0]) or 0
+        for tokens in contexts:
+            laid = runtime.pieces(recipe, workload._replace(context_tokens=tokens), placement)
+            others = tuple(part._replace(label="", because="", source="") for part in laid.others)
+            found.append(Point(tokens, laid.caches, others, (read_at(recipe, tokens) or 0) - at_first))
         return corners(found) if joined else found
 
+    parameters, active = counts(runtime.model)
     names = list(recipes)[:1] if alike else list(recipes)
     return {
         "runtime": runtime.id,
@@ -191,8 +222,12 @@ def remember(runtime: Runtime, *, gpus: int, vision: bool) -> Row:
         "longest": longest,
         "layers": len(placement.layers),
         "reserve": runtime.reserves(workload, machine)[0],
+        "parameters": parameters,
+        "active_parameters": active,
+        "experts": runtime.model.text.experts is not None,
         "quants": {
-            name: [runtime.bits_per_weight(recipe), runtime.tensor_bytes(recipe), _summed(pieces[name].weights)] for name, recipe in recipes.items()
+            name: [runtime.bits_per_weight(recipe), runtime.tensor_bytes(recipe), _summed(pieces[name].weights), read_at(recipe, contexts[0])]
+            for name, recipe in recipes.items()
         },
         "points": {("" if alike else name): [_written(point) for point in looked_at(recipes[name])] for name in names},
         "joined": joined,
@@ -205,10 +240,10 @@ def _unlimited(gpus: int) -> Machine:
     return Machine(origin=Origin.UNLIMITED, label="any", gpus=devices)
 
 
-def _contexts(longest: int, beyond: int | None, *, every: bool) -> list[int]:
+def _contexts(headline: int, longest: int, beyond: int | None, *, every: bool) -> list[int]:
     """The contexts that a row is made of."""
     whole = longest // _STEP_TOKENS * _STEP_TOKENS
-    asked = {min(HEADLINE_TOKENS, longest), longest}
+    asked = {headline, longest}
     if every:
         return sorted({*range(_STEP_TOKENS, whole + 1, _STEP_TOKENS), *asked})
     if beyond is not None:
