@@ -5,7 +5,7 @@ A checkout makes a row again only where its model, the shared data or the code h
 
 import json
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from runlocal.catalog import bundle
@@ -13,10 +13,10 @@ from runlocal.catalog import bundle
 Rows = dict[str, Any]
 """Rows by model."""
 
+Tell = Callable[[str], None]
+_FEW = 10  # models whose rows are made before anybody would ask what takes so long
 _KEPT = 8  # folders in the cache: a checkout beside another, and some states of each
 _PREFIX = "loads-"
-# What a row does not follow from: who prints, who asks, and what is here.
-_ROOMS_ABOVE = ("commands", "render", "probes", "sources")
 
 
 def packaged(name: str) -> Rows | None:
@@ -29,17 +29,22 @@ def cached(name: str) -> Rows | None:
     return _read(_folder(), name)
 
 
-def make(names: tuple[str, ...], rows_of: Callable[[str], Mapping[str, Any]], models: Mapping[str, Any]) -> dict[str, Rows]:
+def make(names: tuple[str, ...], rows_of: Callable[[str], Mapping[str, Any]], models: Mapping[str, Any], code: Sequence[str], tell: Tell) -> dict[str, Rows]:
     """Every table, by name, and keeps them.
 
     rows_of: makes the rows of a model, by table; not every table has one
     models: the table of each model's file, by id
+    code: folders and files of the program that rows follow from
+    tell: is told before many rows are made
     """
-    before, code = _newest(names), _contents()
-    keys = {model_id: f"{code}{_checksum(json.dumps(table, default=str).encode())}" for model_id, table in models.items()}
+    before, digits = _newest(names), _contents(code)
+    keys = {model_id: f"{digits}{_checksum(json.dumps(table, default=str).encode())}" for model_id, table in models.items()}
+    known = before.get("keys", {})
+    if (new := sum(known.get(model_id) != key for model_id, key in keys.items())) > _FEW:
+        tell(f"Computing what {new} models take, once for this state of data and code: half a minute.")
     made: dict[str, Rows] = {name: {} for name in names}
     for model_id, key in keys.items():
-        if before.get("keys", {}).get(model_id) == key:
+        if known.get(model_id) == key:
             found: Mapping[str, Any] = {name: before[name][model_id] for name in names if model_id in before[name]}
         else:
             found = rows_of(model_id)
@@ -108,15 +113,14 @@ def _keep(tables: Mapping[str, Rows]) -> None:
         shutil.rmtree(old, ignore_errors=True)
 
 
-def _contents() -> str:
-    """What the shared data and the code hold that a row follows from, in sixteen digits."""
+def _contents(code: Sequence[str]) -> str:
+    """What the shared data and that code hold, in sixteen digits."""
     texts = [json.dumps([bundle.read(name) for name in ("engines", "quants", "runtimes", "dtypes")], default=str).encode()]
-    for folder, folders, files in os.walk(bundle.package()):
-        if folder == bundle.package():
-            folders[:] = sorted(set(folders) - set(_ROOMS_ABOVE))
-        for name in sorted(files):
+    for path in (os.path.join(bundle.package(), *one.split("/")) for one in code):
+        files = [path] if path.endswith(".py") else sorted(os.path.join(folder, name) for folder, _, names in os.walk(path) for name in names)
+        for name in files:
             if name.endswith(".py"):
-                with open(os.path.join(folder, name), "rb") as file:
+                with open(name, "rb") as file:
                     texts.append(file.read())
     return _checksum(b"".join(texts))
 

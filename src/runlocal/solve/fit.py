@@ -81,7 +81,8 @@ class Fit:
     """A question asked of many models on one machine.
 
     rows: what is known of them without opening them, for the runtime that loads each
-    unknown_quant: set where a named quantization does not exist of the last model that was asked about
+    problem: why the last model that could not be judged at all was not; None where every one was
+    judged: how many could
     """
 
     def __init__(self, asked: Asked, machine: Machine, rows: dict[str, Row | None]) -> None:
@@ -91,21 +92,31 @@ class Fit:
         plain = Workload(context_tokens=self._workload.context_tokens, vision=self._workload.vision)
         self._remembers = self._workload == plain and asked.runtime is None and asked.imatrix is None and len(machine.gpus) <= 1
         self._facts: dict[tuple[str, str], Facts] = {}
-        self._candidates: dict[str, _Candidate | None] = {}
-        self.unknown_quant: Problem | None = None
+        self._candidates: dict[str, _Candidate] = {}
+        self.problem: Problem | None = None
+        self.judged = 0
 
     def of(self, model_id: str, least_speed: float | None = None) -> Fitting | None:
-        """The model at the finest quantization that fits, or else is tight; None where none is. Raises Problem (not_computed, unknown_quant).
+        """The model at the finest quantization that fits, or else is tight; None where none is, or where it cannot be judged (`problem`).
 
         least_speed: tokens per second that the slower end of its range has to reach
         """
+        try:
+            return self._of(model_id, least_speed)
+        except Problem as problem:
+            self.problem = problem
+            return None
+
+    def _of(self, model_id: str, least_speed: float | None) -> Fitting | None:
         row = self._rows.get(model_id)
         if not self._may_fit(row):
+            self.judged += 1
             return None
         candidate = self._candidate(model_id, row)
-        if candidate is None:
-            return None
+        self.judged += 1
         tokens = self._tokens(model_id)
+        if tokens > candidate.judge.longest_context():
+            return None
         workload = self._workload._replace(context_tokens=tokens)
         tight: Fitting | None = None
         for recipe, bits, tensor_bytes in candidate.recipes:
@@ -141,8 +152,6 @@ class Fit:
     def longest(self, fitting: Fitting) -> int:
         """Tokens of one sequence at which that quantization still fits."""
         candidate = self._candidate(fitting.model_id, self._rows.get(fitting.model_id))
-        if candidate is None:
-            return 0
         known = candidate.judge.known_contexts(fitting.recipe) if isinstance(candidate.judge, Remembered) else ()
         return longest_context(
             candidate.judge, fitting.recipe, self._workload._replace(context_tokens=0), self._machine, fitting.left_free, known_tokens=known
@@ -170,7 +179,7 @@ class Fit:
         taken = sum(size for device, size, _ in weights(row, quant) if (device != HOST) is bool(machine.gpus))
         return room is not None and taken > room
 
-    def _candidate(self, model_id: str, row: Row | None) -> _Candidate | None:
+    def _candidate(self, model_id: str, row: Row | None) -> _Candidate:
         if model_id not in self._candidates:
             named = tuple(name.upper() for name in self._asked.quants or ())
             if self._remembers and row is not None and all(name in row["quants"] for name in named):
@@ -195,12 +204,12 @@ class Fit:
             recipes=_finest_first(recipes),
         )
 
-    def _opened(self, model_id: str) -> _Candidate | None:
-        """The model in its engine; None where the runtime asked for does not load it, or no quantization that was named exists of it."""
+    def _opened(self, model_id: str) -> _Candidate:
+        """The model in its engine. Raises Problem: the runtime asked for does not load it, or no quantization that was named exists of it."""
         model = bundled(model_id)
         runtime = open_for(model, self._asked.runtime, self._asked.version)
-        if does_not_load(model, runtime):
-            return None
+        if reason := does_not_load(model, runtime):
+            raise Problem(Code.NOT_COMPUTED, reason)
         parameters, active = counts(model)
         return _Candidate(
             judge=runtime,
@@ -213,15 +222,17 @@ class Fit:
         )
 
     def _recipes(self, runtime: Runtime) -> Iterator[tuple[Recipe, float, int]]:
+        unknown, known = None, False
         for name in self._asked.quants or runtime.usual_quants():
             try:
                 recipe = runtime.recipe(name, self._asked.imatrix)
             except Problem as problem:
-                if problem.code is not Code.UNKNOWN_QUANT:
-                    raise
-                self.unknown_quant = problem
+                unknown = problem
                 continue
+            known = True
             yield recipe, runtime.bits_per_weight(recipe), runtime.tensor_bytes(recipe)
+        if unknown is not None and not known:
+            raise unknown
 
     def _speed(self, candidate: _Candidate, recipe: Recipe, workload: Workload, judged: Judged) -> "Speed | None":
         if judged.laid is None or not self._machine.gpus:

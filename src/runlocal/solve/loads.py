@@ -1,6 +1,6 @@
 """The tables behind `fit`: every bundled model's row, made once for this data and this code."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from typing import Any
 
 from runlocal.catalog import bundle, kept
@@ -11,15 +11,17 @@ from runlocal.runtimes import Runtime
 from runlocal.solve.check import open_for
 from runlocal.solve.remembered import Row, remember
 
-Tell = Callable[[str], None]
 Rows = dict[str, Row | None]
 """Rows by model; None where part of what it takes is not computed in this version."""
 
 # By name: GPUs, and whether images are processed. The last two hold the models with a tower alone.
 _TABLES = {"gpu": (1, True), "host": (0, True), "gpu-text": (1, False), "host-text": (0, False)}
 
+# What rows follow from beside the data.
+_CODE = ("core", "quants", "architectures", "engines", "runtimes", "catalog", "solve/asked.py", "solve/check.py", "solve/loads.py", "solve/remembered.py")
 
-def rows(machine: Machine, tell: Tell, *, vision: bool) -> Rows:
+
+def rows(machine: Machine, tell: kept.Tell, *, vision: bool) -> Rows:
     """Every model's row for that kind of machine. Several GPUs: as if they were one.
 
     tell: is told where the tables have to be made first
@@ -41,9 +43,8 @@ def tables() -> dict[str, Rows]:
     return made
 
 
-def _made(tell: Tell) -> dict[str, Any]:
-    tell("Computing what every model takes, once for this state of data and code: half a minute.")
-    return kept.make(tuple(_TABLES), _rows_of, {model_id: bundle.read(f"models/{model_id}") for model_id in index()})
+def _made(tell: kept.Tell) -> dict[str, Any]:
+    return kept.make(tuple(_TABLES), _rows_of, {model_id: bundle.read(f"models/{model_id}") for model_id in index()}, _CODE, tell)
 
 
 def _rows_of(model_id: str) -> Rows:
