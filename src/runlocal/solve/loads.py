@@ -59,6 +59,6 @@ def _each(runtime: Runtime) -> Iterator[tuple[str, Row | None]]:
     for name, (gpus, vision) in _TABLES.items():
         if vision or runtime.model.vision is not None:
             try:
-                yield name, remember(runtime, gpus=gpus, vision=vision)
+                yield name, remember(runtime, bundle.read("engines")["ggml"], gpus=gpus, vision=vision)
             except Problem:
                 yield name, None

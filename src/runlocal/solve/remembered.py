@@ -5,7 +5,7 @@ gives the rest where that was proven when the row was made; what a row does not 
 """
 
 from bisect import bisect_left
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 from runlocal.core.facts import Facts
@@ -14,6 +14,7 @@ from runlocal.core.machine import Gpu, Machine, Origin
 from runlocal.core.noun import NamedTuple
 from runlocal.core.part import HOST, Basis, Kind, Part, gpu
 from runlocal.core.workload import Workload
+from runlocal.engines.ggml.buffer_parts import doubt_bytes, doubt_percent
 from runlocal.engines.ggml.elsewhere import exact_load, kind_of, parts_on
 from runlocal.engines.ggml.overhead import overhead_parts
 from runlocal.engines.ggml.placement import Placement, place
@@ -35,6 +36,7 @@ quants: by name: bits per weight, bytes of the tensors, (place, bytes, whether i
 of the GPU at the first point, null where it is not known
 points: by quantization where its weights are copied in a step, else by the empty name: tokens, (place, bytes) of the caches, other parts, and how much
 more than at the first point a token reads
+doubt: by how many percent the graph's buffers may be larger, as it is not known whole
 joined: between any two points the pieces are the straight line through them, rounded down
 beyond: context from which on they are the line through it and twice as much; null where they are not
 """
@@ -148,9 +150,9 @@ def point_at(row: Row, quant: str, tokens: int) -> Point | None:
     start = row["beyond"]
     if start is not None and start < tokens <= row["longest"]:
         by_tokens = {point[0]: point for point in points}
-        return _on_line(_read(by_tokens[start]), _read(by_tokens[2 * start]), tokens)
+        return _on_line(_read(by_tokens[start]), _read(by_tokens[2 * start]), tokens, row["doubt"])
     if row["joined"] and 0 < after < len(points):
-        return _on_line(_read(points[after - 1]), _read(points[after]), tokens)
+        return _on_line(_read(points[after - 1]), _read(points[after]), tokens, row["doubt"])
     return None
 
 
@@ -173,21 +175,33 @@ def _written(point: Point) -> list[Any]:
     ]
 
 
-def _on_line(low: Point, high: Point, tokens: int) -> Point | None:
-    """What lies on the line through two points, rounded down; None where an estimate's margin changes, which has its own rounding."""
-    if [part.margin_bytes for part in low.others] != [part.margin_bytes for part in high.others]:
-        return None
+def _on_line(low: Point, high: Point, tokens: int, doubt: int) -> Point | None:
+    """What lies on the line through two points, rounded down; None where a margin that changes is not that of a doubt about the graph, in percent."""
     steps, base = tokens - low.tokens, high.tokens - low.tokens
+    others = []
+    for part, more in zip(low.others, high.others, strict=True):
+        margin = part.margin_bytes
+        size = part.bytes + (more.bytes - part.bytes) * steps // base
+        if margin != more.margin_bytes:
+            if (margin, more.margin_bytes) != (doubt_bytes(part.bytes, doubt), doubt_bytes(more.bytes, doubt)):
+                return None
+            margin = doubt_bytes(size, doubt)
+        others.append(part._replace(bytes=size, margin_bytes=margin))
     return Point(
         tokens,
         tuple((device, size + (more - size) * steps // base) for (device, size), (_, more) in zip(low.caches, high.caches, strict=True)),
-        tuple(part._replace(bytes=part.bytes + (more.bytes - part.bytes) * steps // base) for part, more in zip(low.others, high.others, strict=True)),
+        tuple(others),
         low.more_read + (high.more_read - low.more_read) * steps // base,
     )
 
 
-def remember(runtime: Runtime, *, gpus: int, vision: bool) -> Row:
-    """The row of a model with all layers on one GPU, or with none: all on the host. vision: with its tower and one image."""
+def remember(runtime: Runtime, ggml: Mapping[str, Any], *, gpus: int, vision: bool) -> Row:
+    """The row of a model with all layers on one GPU, or with none: all on the host.
+
+    ggml: the engine's facts
+    vision: with its tower and one image
+    """
+    doubt = doubt_percent(runtime.model.architecture, ggml)
     machine = _unlimited(gpus)
     longest = runtime.longest_context()
     headline = min(HEADLINE_TOKENS, runtime.model.context.native_tokens)
@@ -212,7 +226,7 @@ def remember(runtime: Runtime, *, gpus: int, vision: bool) -> Row:
             laid = runtime.pieces(recipe, workload._replace(context_tokens=tokens), placement)
             others = tuple(part._replace(label="", because="", source="") for part in laid.others)
             found.append(Point(tokens, laid.caches, others, (read_at(recipe, tokens) or 0) - at_first))
-        return corners(found) if joined else found
+        return corners(found, doubt) if joined else found
 
     parameters, active = counts(runtime.model)
     names = list(recipes)[:1] if alike else list(recipes)
@@ -230,6 +244,7 @@ def remember(runtime: Runtime, *, gpus: int, vision: bool) -> Row:
             for name, recipe in recipes.items()
         },
         "points": {("" if alike else name): [_written(point) for point in looked_at(recipes[name])] for name in names},
+        "doubt": doubt,
         "joined": joined,
         "beyond": beyond,
     }
@@ -249,25 +264,24 @@ def _contexts(headline: int, longest: int, beyond: int | None, *, every: bool) -
     if beyond is not None:
         on_line = {tokens for tokens in asked if tokens >= beyond and tokens % _STEP_TOKENS == 0}
         return sorted({beyond, 2 * beyond, *asked} - (on_line - {beyond, 2 * beyond}))
-    doubled = {USUAL_CONTEXTS[-1] << shift for shift in range(1, whole.bit_length())}
-    return sorted({tokens for tokens in {*USUAL_CONTEXTS, *doubled} if tokens <= whole} | {whole, *asked} - {0})
+    return sorted({tokens for tokens in USUAL_CONTEXTS if tokens <= whole} | {whole, *asked} - {0})
 
 
-def corners(points: Sequence[Point]) -> list[Point]:
+def corners(points: Sequence[Point], doubt: int = 0) -> list[Point]:
     """As few of the points as give all the others by straight lines; every step between the first and the last is among them."""
     kept = list(points[:1])
     while kept and kept[-1] is not points[-1]:
         first = points.index(kept[-1])
         last = first + 1
-        while last + 1 < len(points) and _is_line(points[first : last + 2]):
+        while last + 1 < len(points) and _is_line(points[first : last + 2], doubt):
             last += 1
         kept.append(points[last])
     return kept
 
 
-def _is_line(points: Sequence[Point]) -> bool:
+def _is_line(points: Sequence[Point], doubt: int) -> bool:
     low, *between, high = points
-    return all(point.tokens % _STEP_TOKENS == 0 and _on_line(low, high, point.tokens) == point for point in between)
+    return all(point.tokens % _STEP_TOKENS == 0 and _on_line(low, high, point.tokens, doubt) == point for point in between)
 
 
 def _summed(sizes: Sequence[tuple[str, int, bool]]) -> list[list[int]]:
