@@ -102,7 +102,7 @@ def run(wanted: Wanted, options: Options, tell: Callable[[str], None], *, most: 
         raise fit.problem
     read_rows = fitting[:most] if for_people else fitting
     lines = [_row(found, fit.longest(found)) for found in read_rows]
-    notes = _notes(wanted, asked, machine, len(chosen) - fit.judged, fitting)
+    notes = _notes(wanted, asked, machine, len(chosen) - fit.judged, read_rows, chosen_none=not chosen)
     title = _title(asked, machine, len(fitting), len(chosen))
     more = (f"{len(fitting) - len(lines):,} more: --all lists them.",) if len(fitting) > len(lines) else ()
     everything = Listing("models", title, _DATA, tuple(lines), notes)
@@ -221,22 +221,24 @@ def _facts(asked: Asked, machine: Machine, chosen: int, fitting: int) -> tuple[F
     )
 
 
-def _notes(wanted: Wanted, asked: Asked, machine: Machine, not_judged: int, fitting: Sequence[Fitting]) -> tuple[str, ...]:
+def _notes(wanted: Wanted, asked: Asked, machine: Machine, not_judged: int, fitting: Sequence[Fitting], *, chosen_none: bool) -> tuple[str, ...]:
     notes = []
     if fitting:
-        notes.append("Each at the finest quantization that fits; largest first, what fits with fewer than 4 bits per weight alone at the end.")
+        notes.append("Each at the finest quantization that fits, the largest model first; what fits below 4 bits per weight alone stands last.")
     if any(found.answer is Answer.TIGHT for found in fitting):
         notes.append("Tight: it fits, and leaves less than the reserve free; --strict leaves these out.")
     if asked.contexts is None and any(found.context_tokens < HEADLINE_TOKENS for found in fitting):
-        notes.append(f"Models trained for less than {context_text(HEADLINE_TOKENS)} are asked about at their own length.")
+        notes.append(f"A model trained for less than {context_text(HEADLINE_TOKENS)} is asked about at its own length.")
     if any(found.speed for found in fitting):
-        notes.append("Tokens per second are an estimate for one sequence whose context is full.")
+        notes.append("t/s: tokens per second, estimated, for one sequence whose context is full.")
     if wanted.min_speed is not None:
-        notes.append(f"--min-speed takes what reaches {wanted.min_speed:g} at the slower end; where the speed is not known, it is left out.")
+        notes.append(f"At least {wanted.min_speed:g} tokens per second at the slower end of the estimate; where no speed is known a model is left out.")
     if wanted.commercial:
         notes.append("Licences that allow commercial use under conditions are among them: `runlocal show ID` has the conditions.")
     if not_judged:
         notes.append(f"{not_judged:,} could not be judged so: the runtime does not load them, or the quantization does not exist of them.")
-    if not fitting:
-        notes.append("None fits. A shorter --ctx, --kv q8_0 or another --gpu may change that.")
+    if chosen_none:
+        notes.append("No model matches. `runlocal models` lists them all.")
+    elif not fitting:
+        notes.append("A shorter --ctx, --kv q8_0 or more memory may change that.")
     return (*notes, *machine.notes)

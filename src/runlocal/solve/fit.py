@@ -153,9 +153,7 @@ class Fit:
         """Tokens of one sequence at which that quantization still fits."""
         candidate = self._candidate(fitting.model_id, self._rows.get(fitting.model_id))
         known = candidate.judge.known_contexts(fitting.recipe) if isinstance(candidate.judge, Remembered) else ()
-        return longest_context(
-            candidate.judge, fitting.recipe, self._workload._replace(context_tokens=0), self._machine, fitting.left_free, known_tokens=known
-        )
+        return longest_context(candidate.judge, fitting.recipe, self._workload._replace(context_tokens=0), self._machine, fitting.left_free, known_tokens=known)
 
     def _tokens(self, model_id: str) -> int:
         """The context that this model is asked about."""

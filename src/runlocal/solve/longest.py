@@ -35,15 +35,15 @@ def longest_context(
         return most * _STEP_TOKENS
     if (steps := _on_the_line(runtime, recipe, workload, machine, left_free, most)) is not None:
         return steps * _STEP_TOKENS
-    least, at_least = 1, None
+    least, at_least = 0, 0
     for steps in (tokens // _STEP_TOKENS for tokens in known_tokens if 0 < tokens < most * _STEP_TOKENS and tokens % _STEP_TOKENS == 0):
         if (free := left(steps)) < 0:
             most, at_most = steps, free
             break
         least, at_least = steps, free
-    if at_least is None and (at_least := left(least)) < 0:
-        return 0
-    return last_that_fits(least, most, left, at_least, at_most) * _STEP_TOKENS
+    if not least:
+        least, at_least = 1, left(1)
+    return 0 if at_least < 0 else last_that_fits(least, most, left, at_least, at_most) * _STEP_TOKENS
 
 
 def _on_the_line(runtime: Judgeable, recipe: Recipe, workload: Workload, machine: Machine, left_free: tuple[int, ...], most: int) -> int | None:

@@ -20,7 +20,7 @@ from runlocal.engines.ggml.overhead import overhead_parts
 from runlocal.engines.ggml.placement import Placement, place
 from runlocal.engines.ggml.refusals import refuses_device
 from runlocal.quants.gguf import Recipe
-from runlocal.runtimes import Judgeable, Runtime
+from runlocal.runtimes import Runtime
 from runlocal.solve.asked import HEADLINE_TOKENS, USUAL_CONTEXTS
 from runlocal.solve.check import counts
 
