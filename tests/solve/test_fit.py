@@ -21,8 +21,8 @@ from runlocal.solve.search import last_that_fits
 from runlocal.solve.speed import speed
 
 MODELS = (
-    "llama-3.1-8b", "gemma-3-12b", "qwen3.5-9b", "llama-2-7b", "gpt-oss-20b", "qwen3-30b-a3b", "phi-4-14b", "qwen2.5-vl-7b", "laguna-xs-33b-a3b", "smollm2-360m",
-    "llama-3.2-11b-vision", "bge-m3", "mistral-small-3.2-24b", "qwen2.5-32b", "deepseek-r1-671b",
+    "llama-3.1-8b", "gemma-3-12b", "qwen3.5-9b", "llama-2-7b", "gpt-oss-20b", "qwen3-30b-a3b", "phi-4-14b", "qwen2.5-vl-7b", "laguna-xs-33b-a3b",
+    "smollm2-360m", "llama-3.2-11b-vision", "bge-m3", "mistral-small-3.2-24b", "qwen2.5-32b", "deepseek-r1-671b",
 )  # fmt: skip
 MACHINES = ("3060-12gb", "4090", "rx-7900-xtx", "m4-max-64", "strix-halo-128", "h200", "a100-80:1g.10gb")
 NO_GPU = Machine(origin=Origin.BUDGET, label="no GPU", gpus=(), host_bytes=16 * GIB)
@@ -125,9 +125,21 @@ def test_tight_is_a_no_where_asked() -> None:
 
 def fitting(model: str, parameters: int, bits: float) -> Fitting:
     return Fitting(
-        model_id=model, parameters=parameters, active_parameters=parameters, runtime="llama.cpp", version="b1", longest_tokens=8192, recipe=Recipe("Q", "Q", False),
-        bits_per_weight=bits, tensor_bytes=0, context_tokens=8192, answer=Answer.FITS, load=Load((0,), 0, (0,), 0, (0,)), left_free=(0,), speed=None,
-    )  # fmt: skip
+        model_id=model,
+        parameters=parameters,
+        active_parameters=parameters,
+        runtime="llama.cpp",
+        version="b1",
+        longest_tokens=8192,
+        recipe=Recipe("Q", "Q", False),
+        bits_per_weight=bits,
+        tensor_bytes=0,
+        context_tokens=8192,
+        answer=Answer.FITS,
+        load=Load((0,), 0, (0,), 0, (0,)),
+        left_free=(0,),
+        speed=None,
+    )
 
 
 def test_the_order() -> None:

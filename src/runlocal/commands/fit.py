@@ -22,9 +22,10 @@ SHOWN = 25
 """Models that a person sees at first."""
 
 _MOST_SPEED = 1e9
+_TIGHT = " !"
 
 _ID, _SIZE, _QUANT = Column("id", "id"), Column("parameters", "size", Form.PARAMETERS), Column("quant", "quant")
-_ANSWER = Column("answer", "answer", Form.ANSWER)
+_MARKED = Column("quant_marked", "quant")
 _NEEDS, _UP_TO = Column("need_bytes", "needs", Form.GIB), Column("fits_context_tokens", "up to", Form.TOKENS)
 _SPEED = Column("speed", "t/s (est.)", Form.NUMBER)
 _DATA = (
@@ -45,7 +46,7 @@ _DATA = (
     Column("runtime", "runtime"),
     Column("runtime_version", "version"),
     Column("context_tokens", "context", Form.TOKENS),
-    _ANSWER,
+    Column("answer", "answer", Form.ANSWER),
     _NEEDS,
     Column("host_need_bytes", "host", Form.GIB),
     _UP_TO,
@@ -177,6 +178,7 @@ def _row(found: Fitting, longest_tokens: int) -> dict[str, Value]:
         "parameters": found.parameters,
         "active_parameters": found.active_parameters,
         "quant": found.recipe.name,
+        "quant_marked": found.recipe.name + (_TIGHT if found.answer is Answer.TIGHT else ""),
         "bits_per_weight": round(found.bits_per_weight, 4),
         "tensor_bytes": found.tensor_bytes,
         "runtime": found.runtime,
@@ -194,10 +196,9 @@ def _row(found: Fitting, longest_tokens: int) -> dict[str, Value]:
 
 
 def _columns(shown: Sequence[Fitting]) -> tuple[Column, ...]:
-    """What people see: the answer only where it is not the same everywhere, the speed where any is known."""
-    tight = (_ANSWER,) if any(found.answer is not Answer.FITS for found in shown) else ()
+    """What people see: the speed where any is known."""
     speed = (_SPEED,) if any(found.speed for found in shown) else ()
-    return (_ID, _SIZE, _QUANT, *tight, _NEEDS, _UP_TO, *speed)
+    return (_ID, _SIZE, _MARKED, _NEEDS, _UP_TO, *speed)
 
 
 def _title(asked: Asked, machine: Machine, fitting: int, chosen: int) -> str:
@@ -226,7 +227,7 @@ def _notes(wanted: Wanted, asked: Asked, machine: Machine, not_judged: int, fitt
     if fitting:
         notes.append("Each at the finest quantization that fits, the largest model first; what fits below 4 bits per weight alone stands last.")
     if any(found.answer is Answer.TIGHT for found in fitting):
-        notes.append("Tight: it fits, and leaves less than the reserve free; --strict leaves these out.")
+        notes.append(f"{_TIGHT.strip()} tight: it fits, and less than the reserve stays free; --strict leaves these out.")
     if asked.contexts is None and any(found.context_tokens < HEADLINE_TOKENS for found in fitting):
         notes.append(f"A model trained for less than {context_text(HEADLINE_TOKENS)} is asked about at its own length.")
     if any(found.speed for found in fitting):
