@@ -77,6 +77,20 @@ def test_the_question_is_in_the_answer() -> None:
     assert any("Q4_K_M is the usual one" in note for note in asked().whole.notes)
 
 
+def test_a_checkpoint_of_four_bits_is_taken_as_it_is() -> None:
+    found = asked("gpt-oss-120b")
+    assert found.page.title.startswith("gpt-oss-120b at MXFP4_MOE, 8k context: ")
+    assert "No quantization was named: MXFP4_MOE is the usual one." in found.whole.notes
+    assert "dgx-spark" in [row["spec"] for row in rows(found)]
+
+
+def test_a_computer_is_no_card_of_which_there_can_be_two() -> None:
+    """The DGX Station has 252 GB: enough for four bits of 405 billion, not for eight."""
+    for quant, found in (("Q4_K_M", [1]), ("Q8_0", [])):
+        every = rows(asked("llama-3.1-405b", Options(quant=quant)))
+        assert [row["cards"] for row in every if row["spec"].endswith("dgx-station")] == found  # type: ignore[union-attr]
+
+
 def test_the_line_above_names_the_smallest_and_the_cheapest() -> None:
     found = asked()
     every = rows(found)

@@ -114,8 +114,8 @@ class GpuEntry(NamedTuple):
 
     @property
     def several(self) -> bool:
-        """Whether a computer can have more than one."""
-        return self.form != "laptop" and not self.unified
+        """Whether a computer can have more than one: it is a card, no computer itself."""
+        return self.form not in ("laptop", "soc") and not self.unified
 
     @property
     def price(self) -> GpuPrice | None:

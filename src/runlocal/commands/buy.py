@@ -17,6 +17,7 @@ from runlocal.core.noun import NamedTuple
 from runlocal.core.units import context_text
 from runlocal.core.verdict import is_yes
 from runlocal.core.workload import Workload
+from runlocal.runtimes import Runtime
 from runlocal.solve.asked import HEADLINE_QUANT, HEADLINE_TOKENS, Asked
 from runlocal.solve.buy import Offer, Question, compare, offers, refusal
 from runlocal.solve.check import open_for
@@ -117,7 +118,7 @@ def _question(opened: Opened, asked: Asked) -> tuple[Question, list[str]]:
             raise Problem(Code.BAD_VALUE, f"{option}: `buy` is asked about one value", hint="ask once per value")
     runtime = open_for(opened.model, asked.runtime, asked.version, opened.own)
     own = opened.own.quant if opened.own else None
-    quant = asked.quants[0] if asked.quants else own or HEADLINE_QUANT
+    quant = asked.quants[0] if asked.quants else own or _usual(runtime)
     tokens = min(HEADLINE_TOKENS, runtime.longest_context())
     if asked.contexts is not None:
         tokens = asked.contexts[0] or opened.model.context.native_tokens
@@ -127,6 +128,12 @@ def _question(opened: Opened, asked: Asked) -> tuple[Question, list[str]]:
         said.append(f"No quantization was named: {quant} is the usual one.")
     workload: Workload = asked.workload._replace(context_tokens=tokens, cache_type_k=key_type, cache_type_v=value_type)
     return Question(runtime, runtime.recipe(quant, asked.imatrix), workload, asked.reserve_bytes), said
+
+
+def _usual(runtime: Runtime) -> str:
+    """What most people take: `Q4_K_M`, but of a checkpoint that has four bits already the file of those."""
+    usual = runtime.usual_quants()
+    return HEADLINE_QUANT if HEADLINE_QUANT in usual else usual[0]
 
 
 def _vendors(text: str | None) -> tuple[str, ...]:

@@ -55,8 +55,7 @@ def of_a_kind(entry: GpuEntry, count: int) -> Machine:
 @cache
 def _single_cards() -> tuple[GpuEntry, ...]:
     """NVIDIA cards with memory of their own that are sold and go into a computer one by one."""
-    own = (entry for entry in cards() if entry.backend is Backend.CUDA and entry.sold and not entry.unified)
-    return tuple(entry for entry in own if entry.devices == 1 and entry.form != "laptop")
+    return tuple(entry for entry in cards() if entry.backend is Backend.CUDA and entry.sold and entry.several and entry.devices == 1)
 
 
 def _usd(entry: GpuEntry) -> float:
