@@ -157,7 +157,7 @@ def buy(
     cards: Annotated[Optional[int], typer.Option("--cards", help="so many of a kind [default: the fewest of 1, 2, 4 and 8 that do]", metavar="N")] = None,
     min_speed: Annotated[Optional[float], typer.Option("--min-speed", help="tokens per second, estimated, at least", metavar="N")] = None,
     compare: Annotated[Optional[str], typer.Option("--compare", help="these machines side by side: 4090,5090,m4-max-64,2x3090", metavar="SPEC,SPEC...")] = None,
-    limit: Annotated[int, typer.Option("--limit", help="rows of the table; 0: all, as machine formats have them", metavar="N")] = 40,
+    limit: Annotated[Optional[int], typer.Option("--limit", help="rows of the table; 0: all, as machine formats have them [default: 40]", metavar="N")] = None,
     form: FormatOption = "table",
     as_json: JsonOption = False,
     quiet: Annotated[bool, typer.Option("--quiet", help="print nothing, answer with the exit code")] = False,

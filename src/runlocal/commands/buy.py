@@ -4,14 +4,15 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 
 from runlocal.catalog.bundle import data_date
-from runlocal.catalog.gpu_entries import GpuEntry, GpuPrice, price_text
+from runlocal.catalog.gpu_entries import GpuEntry
 from runlocal.catalog.gpu_tables import VENDORS
 from runlocal.catalog.gpus import entry
 from runlocal.catalog.machines import parse_machine
+from runlocal.commands.buy_rows import COLUMNS, COMPARED, cost_of, name_of, row_of
 from runlocal.commands.check import Opened, open_model
 from runlocal.commands.options import Options, read, within
 from runlocal.core.errors import Code, Exit, Problem
-from runlocal.core.listing import Column, Fact, Form, Listing, Page, Section, Shown, Value
+from runlocal.core.listing import Column, Fact, Form, Listing, Page, Section
 from runlocal.core.machine import Machine
 from runlocal.core.noun import NamedTuple
 from runlocal.core.units import context_text
@@ -26,47 +27,12 @@ _ROWS_SHOWN = 40
 _MOST_CARDS = 64
 _MOST_COMPARED = 32
 
-_COLUMNS = (
-    Column("machine", "machine"),
-    Column("spec", "--gpu", on=Shown.DATA),
-    Column("cards", "cards", Form.NUMBER, on=Shown.DATA),
-    Column("vendor", "vendor", on=Shown.DATA),
-    Column("form", "form", on=Shown.DATA),
-    Column("memory_bytes", "memory", Form.GIB),
-    Column("usable_bytes", "usable", Form.GIB, on=Shown.DATA),
-    Column("answer", "answer", Form.ANSWER, on=Shown.DATA),
-    Column("reason", "why not", on=Shown.DATA),
-    Column("need_bytes", "needs", Form.GIB, on=Shown.DATA),
-    Column("headroom_min_bytes", "left", Form.GIB),
-    Column("fits_context_tokens", "up to", Form.TOKENS),
-    Column("speed", "t/s (est.)", Form.NUMBER, on=Shown.SCREEN),
-    Column("tokens_per_second_least", "t/s at least", Form.NUMBER, on=Shown.DATA),
-    Column("tokens_per_second_most", "t/s at most", Form.NUMBER, on=Shown.DATA),
-    Column("tokens_per_second_basis", "t/s are", on=Shown.DATA),
-    Column("tokens_per_second_because", "t/s because", on=Shown.DATA),
-    Column("price", "price", on=Shown.SCREEN),
-    Column("price_usd", "price", Form.DOLLARS, on=Shown.DATA),
-    Column("price_to_usd", "price up to", Form.DOLLARS, on=Shown.DATA),
-    Column("price_kind", "kind of price", on=Shown.DATA),
-    Column("price_date", "of", on=Shown.DATA),
-    Column("price_source", "price from", on=Shown.DATA),
-    Column("prices", "all prices of one", on=Shown.DATA),
-    Column("bandwidth_bytes", "bandwidth of one", Form.RATE, on=Shown.DATA),
-    Column("tdp_w", "power (W)", Form.NUMBER, on=Shown.DATA),
-    Column("launched", "launched", on=Shown.DATA),
-)
-# A comparison has noes too, for which the memory gives way.
-_COMPARED = {
-    "answer": Column("answer", "answer", Form.ANSWER),
-    "memory_bytes": Column("memory_bytes", "memory", Form.GIB, on=Shown.DATA),
-}
-
 
 class Wanted(NamedTuple):
     """The options of `buy` that `check` has not, as typed; None: not given.
 
     cards: so many of a kind, no more and no fewer
-    limit: rows of the table; 0: all
+    limit: rows of the table, 0: all; None: as many as one looks through
     """
 
     max_price: float | None = None
@@ -74,7 +40,7 @@ class Wanted(NamedTuple):
     cards: int | None = None
     min_speed: float | None = None
     compare: str | None = None
-    limit: int = _ROWS_SHOWN
+    limit: int | None = None
 
 
 class Found(NamedTuple):
@@ -101,7 +67,8 @@ def run(name: str, options: Options, wanted: Wanted) -> Found:
     every = () if why_not else offers(question, counts, vendors)
     kept, left_out = _filtered(every, wanted)
     notes = (*opened.notes, *said, *((f"{why_not}.",) if why_not else ()), *left_out)
-    shown = kept[: wanted.limit] if wanted.limit else kept
+    limit = _ROWS_SHOWN if wanted.limit is None else wanted.limit
+    shown = kept[:limit] if limit else kept
     more = (f"{len(kept) - len(shown)} more: --limit 0 shows them all.",) if len(shown) < len(kept) else ()
     title = _title(question, kept)
     return Found(
@@ -169,12 +136,12 @@ def _title(question: Question, kept: Sequence[Offer]) -> str:
         return f"{what}: nothing in the catalogue runs it so."
     priced = [offer for offer in kept if offer.price_usd is not None]
     cheapest = min(priced, key=lambda offer: offer.price_usd or 0, default=None)
-    lead = f"{what}: {len(kept)} machine{'s run it' if len(kept) > 1 else ' runs it'} with headroom. Smallest: {_name(kept[0])}."
-    return lead + (f" Cheapest: {_name(cheapest)}, {_price_text(cheapest)}." if cheapest else "")
+    lead = f"{what}: {len(kept)} machine{'s run it' if len(kept) > 1 else ' runs it'} with headroom. Smallest: {name_of(kept[0])}."
+    return lead + (f" Cheapest: {name_of(cheapest)}, {cost_of(cheapest)}." if cheapest else "")
 
 
-def _page(question: Question, title: str, rows: Sequence[Offer], notes: tuple[str, ...], columns: tuple[Column, ...] = _COLUMNS) -> Page:
-    return Page("buy", title, (), (Listing("machines", _settings(question), columns, tuple(_row(offer) for offer in rows)),), notes)
+def _page(question: Question, title: str, rows: Sequence[Offer], notes: tuple[str, ...], columns: tuple[Column, ...] = COLUMNS) -> Page:
+    return Page("buy", title, (), (Listing("machines", _settings(question), columns, tuple(row_of(offer) for offer in rows)),), notes)
 
 
 def _settings(question: Question) -> str:
@@ -210,74 +177,6 @@ def _facts(page: Page, question: Question) -> Page:
     return page._replace(sections=(Section("Question", facts),))
 
 
-def _row(offer: Offer) -> dict[str, Value]:
-    first, count = offer.boards[0] if offer.boards else (None, 0)
-    alone = first if len(offer.boards) == 1 else None
-    price = alone.price if alone else None
-    cards = offer.machine.gpus
-    found = offer.speed
-    return {
-        "machine": _name(offer),
-        "spec": _spec(offer),
-        "cards": sum(boards for _, boards in offer.boards) or len(cards),
-        "vendor": alone.vendor if alone else None,
-        "form": alone.form if alone else None,
-        "memory_bytes": sum(card.memory_bytes for card in cards),
-        "usable_bytes": offer.usable_bytes,
-        "answer": offer.answer,
-        "reason": offer.reason,
-        "need_bytes": offer.need_bytes,
-        "headroom_min_bytes": min(offer.headroom_bytes, default=None),
-        "fits_context_tokens": offer.fits_context_tokens,
-        "speed": _speed_text(offer),
-        "tokens_per_second_least": round(found.least, 1) if found else None,
-        "tokens_per_second_most": round(found.most, 1) if found else None,
-        "tokens_per_second_basis": found.basis if found else None,
-        "tokens_per_second_because": found.because if found else None,
-        "price": _price_text(offer),
-        "price_usd": offer.price_usd,
-        "price_to_usd": price.to_usd * count if price and price.to_usd is not None else None,
-        "price_kind": price.kind if price else None,
-        "price_date": price.date if price else None,
-        "price_source": price.source.url if price else None,
-        "prices": tuple(_cited(price) for price in alone.prices) if alone else None,
-        "bandwidth_bytes": cards[0].bandwidth_bytes if len({card.bandwidth_bytes for card in cards}) == 1 else None,
-        "tdp_w": alone.tdp_w * count if alone and alone.tdp_w is not None else None,
-        "launched": alone.launched if alone else None,
-    }
-
-
-def _name(offer: Offer) -> str:
-    laptop = any(entry.form == "laptop" and "Laptop" not in entry.name for entry, _ in offer.boards)
-    return f"{offer.machine.label} (laptop)" if laptop else offer.machine.label
-
-
-def _spec(offer: Offer) -> str:
-    if not offer.boards:
-        return str(offer.machine.gpus[0].id)
-    return "+".join(entry.id if count == 1 else f"{count}x{entry.id}" for entry, count in offer.boards)
-
-
-def _speed_text(offer: Offer) -> str | None:
-    if offer.speed is None:
-        return None
-    least, most = (f"{rate:.0f}" if rate >= 10 else f"{rate:.1f}" for rate in (offer.speed.least, offer.speed.most))
-    return f"{least}-{most}"
-
-
-def _price_text(offer: Offer) -> str | None:
-    """What all boards cost; where they are not sold, what one is by the hour."""
-    if offer.price_usd is not None:
-        return price_text([(board.price, count) for board, count in offer.boards if board.price])
-    hourly = [price for board, _ in offer.boards for price in board.prices if price.kind == "cloud"]
-    return price_text([(hourly[-1], 1)]) if hourly and len(offer.boards) == 1 else None
-
-
-def _cited(price: GpuPrice) -> str:
-    amounts = " to ".join(f"${amount:,g}" for amount in (price.usd, price.to_usd) if amount is not None)
-    return f"{amounts}{' an hour' if price.kind == 'cloud' else ''}, {price.kind}, {price.date} ({price.source.url})"
-
-
 def _read_so(kept: Sequence[Offer]) -> Iterator[str]:
     """How to read the table, for people."""
     if not kept:
@@ -297,8 +196,8 @@ def _comparison(opened: Opened, question: Question, wanted: Wanted, said: list[s
     runtime, recipe, workload, _ = question
     title = f"{runtime.model.name} at {recipe.name}, {context_text(workload.context_tokens)} context: {len(yes)} of {len(rows)} run it."
     notes = (*opened.notes, *said, *dict.fromkeys(note for machine in machines for note in machine.notes))
-    page = _page(question, title, rows, notes, tuple(_COMPARED.get(column.key, column) for column in _COLUMNS))
-    whys = (f"{_name(row)}: {row.reason}." for row in rows if row.reason)
+    page = _page(question, title, rows, notes, tuple(COMPARED.get(column.key, column) for column in COLUMNS))
+    whys = (f"{name_of(row)}: {row.reason}." for row in rows if row.reason)
     return Found(page._replace(notes=(*whys, *_read_so(yes), *notes)), _facts(page, question), Exit.YES if yes else Exit.NO)
 
 
