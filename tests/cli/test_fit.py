@@ -51,6 +51,7 @@ def test_the_json(run: Runner) -> None:
         "id", "name", "family", "vendor", "variant", "released", "modalities", "license", "commercial", "parameters", "active_parameters", "quant",
         "bits_per_weight", "tensor_bytes", "runtime", "runtime_version", "context_tokens", "answer", "need_bytes", "host_need_bytes", "fits_context_tokens",
         "context_longest_tokens", "tokens_per_second_least", "tokens_per_second_most",
+        "tokens_per_second_basis",
     ]  # fmt: skip
     assert found["models"][0]["tokens_per_second_least"] is None  # a budget has no bandwidth
 

@@ -53,6 +53,7 @@ _DATA = (
     Column("context_longest_tokens", "longest", Form.TOKENS),
     Column("tokens_per_second_least", "t/s at least", Form.NUMBER),
     Column("tokens_per_second_most", "t/s at most", Form.NUMBER),
+    Column("tokens_per_second_basis", "t/s are"),
 )
 
 
@@ -191,6 +192,7 @@ def _row(found: Fitting, longest_tokens: int) -> dict[str, Value]:
         "context_longest_tokens": found.longest_tokens,
         "tokens_per_second_least": round(speed.least, 1) if speed else None,
         "tokens_per_second_most": round(speed.most, 1) if speed else None,
+        "tokens_per_second_basis": speed.basis if speed else None,
         "speed": f"{speed.least:.0f}-{speed.most:.0f}" if speed else None,
     }
 

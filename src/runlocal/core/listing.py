@@ -29,6 +29,14 @@ class Form(StrEnum):
     ANSWER = "answer"
 
 
+class Shown(StrEnum):
+    """Whom a column is for: people, machine formats, or both."""
+
+    BOTH = "both"
+    SCREEN = "screen"
+    DATA = "data"
+
+
 class Column(NamedTuple):
     """A column of a listing.
 
@@ -36,12 +44,14 @@ class Column(NamedTuple):
     label: its heading on screen
     form: how its values are shown
     extra: left out on screen where the width is short, the last one first; machine formats have it always
+    on: whom it is for
     """
 
     key: str
     label: str
     form: Form = Form.TEXT
     extra: bool = False
+    on: Shown = Shown.BOTH
 
 
 class Listing(NamedTuple):
@@ -59,6 +69,16 @@ class Listing(NamedTuple):
     columns: tuple[Column, ...]
     rows: tuple[Mapping[str, Value], ...]
     notes: tuple[str, ...] = ()
+
+    @property
+    def screen(self) -> tuple[Column, ...]:
+        """The columns for people."""
+        return tuple(column for column in self.columns if column.on is not Shown.DATA)
+
+    @property
+    def keys(self) -> tuple[str, ...]:
+        """The keys of machine formats."""
+        return tuple(column.key for column in self.columns if column.on is not Shown.SCREEN)
 
 
 class Fact(NamedTuple):
