@@ -136,7 +136,7 @@ def fitting(model: str, parameters: int, bits: float) -> Fitting:
         tensor_bytes=0,
         context_tokens=8192,
         answer=Answer.FITS,
-        load=Load((0,), 0, (0,), 0, (0,)),
+        load=Load((0,), 0, (0,), 0),
         left_free=(0,),
         speed=None,
     )

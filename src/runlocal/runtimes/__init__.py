@@ -44,6 +44,9 @@ class Judgeable(Protocol):
     def straight_from(self, workload: Workload, placement: Placement, most_tokens: int) -> int | None:
         """Context from which to `most_tokens` the load is the straight line through it and twice as much, rounded down; None where it may not be."""
 
+    def layer_bytes(self, recipe: Recipe, workload: Workload, placement: Placement) -> tuple[int, ...]:
+        """Bytes that each layer and, last, the output take on a GPU; what the placement keeps on the host whatever the layer is left out."""
+
 
 class Runtime(Judgeable, Protocol):
     """One model in one version of a runtime."""

@@ -174,7 +174,7 @@ class Fit:
             return False
         machine = self._machine
         room = sum(device.usable_bytes for device in machine.gpus) if machine.gpus else machine.host_bytes
-        taken = sum(size for device, size, _ in weights(row, quant) if (device != HOST) is bool(machine.gpus))
+        taken = sum(size for device, size in weights(row, quant) if (device != HOST) is bool(machine.gpus))
         return room is not None and taken > room
 
     def _candidate(self, model_id: str, row: Row | None) -> _Candidate:

@@ -32,8 +32,8 @@ longest: tokens that it serves
 layers: stored layers
 reserve: bytes that the runtime leaves free
 parameters, active_parameters, experts: of the model; whether it has any
-quants: by name: bits per weight, bytes of the tensors, (place, bytes, whether it follows the layers) of the loaded weights, and what a token reads
-of the GPU at the first point, null where it is not known
+quants: by name: bits per weight, bytes of the tensors, bytes of the loaded weights by place, and what a token reads of the GPU at the first point, null
+where it is not known
 points: by quantization where its weights are copied in a step, else by the empty name: tokens, (place, bytes) of the caches, other parts, and how much
 more than at the first point a token reads
 doubt: by how many percent the graph's buffers may be larger, as it is not known whole
@@ -105,9 +105,12 @@ class Remembered:
 
     def _load_of(self, point: Point, placement: Placement, machine: Machine) -> Load:
         kind = kind_of(machine)
-        caches = exact_load(((device, size, True) for device, size in point.caches), placement, kind)
+        caches = exact_load(point.caches, placement, kind)
         others = load_of(parts_on(point.others, kind, self._facts.ggml), placement.gpus)
         return caches.plus(others).plus(load_of(overhead_parts(machine, self._facts.ggml), placement.gpus))
+
+    def layer_bytes(self, recipe: Recipe, workload: Workload, placement: Placement) -> tuple[int, ...]:
+        return self.opened().layer_bytes(self._own(recipe), workload, placement)
 
     def straight_from(self, workload: Workload, placement: Placement, most_tokens: int) -> int | None:
         start: int | None = self.row["beyond"]
@@ -131,9 +134,9 @@ class Remembered:
         return self.opened().recipe(recipe.name, None)
 
 
-def weights(row: Row, quant: str) -> Iterator[tuple[str, int, bool]]:
-    """(device, bytes, whether it follows the layers) of the loaded weights."""
-    return ((_DEVICES[place], size, bool(follows)) for place, size, follows in row["quants"][quant][2])
+def weights(row: Row, quant: str) -> Iterator[tuple[str, int]]:
+    """(device, bytes) of the loaded weights."""
+    return ((device, size) for device, size in zip(_DEVICES, row["quants"][quant][2], strict=True) if size)
 
 
 def point_at(row: Row, quant: str, tokens: int) -> Point | None:
@@ -284,9 +287,5 @@ def _is_line(points: Sequence[Point], doubt: int) -> bool:
     return all(point.tokens % _STEP_TOKENS == 0 and _on_line(low, high, point.tokens, doubt) == point for point in between)
 
 
-def _summed(sizes: Sequence[tuple[str, int, bool]]) -> list[list[int]]:
-    totals: dict[tuple[int, bool], int] = {}
-    for device, size, follows in sizes:
-        key = (_DEVICES.index(device), follows)
-        totals[key] = totals.get(key, 0) + size
-    return [[place, size, int(follows)] for (place, follows), size in totals.items()]
+def _summed(sizes: Sequence[tuple[str, int]]) -> list[int]:
+    return [sum(size for device, size in sizes if device == place) for place in _DEVICES]
