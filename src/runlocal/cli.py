@@ -140,6 +140,43 @@ def check(
     return Outcome((checks_as(wanted, found.checks, _style(), explain=explain, title=_typed()),), lambda: found.exit, found.hints)
 
 
+def buy(
+    model: Annotated[str, typer.Argument(help="a bundled id, a Hugging Face repo id, an Ollama tag, or a path", metavar="MODEL")],
+    quant: Annotated[
+        Optional[str], typer.Option("--quant", "-q", help="quantization [default: Q4_K_M where that is usual, or the file's own]", metavar="Q")
+    ] = None,
+    ctx: Annotated[Optional[str], typer.Option("--ctx", "-c", help="context of one sequence: 8192, 8k, 128k, max [default: 8k]", metavar="N")] = None,
+    parallel: Annotated[int, typer.Option("--parallel", "-n", help="sequences at once, each with that context", metavar="N")] = 1,
+    kv: Annotated[Optional[str], typer.Option("--kv", "-k", help="cache type; K:V gives two types [default: f16]", metavar="TYPE")] = None,
+    images: Annotated[int, typer.Option("--images", help="images processed at once; 0: tower loaded, none processed", metavar="N")] = 1,
+    no_vision: Annotated[bool, typer.Option("--no-vision", help="leave tower, projector and image graph out")] = False,
+    runtime: Annotated[Optional[str], typer.Option("--runtime", "-r", help="[default: what loads the model]", metavar="ID[@VERSION]")] = None,
+    reserve: Annotated[Optional[str], typer.Option("--reserve", help="memory to leave free per GPU [default: what the runtime leaves]", metavar="SIZE")] = None,
+    max_price: Annotated[Optional[float], typer.Option("--max-price", help="US dollars for all cards, or the machine, at most", metavar="USD")] = None,
+    vendor: Annotated[Optional[str], typer.Option("--vendor", help="of these alone: nvidia, amd, intel, apple", metavar="V[,V...]")] = None,
+    cards: Annotated[Optional[int], typer.Option("--cards", help="so many of a kind [default: the fewest of 1, 2, 4 and 8 that do]", metavar="N")] = None,
+    min_speed: Annotated[Optional[float], typer.Option("--min-speed", help="tokens per second, estimated, at least", metavar="N")] = None,
+    compare: Annotated[Optional[str], typer.Option("--compare", help="these machines side by side: 4090,5090,m4-max-64,2x3090", metavar="SPEC,SPEC...")] = None,
+    limit: Annotated[Optional[int], typer.Option("--limit", help="rows of the table; 0: all, as machine formats have them [default: 40]", metavar="N")] = None,
+    form: FormatOption = "table",
+    as_json: JsonOption = False,
+    quiet: Annotated[bool, typer.Option("--quiet", help="print nothing, answer with the exit code")] = False,
+) -> Outcome:
+    """Which hardware runs it: every card, several of a kind, every Mac, smallest and cheapest first."""
+    wanted_form = _format(form, as_json)
+    from runlocal.commands import buy as command
+    from runlocal.render.formats import listing_as, page_as
+
+    options = Options(quant=quant, ctx=ctx, parallel=parallel, kv=kv, images=images, vision=not no_vision, runtime=runtime, reserve=reserve)
+    found = command.run(model, options, command.Wanted(max_price, vendor, cards, min_speed, compare, limit))
+    if quiet:
+        return Outcome((), lambda: found.exit)
+    if wanted_form in (Format.CSV, Format.TSV, Format.NDJSON):
+        return Outcome((listing_as(wanted_form, found.whole.listings[0], _style(), title=_typed()),), lambda: found.exit)
+    page = found.whole if wanted_form is Format.JSON else found.page
+    return Outcome((page_as(wanted_form, page, _style(), title=_typed()),), lambda: found.exit)
+
+
 def models(
     query: Annotated[Optional[list[str]], typer.Argument(help="words in an id, name, family, vendor or alias", metavar="QUERY")] = None,
     form: FormatOption = "table",
@@ -318,7 +355,7 @@ def _told(problem: Problem, arguments: list[str]) -> Outcome:
     return Outcome((), lambda: problem.exit, (problem_text(problem),))
 
 
-_COMMANDS: dict[str, Any] = {"check": check, "models": models, "show": show, "gpus": gpus}
+_COMMANDS: dict[str, Any] = {"check": check, "models": models, "show": show, "gpus": gpus, "buy": buy}
 
 
 def app(arguments: list[str]) -> typer.Typer:

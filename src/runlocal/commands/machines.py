@@ -68,5 +68,9 @@ def _completed(gpu: Gpu) -> Gpu:
         return gpu._replace(context_bytes=unlisted_context(gpu.memory_bytes))
     known = entry.gpu(gpu.index)
     return gpu._replace(
-        id=entry.id, context_bytes=known.context_bytes, context_measured=known.context_measured, bandwidth_bytes=gpu.bandwidth_bytes or known.bandwidth_bytes
+        id=entry.id,
+        context_bytes=known.context_bytes,
+        context_measured=known.context_measured,
+        bandwidth_bytes=gpu.bandwidth_bytes or known.bandwidth_bytes,
+        memory_type=known.memory_type,
     )

@@ -189,7 +189,7 @@ def _sizes(model: ModelSpec, asked: Asked, machine: Machine) -> Iterator[Listing
             Column("tensor_bytes", "download", Form.GB),
             Column("need_bytes", "needs", Form.GIB),
             Column("answer", "here", Form.ANSWER),
-            Column("fits_context_tokens", "up to", Form.TOKENS),
+            Column("fits_context_tokens", "up to", Form.LONGEST),
             Column("smallest_machine", "smallest that holds it"),
             *(Column(_key(measure), measure, Form.NUMBER) for measure in measures),
         ),
@@ -270,7 +270,7 @@ def _comparisons(around: Relatives, asked: Asked, machine: Machine) -> Iterator[
                 Column("quant", "quant"),
                 Column("need_bytes", "needs", Form.GIB, extra=True),
                 Column("answer", "here", Form.ANSWER),
-                Column("fits_context_tokens", "up to", Form.TOKENS),
+                Column("fits_context_tokens", "up to", Form.LONGEST),
             ),
             rows=tuple(rows),
         )

@@ -38,6 +38,7 @@ class Gpu(NamedTuple):
     unified: the memory is the host's own
     uuid: the driver's, None where not here
     bandwidth_bytes: bytes per second, None where not known
+    memory_type: `GDDR6X`, None where not known
     """
 
     index: int  # type: ignore[assignment]  # the field hides tuple.index, which nothing here needs
@@ -53,6 +54,7 @@ class Gpu(NamedTuple):
     unified: bool = False
     uuid: str | None = None
     bandwidth_bytes: int | None = None
+    memory_type: str | None = None
 
     @property
     def usable_bytes(self) -> int:

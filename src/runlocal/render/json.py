@@ -79,7 +79,7 @@ def _listing(listing: "Listing") -> Object:
 
 
 def _rows(listing: "Listing") -> Iterator[Object]:
-    keys = [column.key for column in listing.columns]
+    keys = listing.keys
     return ({key: row.get(key) for key in keys} for row in listing.rows)
 
 

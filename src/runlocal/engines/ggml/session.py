@@ -221,6 +221,16 @@ class Session(Files):
     def _cache_sizes(self, workload: Workload, placement: Placement) -> Iterator[tuple[str, int]]:
         return cache_sizes(self.caches, self.settings(workload), placement, vision=workload.vision)
 
+    def reads(self, recipe: Recipe, workload: Workload, placement: Placement) -> dict[str, int] | None:
+        """Bytes that each device reads for one token; None where that is not known: a published mixture, guessed tokens, a model that writes no text."""
+        if recipe.file is not None or self.drafted(workload) or self.layout.encoder or self.layout.pooling:
+            return None
+        from runlocal.engines.ggml.reads import token_reads  # most questions are about memory alone
+
+        alone = self.settings(workload._replace(sequences=1, pool_tokens=None, unified_kv=False))
+        used = self.model.text.experts.used if self.model.text.experts else 0
+        return token_reads(self.layout, self.stored(recipe), self.caches, alone, placement, used)
+
     def straight_from(self, workload: Workload, placement: Placement, most_tokens: int) -> int | None:
         """Context from which to `most_tokens` what a workload takes is a straight line in the context, rounded down per device.
 
