@@ -53,6 +53,8 @@ def _speller(typed: str, options: Options) -> "Speller":
     """Spells the command line that asks the same of the first machine with some options changed, or of another model."""
 
     def spell(change: Mapping[str, Any], other: str | None) -> str:
+        if more := change.get("ignore_pid"):
+            change = {**change, "ignore_pid": (*options.ignore_pid, *more)}
         return spelled(other or typed, options._replace(**change))
 
     return spell

@@ -43,7 +43,7 @@ def _here() -> Found:
         else ""
     ]
     for found in detection.gpus:
-        said = (*found.notes, *(one for one in (found.problem, found.left_out) if one))
+        said = (*found.notes, *(one for one in (found.problem, found.left_out, found.why_no_processes) if one))
         notes += [note if found.name in note else f"{found.name}: {note}" for note in said]
     notes += [*_held(detection), *detection.notes, *detection.absent, *host.notes]
     listing = Listing(

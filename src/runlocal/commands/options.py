@@ -22,6 +22,7 @@ _MOST_RANKS = 1024
 _MOST_LAYERS = 10_000
 _MOST_SHARES = 64
 _MOST_SHARE = 1e12
+MOST_PID = (1 << 32) - 1  # Windows numbers processes in 32 bits
 
 
 class Options(NamedTuple):
@@ -35,6 +36,7 @@ class Options(NamedTuple):
     ram: str | None = None
     reserve: str | None = None
     idle: bool = False
+    ignore_pid: tuple[int, ...] = ()
     runtime: str | None = None
     kv: str | None = None
     images: int = 1
@@ -67,7 +69,7 @@ def spelled(model: str, options: Options) -> str:
         if isinstance(value, bool):
             words.append("--no-imatrix" if field == "imatrix" and not value else option)
         elif isinstance(value, tuple):
-            words += [word for one in value for word in (option, _word(one))]
+            words += [word for one in value for word in (option, _word(str(one)))]
         else:
             words += [option, _word(str(value))]
     return " ".join(words)
@@ -83,6 +85,7 @@ _SPELLING = {
     "ram": "--ram",
     "reserve": "--reserve",
     "idle": "--idle",
+    "ignore_pid": "--ignore-pid",
     "runtime": "-r",
     "images": "--images",
     "image_size": "--image-size",

@@ -126,6 +126,7 @@ def _machine(found: MachineCheck) -> Object:
         "origin": machine.origin,
         "gpus": [_gpu(device) for device in machine.gpus],
         "host_memory_bytes": machine.host_bytes,
+        "processes": [{"pid": one.pid, "name": one.name, "model": one.model, "bytes": one.bytes} for one in machine.holders],
         "cells": [_cell(cell) for cell in found.cells],
     }
 

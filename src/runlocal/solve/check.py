@@ -95,7 +95,7 @@ def check(model: ModelSpec, asked: Asked, machines: Sequence[Machine], spell: "S
     spell: writes the command line of a piece of advice
     """
     runtime = open_for(model, asked.runtime, asked.version, own, draft)
-    checked = tuple(_on_machine(runtime, asked, machine) for machine in machines)
+    checked = tuple(_on_machine(runtime, asked, _noted(runtime, asked, machine, own)) for machine in machines)
     laid = layout(model)
     used = model.text.experts.used if model.text.experts else 0
     tower = model.vision.tower_parameters + model.vision.projector_parameters if model.vision else 0
@@ -132,6 +132,16 @@ def _on_machine(runtime: Runtime, asked: Asked, machine: Machine) -> MachineChec
         headline=chosen,
         shelf=_shelf(runtime, chosen, asked) if needs_shelf else None,
     )
+
+
+def _noted(runtime: Runtime, asked: Asked, machine: Machine, own: OwnTensors | None) -> Machine:
+    """The machine, with a note where the model runs there already."""
+    if not machine.holders:
+        return machine
+    from runlocal.solve.running import running
+
+    note = running(runtime, asked, machine, own.path.replace("\\", "/").rsplit("/", 1)[-1] if own else None)
+    return machine._replace(notes=(*machine.notes, note)) if note else machine
 
 
 def _advice(runtime: Runtime, one: MachineCheck, asked: Asked, spell: "Speller") -> tuple[Advice, ...]:
