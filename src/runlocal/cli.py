@@ -98,6 +98,10 @@ def check(
     ] = None,
     draft: Annotated[Optional[str], typer.Option("--draft", help="a draft model that guesses tokens ahead", metavar="MODEL[@QUANT]")] = None,
     mtp: Annotated[bool, typer.Option("--mtp", help="the model's own next-token layers guess tokens ahead")] = False,
+    beside: Annotated[
+        Optional[list[str]],
+        typer.Option("--with", help="a model that already runs beside it, in a process of its own; repeat for more", metavar="MODEL[@QUANT][@CTX]"),
+    ] = None,
     offload: Annotated[bool, typer.Option("--offload", help="partial offload into host memory counts as a yes")] = False,
     strict: Annotated[bool, typer.Option("--strict", help="`tight` is a no")] = False,
     require_gpu: Annotated[bool, typer.Option("--require-gpu", help="no GPU is an error")] = False,
@@ -124,6 +128,7 @@ def check(
         images=images, image_size=image_size, vision=not no_vision, imatrix=imatrix, ubatch=ubatch, flash_attention=False if no_flash_attn else None,
         kv_offload=not no_kv_offload, cpu_moe=cpu_moe, n_cpu_moe=n_cpu_moe, tensor_split=tensor_split, tp=tp, pp=pp, gpu_layers=gpu_layers,
         draft=draft, mtp=mtp, offload=offload, strict=strict, require_gpu=require_gpu, ignore_pid=tuple(ignore_pid or ()),
+        beside=tuple(beside or ()),
     )  # fmt: skip
     if batch is not None:
         if nodes is not None:

@@ -115,6 +115,17 @@ def test_another_model_s_process_is_no_own(busy: list[bool]) -> None:
     assert not any("already runs" in warning for warning in check("qwen3-8b").checks[0].machines[0].headline.warnings)
 
 
+def test_one_that_is_said_to_run_and_does_counts_once_where_its_process_is_ignored(busy: list[bool]) -> None:
+    def found(*ignored: int) -> tuple[tuple[str, ...], int]:
+        (machine,) = check("qwen3-0.6b", beside=("llama-3.1-8b",), ignore_pid=ignored).checks[0].machines
+        return machine.headline.warnings, machine.headline.headroom_bytes[0]
+
+    (warning,), twice = found()
+    assert warning.startswith("llama-server (pid 4001) runs llama-3.1-8b here") and "--ignore-pid 4001 counts it once" in warning
+    nothing, once = found(4001)
+    assert (nothing, once - twice) == ((), 6200 * MIB)
+
+
 def test_processes_stand_in_the_json(busy: list[bool]) -> None:
     (machine,) = json.loads(check_json(check("qwen3-8b").checks[0]))["machines"]
     assert machine["processes"][1] == {"pid": 4001, "name": "llama-server", "model": "llama-3.1-8b", "bytes": [6200 * MIB]}

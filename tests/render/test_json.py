@@ -42,6 +42,7 @@ CELL = [
     "flash_attention",
     "draft",
     "mtp",
+    "with",
     "answer",
     "reason",
     "warnings",

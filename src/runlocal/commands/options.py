@@ -22,6 +22,7 @@ _MOST_RANKS = 1024
 _MOST_LAYERS = 10_000
 _MOST_SHARES = 64
 _MOST_SHARE = 1e12
+MOST_BESIDE = 16
 MOST_PID = (1 << 32) - 1  # Windows numbers processes in 32 bits
 
 
@@ -54,6 +55,7 @@ class Options(NamedTuple):
     gpu_layers: int | None = None
     draft: str | None = None
     mtp: bool = False
+    beside: tuple[str, ...] = ()
     offload: bool = False
     strict: bool = False
     require_gpu: bool = False
@@ -102,6 +104,7 @@ _SPELLING = {
     "gpu_layers": "--gpu-layers",
     "draft": "--draft",
     "mtp": "--mtp",
+    "beside": "--with",
     "offload": "--offload",
     "strict": "--strict",
 }
@@ -119,7 +122,7 @@ def read(options: Options) -> Asked:
     return Asked(
         workload=workload(options),
         quants=_several("--quant", options.quant, str.strip),
-        contexts=_several("--ctx", options.ctx, lambda text: None if text.lower() == "max" else _said("--ctx", parse_context, text)),
+        contexts=_several("--ctx", options.ctx, lambda text: None if text.lower() == "max" else context_tokens("--ctx", text)),
         caches=_several("--kv", options.kv, _cache_pair) or (("f16", "f16"),),
         imatrix=options.imatrix,
         runtime=runtime,
@@ -166,6 +169,11 @@ def size(option: str, text: str | None) -> int | None:
     if option == "--reserve" and text.strip() in ("0", "0B", "0GiB", "0GB"):
         return 0
     return _said(option, parse_size, text)
+
+
+def context_tokens(option: str, text: str) -> int:
+    """Tokens of `8192`, `8k`. Raises Problem that names the option."""
+    return _said(option, parse_context, text)
 
 
 def image_size(option: str, text: str) -> tuple[int, int]:

@@ -1,6 +1,6 @@
 """Machines: what a model would run on."""
 
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from enum import StrEnum
 
 from runlocal.core.noun import NamedTuple
@@ -112,4 +112,11 @@ class Machine(NamedTuple):
                 for place, device in enumerate(self.gpus)
             ),
             holders=tuple(holder for holder in self.holders if holder not in ended),
+        )
+
+    def holding(self, gpu_bytes: Sequence[int], host_bytes: int) -> "Machine":
+        """The machine when so much more of each GPU, and of the host's memory, is in use."""
+        return self._replace(
+            gpus=tuple(device._replace(in_use_bytes=(device.in_use_bytes or 0) + size) for device, size in zip(self.gpus, gpu_bytes, strict=True)),
+            host_bytes=None if self.host_bytes is None else max(0, self.host_bytes - host_bytes),
         )

@@ -159,6 +159,19 @@ def _cell(cell: Cell) -> Object:
         "flash_attention": cell.flash_attention,
         "draft": cell.draft,
         "mtp": cell.mtp,
+        "with": [
+            {
+                "model": one.model,
+                "quant": one.quant,
+                "runtime": one.runtime,
+                "runtime_version": one.runtime_version,
+                "context_tokens": one.context_tokens,
+                "need_bytes": one.need_bytes,
+                "host_need_bytes": one.host_need_bytes,
+                "command": one.command,
+            }
+            for one in cell.beside
+        ],
         "answer": cell.answer,
         "reason": cell.reason,
         "warnings": cell.warnings,

@@ -11,6 +11,7 @@ from runlocal.core.verdict import Answer, is_yes
 from runlocal.core.workload import Workload
 from runlocal.runtimes import Runtime
 from runlocal.solve.asked import Asked
+from runlocal.solve.beside import alike, alone
 from runlocal.solve.cell import judge_cell
 from runlocal.solve.load import does_not_load
 
@@ -39,6 +40,7 @@ def advice(runtime: Runtime, headline: Cell, asked: Asked, machine: Machine, spe
         *tried.contexts(),
         *tried.quants(),
         *tried.without_draft(),
+        *tried.without_others(),
         *tried.without_next_tokens(),
         *tried.without_vision(open_twin),
         *tried.fewer_sequences(),
@@ -108,6 +110,11 @@ class _Trial:
         if self.workload.drafting and (found := self._try("without the draft model (slower)", self.workload._replace(drafting=False), {"draft": None})):
             yield found
 
+    def without_others(self) -> Iterator[Advice]:
+        names = " and ".join(one.name for one in self.headline.beside)
+        if (runtime := alone(self.runtime)) and (found := self._try(f"without {names} beside it", self.workload, {"beside": ()}, runtime=runtime)):
+            yield found
+
     def without_next_tokens(self) -> Iterator[Advice]:
         if self.workload.mtp and (found := self._try("without --mtp (slower)", self.workload._replace(mtp=False), {"mtp": False})):
             yield found
@@ -119,7 +126,7 @@ class _Trial:
         if found := self._try("--no-vision (text only)", self.workload._replace(vision=False), {"vision": False}):
             yield found
         if model.text_twin and (opened := open_twin(model.text_twin)):
-            twin, runtime = opened
+            twin, runtime = opened[0], alike(self.runtime, opened[1])
             change = f"{twin.id}: the same text weights without the image part, where images are not needed"
             if found := self._try(
                 change, self.workload._replace(drafting=False, mtp=False), {"runtime": None, "draft": None, "mtp": False}, runtime=runtime, other=twin.id

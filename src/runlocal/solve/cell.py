@@ -9,6 +9,7 @@ from runlocal.core.verdict import Answer, headroom, judge
 from runlocal.core.workload import Workload
 from runlocal.quants.gguf import Recipe
 from runlocal.runtimes import Runtime
+from runlocal.solve.beside import neighbours
 from runlocal.solve.layers import Laid, lay_best, most_layers, with_experts_on_host, with_layers
 from runlocal.solve.load import not_looked_at
 from runlocal.solve.longest import longest_context
@@ -155,6 +156,7 @@ def _made(
         image_tokens=_image_tokens(runtime, workload),
         draft=runtime.draft_of(workload),
         mtp=workload.mtp,
+        beside=neighbours(runtime, machine),
     )
 
 
