@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from runlocal.commands import machines
+from runlocal.commands import gpus, machines
 from runlocal.commands.check import Found, run
 from runlocal.commands.options import Options
 from runlocal.core.errors import Code, Exit, Problem
@@ -189,6 +189,12 @@ def test_a_file_that_already_runs(busy: list[bool], tmp_path: Path) -> None:
     assert running(runtime, asked, place.machine, "other.gguf") is None
     found = running(runtime, asked, place.machine, "Meta-Llama-3.1-8B-Instruct-Q4_K_M.gguf")
     assert found is not None and found.startswith("llama-server (pid 4001) already runs qwen3-8b here and holds 6.1 GiB; without it Q4_K_M at 8k context fits")
+
+
+def test_gpus_names_the_model_of_a_process(busy: list[bool]) -> None:
+    notes = gpus.run("", everything=False).listing.notes
+    assert "NVIDIA GeForce RTX 4090: process 4001 (llama-server, llama-3.1-8b) holds 6.1 GiB." in notes
+    assert "NVIDIA GeForce RTX 4090: process 4003 (Xorg) holds 0.4 GiB." in notes
 
 
 def test_on_a_radeon_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,5 +1,6 @@
 """`runlocal gpus`: what is in this machine, or the catalogue."""
 
+from runlocal.catalog.file_names import model_named
 from runlocal.catalog.gpu_entries import GpuEntry, GpuPrice
 from runlocal.catalog.gpus import cards, find_gpu
 from runlocal.commands.here import detection as detect
@@ -86,11 +87,13 @@ def _why_not(found: DetectedGpu) -> str:
 
 
 def _held(detection: Detection) -> list[str]:
-    """Who holds memory, a sentence each."""
+    """Who holds memory, and of which model, a sentence each."""
     sentences = []
     for found in detection.gpus:
         for process in found.processes or ():
-            name = f" ({process.name})" if process.name else ""
+            model = next((named for text in process.models if (named := model_named(text))), None)
+            words = ", ".join(word for word in (process.name, model) if word)
+            name = f" ({words})" if words else ""
             size = gib(process.bytes) if process.bytes is not None else "memory that the driver does not count"
             sentences.append(f"{found.name}: process {process.pid}{name} holds {size}.")
     return sentences
