@@ -116,13 +116,24 @@ def check(
     others: models that already run
     spell: writes the command line of a piece of advice
     """
+    if reason := _refuses_ranks(model, asked):
+        from runlocal.solve.ranks import refused
+
+        never = refused(model, asked, machines, reason)
+        return _report(model, never, (never[0].headline.context_tokens,), (), Answer.CANNOT_RUN)
     runtime = beside(open_for(model, asked.runtime, asked.version, own, draft), others)
     checked = tuple(_on_machine(runtime, asked, _noted(runtime, asked, machine, own, others)) for machine in machines)
+    answers = [cell.answer for one in checked for cell in asked_cells(one, asked) if cell.answer is not None]
+    answer = best(answers) if answers else None
+    advice = () if answer is None or is_yes(answer, strict=asked.strict, offload=asked.offload) else _advice(runtime, checked[0], asked, spell)
+    return _report(model, checked, contexts(runtime, asked), advice, answer)
+
+
+def _report(model: ModelSpec, checked: tuple[MachineCheck, ...], columns: tuple[int, ...], advice: tuple[Advice, ...], answer: Answer | None) -> Check:
+    """The report, with what is known of the model whatever was asked."""
     laid = layout(model)
     used = model.text.experts.used if model.text.experts else 0
     tower = model.vision.tower_parameters + model.vision.projector_parameters if model.vision else 0
-    answers = [cell.answer for one in checked for cell in asked_cells(one, asked) if cell.answer is not None]
-    answer = best(answers) if answers else None
     return Check(
         model=model,
         license=licence(model),
@@ -130,11 +141,19 @@ def check(
         active_parameters=laid.active_parameters(used),
         runtimes=all_support(model.architecture, model.hf_architecture, model.vision is not None),
         machines=checked,
-        asked_contexts=contexts(runtime, asked),
-        advice=() if answer is None or is_yes(answer, strict=asked.strict, offload=asked.offload) else _advice(runtime, checked[0], asked, spell),
+        asked_contexts=columns,
+        advice=advice,
         answer=answer,
         data=data_date(),
     )
+
+
+def _refuses_ranks(model: ModelSpec, asked: Asked) -> str | None:
+    if asked.workload.tensor_parallel == 1:
+        return None
+    from runlocal.solve.ranks import refuses_ranks  # most questions are about one rank
+
+    return refuses_ranks(model, asked)
 
 
 def asked_cells(one: MachineCheck, asked: Asked) -> tuple[Cell, ...]:
