@@ -76,7 +76,7 @@ def test_every_column_has_the_same_other() -> None:
     assert one.machines[0].headline.beside[0].context_tokens == 8192
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=40, deadline=None)
 @given(
     model=st.sampled_from(["llama-3.1-8b", "qwen3-8b", "gemma-3-4b"]),
     others=st.lists(st.sampled_from([f"{SMALL}@Q8_0", "qwen3-0.6b@F16@16k", "nomic-embed-text-v1.5@F16"]), min_size=1, max_size=2),

@@ -5,6 +5,7 @@ GPUs, in the memory that those before it left; the model that is asked about has
 """
 
 from collections.abc import Sequence
+from operator import add
 from typing import Any, cast
 
 from runlocal.core.load import Load
@@ -130,9 +131,10 @@ def _lay(others: Sequence[Running], machine: Machine) -> Held:
         laid = lay_best(runtime, other.recipe, other.workload, left, runtime.reserves(other.workload, left))
         own = runtime.parts(other.recipe, laid.workload, laid.placement, left)
         parts += [part._replace(label=f"{runtime.model.id}: {part.label}") for part in own]
-        load = load.plus(laid.load._replace(fixed=laid.load.gpus))
+        most = tuple(map(add, laid.load.gpus, laid.load.gpu_margins))
+        load = load.plus(laid.load._replace(fixed=most))
         told.append(_told(other, laid, place))
-        left = left.holding([size + margin for size, margin in zip(laid.load.gpus, laid.load.gpu_margins, strict=True)], laid.load.host)
+        left = left.holding(most, laid.load.host)
     return Held(tuple(parts), load, tuple(told), left)
 
 
