@@ -218,7 +218,15 @@ def test_what_is_printed() -> None:
 
 def test_two_of_ollama_s() -> None:
     found = cell("llama-3.1-8b", SMALL, gpu=("4090",), runtime="ollama")
-    assert [other.runtime for other in found.beside] == ["ollama"]
+    (other,) = found.beside
+    # One server keeps both loaded; with another context length it would have to be another server.
+    assert (other.runtime, other.command, found.command) == (
+        "ollama",
+        "OLLAMA_CONTEXT_LENGTH=8192 ollama serve & ollama run llama3.2:3b",
+        "ollama run llama3.1:8b",
+    )
+    longer = cell("llama-3.1-8b", f"{SMALL}@4k", gpu=("4090",), runtime="ollama").command
+    assert longer == "OLLAMA_CONTEXT_LENGTH=8192 ollama serve & ollama run llama3.1:8b"
     assert sum(part.label.endswith("CUDA context") for part in found.parts) == 2
 
 

@@ -20,6 +20,7 @@ from runlocal.runtimes import Runtime
 from runlocal.solve.layers import Laid, lay_best
 from runlocal.solve.load import does_not_load
 
+_SERVE = "ollama serve & "
 _SERVER, _FIRST_PORT = "llama-server ", 8081  # its own is 8080, which the model that is asked about takes
 
 
@@ -109,6 +110,12 @@ def neighbours(runtime: Runtime, machine: Machine) -> tuple[Neighbour, ...]:
     return runtime.held(machine).told if isinstance(runtime, Beside) else ()
 
 
+def in_one_server(command: str, before: Sequence[Neighbour]) -> str:
+    """The command without the start of Ollama's server where one of those before starts it with the same settings: it keeps several models loaded."""
+    settings, serve, rest = command.partition(_SERVE)
+    return rest if serve and any(one.command.startswith(settings + serve) for one in before) else command
+
+
 def counted_twice(others: Sequence[Running], machine: Machine) -> tuple[str, ...]:
     """Of those that are said to run, which a process here runs indeed: what it holds is in use already, a sentence each."""
     ids = {other.runtime.model.id for other in others}
@@ -126,22 +133,22 @@ def _lay(others: Sequence[Running], machine: Machine) -> Held:
     parts: list[Part] = []
     told: list[Neighbour] = []
     load, left = Load(none, 0, none, 0, none), machine
-    for place, other in enumerate(others):
+    for other in others:
         runtime = other.runtime
         laid = lay_best(runtime, other.recipe, other.workload, left, runtime.reserves(other.workload, left))
         own = runtime.parts(other.recipe, laid.workload, laid.placement, left)
         parts += [part._replace(label=f"{runtime.model.id}: {part.label}") for part in own]
         most = tuple(map(add, laid.load.gpus, laid.load.gpu_margins))
         load = load.plus(laid.load._replace(fixed=most))
-        told.append(_told(other, laid, place))
+        told.append(_told(other, laid, told))
         left = left.holding(most, laid.load.host)
     return Held(tuple(parts), load, tuple(told), left)
 
 
-def _told(other: Running, laid: Laid, place: int) -> Neighbour:
-    command = other.runtime.command(other.recipe, laid.workload, laid.placement)
+def _told(other: Running, laid: Laid, before: Sequence[Neighbour]) -> Neighbour:
+    command = in_one_server(other.runtime.command(other.recipe, laid.workload, laid.placement), before)
     if command.startswith(_SERVER):
-        command += f" --port {_FIRST_PORT + place}"
+        command += f" --port {_FIRST_PORT + len(before)}"
     return Neighbour(
         model=other.runtime.model.id,
         quant=other.recipe.name,

@@ -9,7 +9,7 @@ from runlocal.core.verdict import Answer, headroom, judge
 from runlocal.core.workload import Workload
 from runlocal.quants.gguf import Recipe
 from runlocal.runtimes import Runtime
-from runlocal.solve.beside import neighbours
+from runlocal.solve.beside import in_one_server, neighbours
 from runlocal.solve.layers import Laid, lay_best, most_layers, with_experts_on_host, with_layers
 from runlocal.solve.load import not_looked_at
 from runlocal.solve.longest import longest_context
@@ -126,6 +126,7 @@ def _made(
     longest: int | None,
 ) -> Cell:
     batch, flash = runtime.step(workload, laid.placement)
+    others = neighbours(runtime, machine)
     unlimited = machine.origin is Origin.UNLIMITED
     return Cell(
         quant=recipe.name,
@@ -152,11 +153,11 @@ def _made(
         gpu_layers=laid.placement.gpu_layers,
         layers=len(laid.placement.layers) + 1,
         parts=() if answer is Answer.CANNOT_RUN else runtime.parts(recipe, laid.workload, laid.placement, machine),
-        command=runtime.command(recipe, laid.workload, laid.placement),
+        command=in_one_server(runtime.command(recipe, laid.workload, laid.placement), others),
         image_tokens=_image_tokens(runtime, workload),
         draft=runtime.draft_of(workload),
         mtp=workload.mtp,
-        beside=neighbours(runtime, machine),
+        beside=others,
     )
 
 
