@@ -69,6 +69,22 @@ def test_a_quantization_and_a_context_of_its_own() -> None:
     assert told("nomic-embed-text-v1.5@F16") == ("F16", 2048)
 
 
+@pytest.mark.parametrize(
+    ("text", "pieces"),
+    [
+        ("hf.co/someone/Model@Q8_0@16k", ("hf.co/someone/Model", "Q8_0", "16k")),
+        ("llama3.2:3b@MAX", ("llama3.2:3b", "", "max")),
+        ("/models@2/mine@1.gguf", ("/models@2/mine@1.gguf", "", None)),
+        ("/models@2/mine.gguf@4k", ("/models@2/mine.gguf", "", "4k")),
+        ("a@b@c@4k", ("a", "b@c", "4k")),
+    ],
+)
+def test_how_a_running_model_is_written(text: str, pieces: tuple[str, str, str | None]) -> None:
+    from runlocal.commands.check import _pieces
+
+    assert _pieces(text) == pieces
+
+
 def test_every_column_has_the_same_other() -> None:
     """It runs already, whatever is asked of the model: 8k in the grid of 4k to 128k."""
     (one,) = run(["llama-3.1-8b"], Options(quant="Q4_K_M", beside=(SMALL,), gpu=("4090",))).checks

@@ -108,17 +108,22 @@ def running(texts: Sequence[str], asked: Asked) -> tuple[Running, ...]:
 
 
 def _running(text: str, asked: Asked) -> Running:
-    name, at, last = text.rpartition("@")
-    context = last.strip().lower()
-    named = at and (context == "max" or context[:1].isdecimal())  # no quantization begins with a digit
-    name, at, quant = (name if named else text).rpartition("@")
-    if not at:
-        name, quant = quant, ""
+    name, quant, context = _pieces(text)
     opened = open_model(name)
     tokens = None
-    if named:
+    if context is not None:
         tokens = opened.model.context.native_tokens if context == "max" else context_tokens("--with", context)
     return open_running(opened.model, quant or None, tokens, asked, opened.own)
+
+
+def _pieces(text: str) -> tuple[str, str, str | None]:
+    """MODEL, QUANT (empty: none) and CTX of `MODEL[@QUANT][@CTX]`; an `@` in the path of a file is the path's."""
+    folder, slash, last = text.rpartition("/")
+    if last.lower().endswith((".gguf", ".json")):
+        return text, "", None
+    name, *rest = last.split("@")
+    context = rest.pop().strip().lower() if rest and (rest[-1].strip()[:1].isdecimal() or rest[-1].strip().lower() == "max") else None
+    return folder + slash + name, "@".join(rest), context  # no quantization begins with a digit
 
 
 def _open_file(path: str) -> Opened:
