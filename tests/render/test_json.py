@@ -56,6 +56,7 @@ CELL = [
     "fits_context_tokens",
     "gpu_layers",
     "layers",
+    "spread",
     "parts",
     "command",
 ]

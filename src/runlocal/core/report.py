@@ -62,6 +62,21 @@ class Neighbour(NamedTuple):
         return f"{self.model}@{self.quant}"
 
 
+class Spread(NamedTuple):
+    """Which layers lie where.
+
+    ranges: (device, first layer, layer behind the last) of each device that holds any, layers counted from 0
+    output: device of the output layer
+    host_experts: experts of the first so many layers lie on the host, whatever their layer's device
+    cache_on_host: all caches do
+    """
+
+    ranges: tuple[tuple[str, int, int], ...]
+    output: str
+    host_experts: int
+    cache_on_host: bool
+
+
 class Cell(NamedTuple):
     """One quantization at one context on one machine.
 
@@ -81,6 +96,7 @@ class Cell(NamedTuple):
     draft: the draft model and its quantization, `llama-3.2-1b@Q4_K_M`; None without one
     mtp: next-token layers guess ahead
     beside: models that already run there; their parts are among the cell's, under labels that begin with their ids
+    spread: which layers lie where; None where nothing was laid out
     """
 
     quant: str
@@ -112,6 +128,7 @@ class Cell(NamedTuple):
     draft: str | None = None
     mtp: bool = False
     beside: tuple[Neighbour, ...] = ()
+    spread: Spread | None = None
 
 
 class Shelf(NamedTuple):

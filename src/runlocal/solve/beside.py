@@ -17,8 +17,8 @@ from runlocal.core.workload import Workload
 from runlocal.engines.ggml.placement import Placement
 from runlocal.quants.gguf import Recipe
 from runlocal.runtimes import Runtime
-from runlocal.solve.layers import Laid, lay_best
 from runlocal.solve.load import does_not_load
+from runlocal.solve.split import Laid, lay_best
 
 _SERVE = "ollama serve & "
 _SERVER, _FIRST_PORT = "llama-server ", 8081  # its own is 8080, which the model that is asked about takes
@@ -49,7 +49,7 @@ class Running(NamedTuple):
 class Held(NamedTuple):
     """What those that already run take of a machine.
 
-    parts, load: of all of them; none of it follows the layers of the model that is asked about
+    parts, load: of all of them
     told: for the report
     left: the machine with the memory that they leave
     """
@@ -132,16 +132,15 @@ def _lay(others: Sequence[Running], machine: Machine) -> Held:
     none = (0,) * len(machine.gpus)
     parts: list[Part] = []
     told: list[Neighbour] = []
-    load, left = Load(none, 0, none, 0, none), machine
+    load, left = Load(none, 0, none, 0), machine
     for other in others:
         runtime = other.runtime
         laid = lay_best(runtime, other.recipe, other.workload, left, runtime.reserves(other.workload, left))
         own = runtime.parts(other.recipe, laid.workload, laid.placement, left)
         parts += [part._replace(label=f"{runtime.model.id}: {part.label}") for part in own]
-        most = tuple(map(add, laid.load.gpus, laid.load.gpu_margins))
-        load = load.plus(laid.load._replace(fixed=most))
+        load = load.plus(laid.load)
         told.append(_told(other, laid, told))
-        left = left.holding(most, laid.load.host)
+        left = left.holding(tuple(map(add, laid.load.gpus, laid.load.gpu_margins)), laid.load.host)
     return Held(tuple(parts), load, tuple(told), left)
 
 
