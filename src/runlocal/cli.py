@@ -65,6 +65,9 @@ def check(
     ram: Annotated[Optional[str], typer.Option("--ram", help="host memory for what does not go on the GPU [default: this computer's]", metavar="SIZE")] = None,
     reserve: Annotated[Optional[str], typer.Option("--reserve", help="memory to leave free per GPU [default: what the runtime leaves]", metavar="SIZE")] = None,
     idle: Annotated[bool, typer.Option("--idle", help="count memory that other processes hold as free")] = False,
+    ignore_pid: Annotated[
+        Optional[list[int]], typer.Option("--ignore-pid", help="count memory that this process holds as free; repeat for more", metavar="N")
+    ] = None,
     runtime: Annotated[
         Optional[str],
         typer.Option("--runtime", "-r", help="llama.cpp, ollama, ... with @VERSION if need be [default: what loads the model]", metavar="ID[@VERSION]"),
@@ -95,6 +98,10 @@ def check(
     ] = None,
     draft: Annotated[Optional[str], typer.Option("--draft", help="a draft model that guesses tokens ahead", metavar="MODEL[@QUANT]")] = None,
     mtp: Annotated[bool, typer.Option("--mtp", help="the model's own next-token layers guess tokens ahead")] = False,
+    beside: Annotated[
+        Optional[list[str]],
+        typer.Option("--with", help="a model that already runs beside it, in a process of its own; repeat for more", metavar="MODEL[@QUANT][@CTX]"),
+    ] = None,
     offload: Annotated[bool, typer.Option("--offload", help="partial offload into host memory counts as a yes")] = False,
     strict: Annotated[bool, typer.Option("--strict", help="`tight` is a no")] = False,
     require_gpu: Annotated[bool, typer.Option("--require-gpu", help="no GPU is an error")] = False,
@@ -120,7 +127,8 @@ def check(
         quant=quant, ctx=ctx, parallel=parallel, gpu=tuple(gpu or ()), vram=vram, ram=ram, reserve=reserve, idle=idle, runtime=runtime, kv=kv,
         images=images, image_size=image_size, vision=not no_vision, imatrix=imatrix, ubatch=ubatch, flash_attention=False if no_flash_attn else None,
         kv_offload=not no_kv_offload, cpu_moe=cpu_moe, n_cpu_moe=n_cpu_moe, tensor_split=tensor_split, tp=tp, pp=pp, gpu_layers=gpu_layers,
-        draft=draft, mtp=mtp, offload=offload, strict=strict, require_gpu=require_gpu,
+        draft=draft, mtp=mtp, offload=offload, strict=strict, require_gpu=require_gpu, ignore_pid=tuple(ignore_pid or ()),
+        beside=tuple(beside or ()),
     )  # fmt: skip
     if batch is not None:
         if nodes is not None:

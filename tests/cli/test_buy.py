@@ -12,20 +12,21 @@ Llama 3.3 70B at Q4_K_M, 8k context: 12 machines run it with headroom. Smallest:
 
 llama.cpp 0c1e57098 · Q4_K_M · 8k context · 1 sequence · cache f16
 
-machine                  memory     left  up to  t/s (est.)  price
-2 × RTX 3090           48.0 GiB  2.1 GiB     8k       13-19  $1,200 used 2026-06
-2 × RTX 3090 Ti        48.0 GiB  1.7 GiB     8k       14-20  $1,400 used 2026-05
-2 × RTX 4090 D         48.0 GiB  1.7 GiB     8k       14-20  $3,198 launch 2023
-2 × RTX 4090           48.0 GiB  1.9 GiB     8k       14-20  $4,400 new 2026-02
-RTX PRO 5000           47.8 GiB  4.4 GiB    16k       18-27  $4,500 launch 2025
+machine                  memory     left  fits at  est. t/s  price
+2 × RTX 3090           48.0 GiB  2.1 GiB       8k     13-19  $1,200 used 2026-06
+2 × RTX 3090 Ti        48.0 GiB  1.7 GiB       8k     14-20  $1,400 used 2026-05
+2 × RTX 4090 D         48.0 GiB  1.7 GiB       8k     14-20  $3,198 launch 2023
+2 × RTX 4090           48.0 GiB  1.9 GiB       8k     14-20  $4,400 new 2026-02
+RTX PRO 5000           47.8 GiB  4.4 GiB      16k     18-27  $4,500 launch 2025
 Blackwell 48GB
 
 7 more: --limit 0 shows them all.
 No quantization was named: Q4_K_M is the usual one.
-Left out: 60 whose price is not known.
+Left out: 61 whose price is not known.
 Left out: 1 whose speed is not known.
-left: of the fullest card, the runtime's reserve included; t/s: of one sequence,
-its context full, estimated from bandwidth and measured runs.
+fits at: the longest of the usual contexts; left: of the fullest card, the
+runtime's reserve included; t/s: of one sequence, its context full, estimated
+from bandwidth and measured runs.
 """
 
 
@@ -40,11 +41,10 @@ Llama 3.3 70B at Q4_K_M, 8k context: 2 of 3 run it.
 
 llama.cpp 0c1e57098 · Q4_K_M · 8k context · 1 sequence · cache f16
 
-machine       answer                 left  up to  t/s (est.)  price
-RTX 4090       ✗ does not fit   -18.7 GiB      0           ?  $2,200 new 2026-02
-2 × RTX 3090   ✓ fits             2.1 GiB  14080       13-19  $1,200 used
-                                                              2026-06
-M4 Max 64 GB   ✓ fits             9.5 GiB  35328      4.7-11  $2,699 launch 2025
+machine       answer                 left  up to  est. t/s  price
+RTX 4090       ✗ does not fit   -18.7 GiB   none         ?  $2,200 new 2026-02
+2 × RTX 3090   ✓ fits             2.1 GiB    13k     13-19  $1,200 used 2026-06
+M4 Max 64 GB   ✓ fits             9.5 GiB    34k    4.7-11  $2,699 launch 2025
 
 RTX 4090: short of 18.7 GiB.
 left: of the fullest card, the runtime's reserve included; t/s: of one sequence,

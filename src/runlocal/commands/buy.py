@@ -72,7 +72,7 @@ def run(name: str, options: Options, wanted: Wanted) -> Found:
     more = (f"{len(kept) - len(shown)} more: --limit 0 shows them all.",) if len(shown) < len(kept) else ()
     title = _title(question, kept)
     return Found(
-        page=_page(question, title, shown, (*more, *notes, *_read_so(kept))),
+        page=_page(question, title, shown, (*more, *notes, *_read_so(kept, usual_contexts=True))),
         whole=_facts(_page(question, title, kept, notes), question),
         exit=Exit.YES if kept else Exit.NO,
     )
@@ -177,11 +177,12 @@ def _facts(page: Page, question: Question) -> Page:
     return page._replace(sections=(Section("Question", facts),))
 
 
-def _read_so(kept: Sequence[Offer]) -> Iterator[str]:
+def _read_so(kept: Sequence[Offer], *, usual_contexts: bool) -> Iterator[str]:
     """How to read the table, for people."""
     if not kept:
         return
-    yield "left: of the fullest card, the runtime's reserve included; t/s: of one sequence, its context full, estimated from bandwidth and measured runs."
+    at = "fits at: the longest of the usual contexts; " if usual_contexts else ""
+    yield f"{at}left: of the fullest card, the runtime's reserve included; t/s: of one sequence, its context full, estimated from bandwidth and measured runs."
 
 
 def _comparison(opened: Opened, question: Question, wanted: Wanted, said: list[str]) -> Found:
@@ -198,7 +199,7 @@ def _comparison(opened: Opened, question: Question, wanted: Wanted, said: list[s
     notes = (*opened.notes, *said, *dict.fromkeys(note for machine in machines for note in machine.notes))
     page = _page(question, title, rows, notes, tuple(COMPARED.get(column.key, column) for column in COLUMNS))
     whys = (f"{name_of(row)}: {row.reason}." for row in rows if row.reason)
-    return Found(page._replace(notes=(*whys, *_read_so(yes), *notes)), _facts(page, question), Exit.YES if yes else Exit.NO)
+    return Found(page._replace(notes=(*whys, *_read_so(yes, usual_contexts=False), *notes)), _facts(page, question), Exit.YES if yes else Exit.NO)
 
 
 def _boards(machine: Machine) -> tuple[tuple[GpuEntry, int], ...]:

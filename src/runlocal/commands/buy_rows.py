@@ -16,8 +16,8 @@ COLUMNS = (
     Column("reason", "why not", on=Shown.DATA),
     Column("need_bytes", "needs", Form.GIB, on=Shown.DATA),
     Column("headroom_min_bytes", "left", Form.GIB),
-    Column("fits_context_tokens", "up to", Form.TOKENS),
-    Column("speed", "t/s (est.)", Form.NUMBER, on=Shown.SCREEN),
+    Column("fits_context_tokens", "fits at", Form.TOKENS),
+    Column("speed", "est. t/s", Form.NUMBER, on=Shown.SCREEN),
     Column("tokens_per_second_least", "t/s at least", Form.NUMBER, on=Shown.DATA),
     Column("tokens_per_second_most", "t/s at most", Form.NUMBER, on=Shown.DATA),
     Column("tokens_per_second_basis", "t/s are", on=Shown.DATA),
@@ -37,6 +37,7 @@ COLUMNS = (
 COMPARED = {
     "answer": Column("answer", "answer", Form.ANSWER),
     "memory_bytes": Column("memory_bytes", "memory", Form.GIB, on=Shown.DATA),
+    "fits_context_tokens": Column("fits_context_tokens", "up to", Form.LONGEST),
 }
 
 

@@ -12,7 +12,8 @@ Value = str | int | float | tuple[str, ...] | None
 class Form(StrEnum):
     """How a value is shown to people.
 
-    COUNT: 1,234; PARAMETERS: 88.6 B; GIB, GB: from bytes; RATE: bytes per second as GB/s; TOKENS: 128k; DOLLARS: $1,500;
+    COUNT: 1,234; PARAMETERS: 88.6 B; GIB, GB: from bytes; RATE: bytes per second as GB/s; TOKENS: 128k; LONGEST: a context that fits, 34k, rounded down;
+    DOLLARS: $1,500;
     YES_NO: from a bool; ANSWER: from an `Answer`
     """
 
@@ -24,6 +25,7 @@ class Form(StrEnum):
     GB = "gb"
     RATE = "rate"
     TOKENS = "tokens"
+    LONGEST = "longest"
     DOLLARS = "dollars"
     YES_NO = "yes_no"
     ANSWER = "answer"

@@ -12,10 +12,10 @@ from runlocal.quants.gguf import Recipe
 from runlocal.runtimes import Runtime
 from runlocal.solve.asked import USUAL_CONTEXTS
 from runlocal.solve.cell import Judged, answer_of, judge_cell
-from runlocal.solve.layers import lay, lay_best
 from runlocal.solve.load import does_not_load
 from runlocal.solve.shelf import OF_A_KIND, of_a_kind
 from runlocal.solve.speed import Speed, speed
+from runlocal.solve.split import lay_best
 
 _HUGE_BYTES = 1 << 50
 _IN_A_TOWER = OF_A_KIND[:-1]  # eight desktop cards are for those who ask for them
@@ -101,10 +101,9 @@ def compare(question: Question, machines: Sequence[tuple[Machine, tuple[tuple[Gp
 
 
 def _least_bytes(question: Question) -> int:
-    """What is dealt out over the GPUs however they are split: the layers and their caches."""
+    """What is dealt out over the GPUs however they are split: the layers, their caches and the output."""
     runtime, recipe, workload, _ = question
-    load = lay(runtime, recipe, workload, _huge()).load
-    return load.gpus[0] - load.fixed[0]
+    return sum(runtime.layer_bytes(recipe, workload, runtime.placement(workload, _huge())))
 
 
 def _huge() -> Machine:
@@ -139,7 +138,7 @@ def _longest_usual(question: Question, machine: Machine, left_free: tuple[int, .
     while least < most:
         middle = (least + most + 1) // 2
         asked = workload._replace(context_tokens=longer[middle - 1])
-        if _fits(runtime, recipe, asked, machine, left_free):
+        if slack(lay_best(runtime, recipe, asked, machine, left_free).load, machine, left_free) >= 0:
             least = middle
         else:
             most = middle - 1
@@ -154,17 +153,6 @@ def _contexts(runtime: Runtime) -> Iterator[int]:
         yield tokens
         tokens *= 2
     yield longest
-
-
-def _fits(runtime: Runtime, recipe: Recipe, workload: Workload, machine: Machine, left_free: tuple[int, ...]) -> bool:
-    laid = lay(runtime, recipe, workload, machine)
-    if slack(laid.load, machine, left_free) >= 0:
-        return True
-    free = sum(card.usable_bytes for card in machine.gpus) - sum(left_free)
-    # No other split helps where even what is dealt out is too much for all cards together.
-    if len(machine.gpus) == 1 or sum(laid.load.gpus) - sum(laid.load.fixed) > free:
-        return False
-    return slack(lay_best(runtime, recipe, workload, machine, left_free).load, machine, left_free) >= 0
 
 
 def _compared(question: Question, machine: Machine, boards: tuple[tuple[GpuEntry, int], ...]) -> Offer:

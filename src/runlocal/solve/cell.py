@@ -9,6 +9,7 @@ from runlocal.core.verdict import Answer, headroom, judge
 from runlocal.core.workload import Workload
 from runlocal.quants.gguf import Recipe
 from runlocal.runtimes import Judgeable, Runtime
+from runlocal.solve.beside import in_one_server, neighbours
 from runlocal.solve.load import not_looked_at
 from runlocal.solve.longest import longest_context
 from runlocal.solve.spill import Spill
@@ -108,6 +109,7 @@ def _made(
     longest: int | None,
 ) -> Cell:
     batch, flash = runtime.step(workload, laid.placement)
+    others = neighbours(runtime, machine)
     unlimited = machine.origin is Origin.UNLIMITED
     return Cell(
         quant=recipe.name,
@@ -134,10 +136,11 @@ def _made(
         gpu_layers=laid.placement.gpu_layers,
         layers=len(laid.placement.layers) + 1,
         parts=() if answer is Answer.CANNOT_RUN else runtime.parts(recipe, laid.workload, laid.placement, machine),
-        command=runtime.command(recipe, laid.workload, laid.placement),
+        command=in_one_server(runtime.command(recipe, laid.workload, laid.placement), others),
         image_tokens=_image_tokens(runtime, workload),
         draft=runtime.draft_of(workload),
         mtp=workload.mtp,
+        beside=others,
         spread=Spread(laid.placement.ranges, laid.placement.output, laid.placement.host_experts, laid.placement.cache_on_host),
     )
 

@@ -157,7 +157,7 @@ class Session(Files):
         free = tuple(float(device.usable_bytes) for device in machine.gpus) if shares is None else tuple(shares)
         if workload.tensor_split is not None and any(workload.tensor_split[: len(machine.gpus)]):
             free = (*workload.tensor_split, *(0.0 for _ in machine.gpus))[: len(machine.gpus)]
-        free = free if len(free) > 1 else (1.0,) * len(free)  # one GPU takes all, whatever its size
+        free = free if len(free) > 1 and any(free) else (1.0,) * len(free)  # one GPU takes all, whatever its size; full ones share alike
         return place(
             self.layout.stored_layers,
             workload.gpu_layers,
