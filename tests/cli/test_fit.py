@@ -42,7 +42,7 @@ def test_the_json(run: Runner) -> None:
     found = ran.answer
     assert ran.code == 0
     assert list(found) == [
-        "schema", "data", "machine", "origin", "gpus", "usable_bytes", "host_memory_bytes", "context_tokens", "sequences", "models_asked", "models_fit",
+        "schema", "data", "machine", "origin", "gpu_count", "usable_bytes", "host_memory_bytes", "context_tokens", "sequences", "models_asked", "models_fit",
         "models", "notes",
     ]  # fmt: skip
     assert (found["schema"], found["models_asked"], found["models_fit"], found["usable_bytes"]) == ("runlocal.fit/1", 5, 4, 8 << 30)

@@ -90,7 +90,7 @@ def test_only_so_many_are_shown_and_the_rest_counted() -> None:
 def test_the_whole_says_what_was_asked_of_which_machine() -> None:
     facts = {fact.key: fact.value for section in found_on(most=3).whole.sections for fact in section.facts}
     assert facts["machine"] == "RTX 4090"
-    assert (facts["gpus"], facts["context_tokens"], facts["sequences"], facts["models_asked"]) == (1, 8192, 1, len(index()))
+    assert (facts["gpu_count"], facts["context_tokens"], facts["sequences"], facts["models_asked"]) == (1, 8192, 1, len(index()))
     assert facts["models_fit"] == len(ids(found_on()))
 
 
