@@ -89,3 +89,12 @@ def test_without_a_gpu_it_says_so_and_judges_the_computer(run: Runner) -> None:
     assert ran.code == 0
     assert "No GPU was found." in ran.err
     assert "smollm2-360m" in ran.out
+
+
+def test_what_takes_seconds_says_so(run: Runner) -> None:
+    """Several cards are laid out one model at a time."""
+    ran = run("fit", "llama", "-g", "2x3090")
+    assert (ran.code, ran.err) == (0, "")
+    ran = run("fit", "--vision", "--variant", "instruct,base", "-k", "q8_0", "-g", "4090", "--quiet")
+    assert (ran.code, ran.out, ran.err) == (0, "", "")
+    assert "takes some seconds" in run("fit", "--variant", "instruct", "-k", "q8_0", "-g", "3060-12gb", "--commercial").err

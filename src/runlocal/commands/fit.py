@@ -22,6 +22,7 @@ SHOWN = 25
 """Models that a person sees at first."""
 
 _MOST_SPEED = 1e9
+_MANY = 100  # models that are worth a word before they are opened one by one
 _TIGHT = " !"
 
 _ID, _SIZE, _QUANT = Column("id", "id"), Column("parameters", "size", Form.PARAMETERS), Column("quant", "quant")
@@ -99,6 +100,8 @@ def run(wanted: Wanted, options: Options, tell: Callable[[str], None], *, most: 
     machine = places[0].machine
     chosen = _chosen(wanted)
     fit = Fit(asked, machine, rows(machine, tell, vision=options.vision))
+    if not fit.remembers and len(chosen) > _MANY:
+        tell(f"Laying {len(chosen)} models out for this question takes some seconds.")
     fitting = sorted((found for model_id in chosen if (found := fit.of(model_id, wanted.min_speed))), key=lambda found: found.rank, reverse=True)
     if not fit.judged and fit.problem is not None:
         raise fit.problem

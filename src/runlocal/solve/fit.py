@@ -81,6 +81,7 @@ class Fit:
     """A question asked of many models on one machine.
 
     rows: what is known of them without opening them, for the runtime that loads each
+    remembers: whether rows answer it; else every model is opened
     problem: why the last model that could not be judged at all was not; None where every one was
     judged: how many could
     """
@@ -90,7 +91,7 @@ class Fit:
         key_type, value_type = asked.caches[0]
         self._workload = asked.workload._replace(cache_type_k=key_type, cache_type_v=value_type)
         plain = Workload(context_tokens=self._workload.context_tokens, vision=self._workload.vision)
-        self._remembers = self._workload == plain and asked.runtime is None and asked.imatrix is None and len(machine.gpus) <= 1
+        self.remembers = self._workload == plain and asked.runtime is None and asked.imatrix is None and len(machine.gpus) <= 1
         self._facts: dict[tuple[str, str], Facts] = {}
         self._candidates: dict[str, _Candidate] = {}
         self.problem: Problem | None = None
@@ -180,7 +181,7 @@ class Fit:
     def _candidate(self, model_id: str, row: Row | None) -> _Candidate:
         if model_id not in self._candidates:
             named = tuple(name.upper() for name in self._asked.quants or ())
-            if self._remembers and row is not None and all(name in row["quants"] for name in named):
+            if self.remembers and row is not None and all(name in row["quants"] for name in named):
                 self._candidates[model_id] = self._remembered(model_id, row, named)
             else:
                 self._candidates[model_id] = self._opened(model_id)
