@@ -174,6 +174,16 @@ def test_a_row_is_made_anew_where_its_model_has_changed_and_nowhere_else(tmp_pat
     assert len(list(tmp_path.rglob("gpu.json"))) == 2
 
 
+def test_a_spoilt_table_is_made_again(tmp_path: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(bundle, "cache_home", lambda: str(tmp_path))
+    for _ in range(2):
+        kept.make(("gpu",), lambda model: {"gpu": model}, {"one": {}}, (), print)
+        assert kept.cached("gpu") == {"one": "one"}
+        (path,) = tmp_path.rglob("gpu.json")
+        path.write_text("{", encoding="utf-8")
+        assert kept.cached("gpu") is None
+
+
 def test_many_new_rows_are_announced(tmp_path: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "file").touch()
     monkeypatch.setattr(bundle, "cache_home", lambda: str(tmp_path / "file"))

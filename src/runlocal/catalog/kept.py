@@ -106,9 +106,11 @@ def _keep(tables: Mapping[str, Rows]) -> None:
         return
     try:
         write(tables, made)
+        # What lies there could not be read, or another process was faster: the same takes its place.
+        shutil.rmtree(folder, ignore_errors=True)
         os.rename(made, folder)
     except OSError:
-        shutil.rmtree(made, ignore_errors=True)  # another process was faster, or the disk is full
+        shutil.rmtree(made, ignore_errors=True)
     for old in _kept()[_KEPT:]:
         shutil.rmtree(old, ignore_errors=True)
 

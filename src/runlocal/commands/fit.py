@@ -28,6 +28,7 @@ _TIGHT = " !"
 _ID, _SIZE, _QUANT = Column("id", "id"), Column("parameters", "size", Form.PARAMETERS), Column("quant", "quant")
 _MARKED = Column("quant_marked", "quant")
 _NEEDS, _UP_TO = Column("need_bytes", "needs", Form.GIB), Column("fits_context_tokens", "up to", Form.TOKENS)
+_RELEASED = Column("released", "released", extra=True)
 _SPEED = Column("speed", "t/s (est.)", Form.NUMBER)
 _DATA = (
     _ID,
@@ -35,7 +36,7 @@ _DATA = (
     Column("family", "family"),
     Column("vendor", "vendor"),
     Column("variant", "variant"),
-    Column("released", "released"),
+    _RELEASED,
     Column("modalities", "modalities"),
     Column("license", "licence"),
     Column("commercial", "commercial use"),
@@ -203,7 +204,7 @@ def _row(found: Fitting, longest_tokens: int) -> dict[str, Value]:
 def _columns(shown: Sequence[Fitting]) -> tuple[Column, ...]:
     """What people see: the speed where any is known."""
     speed = (_SPEED,) if any(found.speed for found in shown) else ()
-    return (_ID, _SIZE, _MARKED, _NEEDS, _UP_TO, *speed)
+    return (_ID, _SIZE, _MARKED, _NEEDS, _UP_TO, *speed, _RELEASED)
 
 
 def _title(asked: Asked, machine: Machine, fitting: int, chosen: int) -> str:
