@@ -18,7 +18,10 @@ Rows = dict[str, Row | None]
 _TABLES = {"gpu": (1, True), "host": (0, True), "gpu-text": (1, False), "host-text": (0, False)}
 
 # What rows follow from beside the data.
-_CODE = ("core", "quants", "architectures", "engines", "runtimes", "catalog", "solve/asked.py", "solve/check.py", "solve/loads.py", "solve/remembered.py")
+_CODE = (
+    *("core", "quants", "architectures", "engines", "runtimes"),
+    *("catalog/facts.py", "catalog/models.py", "catalog/runtimes.py", "solve/asked.py", "solve/check.py", "solve/loads.py", "solve/remembered.py"),
+)
 
 
 def rows(machine: Machine, tell: kept.Tell, *, vision: bool) -> Rows:
