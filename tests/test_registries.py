@@ -8,7 +8,7 @@ from typing import Any, get_type_hints
 
 import pytest
 
-from runlocal.architectures import ARCHITECTURES, layout
+from runlocal.architectures import ARCHITECTURES, CHECKPOINTS, layout
 from runlocal.architectures.towers import TOWERS, tensors
 from runlocal.catalog.facts import facts
 from runlocal.catalog.models import bundled, index
@@ -26,7 +26,7 @@ FAMILIES = {path.stem for path in (ROOT / "src" / "runlocal" / "architectures").
 SHARED_BY_TOWERS = {"encoder"}
 
 
-@pytest.mark.parametrize("module", sorted(set(ARCHITECTURES.values())))
+@pytest.mark.parametrize("module", sorted({*ARCHITECTURES.values(), *CHECKPOINTS.values()}))
 def test_a_family_lays_a_model_out(module: str) -> None:
     family = import_module(f"runlocal.architectures.{module}")
     assert list(inspect.signature(family.layout).parameters) == ["model"]
@@ -34,8 +34,10 @@ def test_a_family_lays_a_model_out(module: str) -> None:
 
 
 def test_every_family_is_registered() -> None:
-    assert set(ARCHITECTURES.values()) == FAMILIES
+    assert {*ARCHITECTURES.values(), *CHECKPOINTS.values()} == FAMILIES
     assert list(ARCHITECTURES) == sorted(ARCHITECTURES)
+    assert list(CHECKPOINTS) == sorted(CHECKPOINTS)
+    assert not set(CHECKPOINTS) & set(ARCHITECTURES)
 
 
 @pytest.mark.parametrize("module", sorted(set(TOWERS.values())))
@@ -54,7 +56,7 @@ def test_every_tower_is_registered() -> None:
 @pytest.mark.parametrize("model_id", MODELS)
 def test_a_bundled_model_can_be_laid_out(model_id: str) -> None:
     model = bundled(model_id)
-    assert model.architecture in ARCHITECTURES
+    assert model.architecture in ARCHITECTURES or model.architecture in CHECKPOINTS
     laid = layout(model)
     assert laid.parameters() > 0
     assert {layer for cache in laid.caches() for layer in cache.layers} <= set(range(model.text.layers))

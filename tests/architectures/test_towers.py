@@ -134,6 +134,22 @@ def test_siglip_of_gemma_3_by_hand() -> None:
     assert merge_size(vision) == 4  # 64 × 64 patches become 16 × 16 tokens
 
 
+def test_davit_by_hand() -> None:
+    """Four stages of 128 to 1024, one pair of blocks each but the third of nine; the first convolution is 7 x 7, the others 3 x 3."""
+    vision, width = BUNDLED["florence-2-base"]
+
+    def pair(d: int) -> int:
+        block = 2 * (9 * d + d) + 2 * 2 * d + (3 * d * d + 3 * d) + (d * d + d) + (4 * d * d + 4 * d) + (4 * d * d + d)
+        return 2 * block
+
+    convolutions = (49 * 3 * 128 + 128 + 2 * 128) + sum(9 * d * 2 * d + 2 * d + 2 * d for d in (128, 256, 512))
+    tower = convolutions + pair(128) + pair(256) + 9 * pair(512) + pair(1024)
+    assert tower == vision.tower_parameters == 90_368_000
+    positions = 50 * 512 + 50 * 512 + 100 * 1024  # half a vector each for row and column; times
+    assert vision.projector_parameters == 1024 * width + 2 * width + positions
+    assert values(towers.tensors(vision, width)) == tower + vision.projector_parameters
+
+
 def test_mllama_by_hand() -> None:
     """32 + 8 blocks of 1280 and 5120; 9 rows of tile embeddings; six outputs of 1280 joined for the projector."""
     vision = Vision(

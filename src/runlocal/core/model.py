@@ -285,6 +285,8 @@ class Text(NamedTuple):
     token_types: rows of a table of token types, absent elsewhere
     pooling: how an embedding model makes one vector of many: `mean`, `cls` (the first) or `last`
     hc_mult: residual streams, which every layer mixes (hyper-connections)
+    encoder_layers: layers of an encoder before the decoder, which `layers` counts; 0 where there is only a decoder
+    adapter_ranks: ranks of the low-rank adapters that the checkpoint keeps beside every matrix of the layers
     """
 
     layers: int
@@ -332,6 +334,8 @@ class Text(NamedTuple):
     token_types: int | None = None
     pooling: str | None = None
     hc_mult: int = 1
+    encoder_layers: int = 0
+    adapter_ranks: tuple[int, ...] = ()
 
 
 class Vision(NamedTuple):
@@ -363,6 +367,7 @@ class Vision(NamedTuple):
     projector_intermediate_size: width of the projector's MLP where it has a width of its own
     projector_norm: the projector begins with a layer norm (LFM2-VL)
     standardized: features are shifted and scaled before the projector (Gemma 4)
+    stages: pairs of blocks in each stage, whose width is twice that of the one before (DaViT); the other widths are the last stage's
     """
 
     tower: str
@@ -391,6 +396,7 @@ class Vision(NamedTuple):
     projector_intermediate_size: int | None = None
     projector_norm: bool = True
     standardized: bool = False
+    stages: tuple[int, ...] = ()
 
 
 class Context(NamedTuple):
@@ -546,7 +552,7 @@ class ModelSpec(NamedTuple):
     released: the day it was published, YYYY-MM-DD or YYYY-MM
     variant: what this id's weights were trained to do: `instruct`, `base`, `reasoning`, `guard`, `embedding`
     architecture: llama.cpp's name of the architecture, else the family's own; a key of the architecture registry
-    hf_architecture: the class named in config.json
+    hf_architecture: the class named in config.json; empty where the checkpoint has no such file
     modalities: `text`, `vision`, `audio`
     checkpoint_type: storage type of the published checkpoint, `BF16`
     license: a key of data/licenses.toml

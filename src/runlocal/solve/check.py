@@ -15,7 +15,7 @@ from runlocal.core.report import Advice, Cell, Check, MachineCheck, Shelf
 from runlocal.core.verdict import Answer, best, is_yes
 from runlocal.engines.ggml.draft import Draft
 from runlocal.engines.ggml.files import OwnTensors
-from runlocal.runtimes import Runtime, open_runtime
+from runlocal.runtimes import RUNTIMES, Runtime, open_runtime
 from runlocal.solve.asked import HEADLINE_QUANT, HEADLINE_TOKENS, USUAL_CONTEXTS, Asked
 from runlocal.solve.cell import judge_cell
 from runlocal.solve.load import does_not_load
@@ -34,10 +34,8 @@ def open_for(model: ModelSpec, runtime_id: str | None, version: str | None, own:
     """
     if runtime_id is None:
         chosen = auto(model.architecture, model.hf_architecture, model.vision is not None)
-        if chosen is None:
-            raise Problem(
-                Code.NOT_COMPUTED, f"no runtime that we know of loads {model.id} ({model.architecture})", hint="`-r RUNTIME` prices it in one all the same"
-            )
+        if chosen is None or chosen[0] not in RUNTIMES:
+            raise _not_priced(model)
         runtime_id, version = chosen
     version = version or newest_known(runtime_id)
     runtime = open_runtime(runtime_id, version, model, facts(runtime_id, version))
@@ -46,6 +44,19 @@ def open_for(model: ModelSpec, runtime_id: str | None, version: str | None, own:
     if draft is not None:
         runtime.take_draft(draft)
     return runtime
+
+
+def _not_priced(model: ModelSpec) -> Problem:
+    """Nothing that is priced loads the model: says what does."""
+    found = [one.name for one in all_support(model.architecture, model.hf_architecture, model.vision is not None) if one.loads]
+    if not found:
+        what = f"no runtime that we know of loads {model.id} ({model.architecture})"
+        return Problem(Code.NOT_COMPUTED, what, hint="`-r RUNTIME` prices it in one all the same")
+    return Problem(
+        Code.NOT_COMPUTED,
+        f"{model.id} is loaded by {', '.join(found)}; what they take is not computed in this version",
+        hint=f"`runlocal show {model.id}` says what is known; computed: {', '.join(RUNTIMES)}",
+    )
 
 
 def open_draft(model: ModelSpec, quant: str | None, asked: Asked, own: OwnTensors | None = None) -> Draft:

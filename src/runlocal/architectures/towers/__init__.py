@@ -12,6 +12,7 @@ from runlocal.core.model import Vision
 from runlocal.core.tensor import Tensor
 
 TOWERS = {
+    "davit": "runlocal.architectures.towers.davit",
     "deepseekocr": "runlocal.architectures.towers.deepseekocr",
     "exaone4_5": "runlocal.architectures.towers.qwen2_5vl",
     "gemma4": "runlocal.architectures.towers.gemma4",
