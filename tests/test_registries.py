@@ -8,7 +8,8 @@ from typing import Any, get_type_hints
 
 import pytest
 
-from runlocal.architectures import ARCHITECTURES, CHECKPOINTS, layout
+from runlocal.architectures import ARCHITECTURES, CHECKPOINTS, has_gguf, layout
+from runlocal.architectures.towers import CHECKPOINTS as CHECKPOINT_TOWERS
 from runlocal.architectures.towers import TOWERS, tensors
 from runlocal.catalog.facts import facts
 from runlocal.catalog.models import bundled, index
@@ -40,7 +41,7 @@ def test_every_family_is_registered() -> None:
     assert not set(CHECKPOINTS) & set(ARCHITECTURES)
 
 
-@pytest.mark.parametrize("module", sorted(set(TOWERS.values())))
+@pytest.mark.parametrize("module", sorted({*TOWERS.values(), *CHECKPOINT_TOWERS.values()}))
 def test_a_tower_gives_tensors(module: str) -> None:
     tower = import_module(module)
     assert get_type_hints(tower.tensors)["return"] == tuple[Tensor, ...]
@@ -49,8 +50,10 @@ def test_a_tower_gives_tensors(module: str) -> None:
 
 def test_every_tower_is_registered() -> None:
     folder = ROOT / "src" / "runlocal" / "architectures" / "towers"
-    assert {module.rpartition(".")[2] for module in TOWERS.values()} == {path.stem for path in folder.glob("*.py")} - {"__init__"} - SHARED_BY_TOWERS
+    modules = {*TOWERS.values(), *CHECKPOINT_TOWERS.values()}
+    assert {module.rpartition(".")[2] for module in modules} == {path.stem for path in folder.glob("*.py")} - {"__init__"} - SHARED_BY_TOWERS
     assert list(TOWERS) == sorted(TOWERS)
+    assert list(CHECKPOINT_TOWERS) == sorted(CHECKPOINT_TOWERS)
 
 
 @pytest.mark.parametrize("model_id", MODELS)
@@ -61,7 +64,7 @@ def test_a_bundled_model_can_be_laid_out(model_id: str) -> None:
     assert laid.parameters() > 0
     assert {layer for cache in laid.caches() for layer in cache.layers} <= set(range(model.text.layers))
     if model.vision is not None:
-        assert model.vision.tower in TOWERS
+        assert model.vision.tower in TOWERS or (model.vision.tower in CHECKPOINT_TOWERS and not has_gguf(model))
         assert tensors(model.vision, model.text.hidden_size)
 
 

@@ -12,7 +12,6 @@ from runlocal.core.model import Vision
 from runlocal.core.tensor import Tensor
 
 TOWERS = {
-    "davit": "runlocal.architectures.towers.davit",
     "deepseekocr": "runlocal.architectures.towers.deepseekocr",
     "exaone4_5": "runlocal.architectures.towers.qwen2_5vl",
     "gemma4": "runlocal.architectures.towers.gemma4",
@@ -28,6 +27,7 @@ TOWERS = {
     "llava-siglip": "runlocal.architectures.towers.llava_siglip",
     "minicpmv": "runlocal.architectures.towers.minicpmv",
     "mllama": "runlocal.architectures.towers.mllama",
+    "moondream": "runlocal.architectures.towers.moondream",
     "muse": "runlocal.architectures.towers.muse",
     "pixtral": "runlocal.architectures.towers.pixtral",
     "qwen2_5vl": "runlocal.architectures.towers.qwen2_5vl",
@@ -37,13 +37,18 @@ TOWERS = {
     "step3vl": "runlocal.architectures.towers.step3vl",
 }
 
+CHECKPOINTS = {
+    "davit": "runlocal.architectures.towers.davit",
+}
+"""Towers of which there is only the checkpoint: no projector file holds them, and no graph of them is known."""
+
 
 def tensors(vision: Vision, text_hidden_size: int) -> tuple[Tensor, ...]:
     """Every tensor of the tower and its projector, as stored in the projector file.
 
     Raises Problem (not_computed) for a tower that no module here lays out, or whose shapes are not known.
     """
-    module = TOWERS.get(vision.tower)
+    module = TOWERS.get(vision.tower) or CHECKPOINTS.get(vision.tower)
     if module is None or not (vision.hidden_size and vision.patch_size):
         raise Problem(
             Code.NOT_COMPUTED,
