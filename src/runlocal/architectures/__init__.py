@@ -107,11 +107,20 @@ ARCHITECTURES = {
 }
 
 CHECKPOINTS = {
+    "aya_vision": "cohere",
+    "cohere2_vision": "cohere",
     "florence2": "florence2",
+    "k2_horizon": "llama",
     "llama-int4": "llama",
     "llama4-dense": "llama",
+    "llava_onevision": "llama",
+    "molmo": "llama",
+    "paligemma": "gemma",
+    "phi3_v": "phi",
+    "phi3small": "phi",
+    "solar": "llama",
 }
-"""Architectures of which there is no GGUF file that anything loads: only the checkpoint, in its own type. Names are the checkpoint's `model_type`
+"""Architectures of which there is no GGUF file that llama.cpp loads: only the checkpoint, in its own type. Names are the checkpoint's `model_type`
 where it has one that says enough."""
 
 

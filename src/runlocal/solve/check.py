@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from runlocal.architectures import layout
+from runlocal.architectures import has_gguf, layout
 from runlocal.catalog.bundle import data_date
 from runlocal.catalog.facts import facts
 from runlocal.catalog.models import bundled, licence
@@ -18,7 +18,7 @@ from runlocal.engines.ggml.files import OwnTensors
 from runlocal.runtimes import RUNTIMES, Runtime, open_runtime
 from runlocal.solve.asked import HEADLINE_QUANT, HEADLINE_TOKENS, USUAL_CONTEXTS, Asked
 from runlocal.solve.cell import judge_cell
-from runlocal.solve.load import does_not_load
+from runlocal.solve.load import ON_GGML, does_not_load
 
 LLAMA_CPP = "llama.cpp"
 
@@ -34,7 +34,7 @@ def open_for(model: ModelSpec, runtime_id: str | None, version: str | None, own:
     """
     if runtime_id is None:
         chosen = auto(model.architecture, model.hf_architecture, model.vision is not None)
-        if chosen is None or chosen[0] not in RUNTIMES:
+        if chosen is None or chosen[0] not in RUNTIMES or (chosen[0] in ON_GGML and not has_gguf(model)):
             raise _not_priced(model)
         runtime_id, version = chosen
     version = version or newest_known(runtime_id)

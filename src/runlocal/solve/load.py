@@ -5,13 +5,14 @@ from runlocal.catalog.runtimes import loads_in, looked_at, newest_known, support
 from runlocal.core.model import ModelSpec
 from runlocal.runtimes import Runtime
 
-_ON_GGML = ("llama.cpp", "ollama")  # of the runtimes that are priced, those that run GGUF files
+ON_GGML = ("llama.cpp", "ollama")
+"""Of the runtimes that are priced, those that run GGUF files."""
 
 
 def does_not_load(model: ModelSpec, runtime: Runtime) -> str | None:
     """Why this version of the runtime does not load the model; None where it does or nobody looked."""
     vision = model.vision is not None
-    if runtime.id in _ON_GGML and not has_gguf(model):
+    if runtime.id in ON_GGML and not has_gguf(model):
         found = support(runtime.id, model.architecture, model.hf_architecture, vision)
         return f"{found.name} runs GGUF files, and there is none of {model.id} that it loads"
     if loads_in(runtime.id, runtime.version, model.architecture, model.hf_architecture, vision) is not False:

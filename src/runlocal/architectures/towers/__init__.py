@@ -38,7 +38,12 @@ TOWERS = {
 }
 
 CHECKPOINTS = {
+    "cohere-vision": "runlocal.architectures.towers.cohere_vision",
     "davit": "runlocal.architectures.towers.davit",
+    "llava-onevision": "runlocal.architectures.towers.llava_onevision",
+    "molmo": "runlocal.architectures.towers.molmo",
+    "paligemma": "runlocal.architectures.towers.paligemma",
+    "phi3v": "runlocal.architectures.towers.phi3v",
 }
 """Towers of which there is only the checkpoint: no projector file holds them, and no graph of them is known."""
 
