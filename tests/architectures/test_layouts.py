@@ -34,8 +34,7 @@ def caches(model_id: str) -> dict[CacheKind, Cache]:
 def test_computed_parameters_are_those_published(model_id: str) -> None:
     """To the digit; where not, the file says why, and the difference is less than 0.01 %."""
     model = bundled(model_id)
-    tower = model.vision.tower_parameters + model.vision.projector_parameters if model.vision else 0
-    computed, published = layout(model).parameters() + tower, model.parameters.published
+    computed, published = layout(model).parameters() + model.tower_parameters, model.parameters.published
     if model.parameters.exception is None:
         assert computed == published
     elif published is None:
@@ -124,9 +123,34 @@ def test_adapters_stand_beside_every_matrix_of_the_layers_and_nothing_else() -> 
     """Rank 16 of Meta's QLoRA checkpoints, 2048 x 2048, 2048 x 512 twice, 2048 x 2048, and three matrices of 2048 x 8192."""
     a_layer = 16 * (4096 + 2560 + 2560 + 4096 + 3 * 10_240)
     assert laid("llama-3.2-1b-qlora-int4").parameters() - laid("llama-3.2-1b").parameters() == 16 * a_layer == 11_272_192
-    beside = {role.partition(".lora")[0] for role in tensors("llama-3.2-1b-qlora-int4") if ".lora_" in role}
+    beside = {role.partition(".lora")[0] for role in tensors("llama-3.2-1b-qlora-int4") if ".lora" in role}
     assert beside == {"attn_q", "attn_k", "attn_v", "attn_output", "ffn_gate", "ffn_up", "ffn_down"}
     assert caches("llama-3.2-1b-qlora-int4") == caches("llama-3.2-1b")
+
+
+def test_speech_encoder_of_phi_4_multimodal_by_hand() -> None:
+    """24 conformer blocks of width 1024, and what makes one frame of eight: transformers, models/phi4_multimodal; two projectors to 3072.
+
+    A table of 2 x 500 distances for 16 heads, and mean and deviation of 80 bands.
+    """
+    d = 1024
+    mlp = 2 * d + (d * 3072 + 3072) + (1536 * d + d)
+    convolution = 2 * d + (d * 2 * d + 2 * d) + 2 * d + (3 * d + d) + 2 * (d * d + d)
+    block = 2 * mlp + 4 * (d * d + d) + convolution + 2 * 2 * d
+    frames = (9 * d + d) + 2 * ((9 * d + d) + (d * d + d)) + (10 * d * d + d)
+    projectors = 2 * ((d * 3072 + 3072) + (3072 * 3072 + 3072))
+    audio = bundled("phi-4-multimodal-5.6b").audio
+    assert audio is not None
+    assert audio.parameters == 24 * block + frames + projectors + 2 * 500 * 16 + 2 * 80 == 466_416_416
+
+
+def test_adapters_of_phi_4_multimodal_by_hand() -> None:
+    """Ranks of 256 (images) and 320 (speech) beside the fused matrices of 32 layers."""
+    sides = (3072 + 5120) + (3072 + 3072) + (3072 + 16_384) + (8192 + 3072)
+    found = laid("phi-4-multimodal-5.6b").parameters() - laid("phi-4-mini").parameters()
+    assert found == 32 * (256 + 320) * sides == 830_472_192
+    assert laid("phi-4-multimodal-5.6b").active_parameters(0) == laid("phi-4-mini").active_parameters(0), "text goes without"
+    assert laid("llama-3.2-1b-qlora-int4").active_parameters(0) > laid("llama-3.2-1b").active_parameters(0), "one adapter is part of the model"
 
 
 def test_llama_guard_3_in_int4_by_hand() -> None:

@@ -77,7 +77,7 @@ def test_an_architecture_of_its_own_goes_before_the_class_where_the_row_says_so(
 
 def test_the_class_of_config_json_is_more_specific_than_the_architecture() -> None:
     assert support("llama.cpp", "llama", "LlavaForConditionalGeneration", True).vision is True
-    assert support("llama.cpp", "phi3", "Phi4MMForCausalLM", True).vision is False
+    assert support("llama.cpp", "phi4mm", "Phi4MMForCausalLM", True).loads is False
     assert support("llama.cpp", "phi3", "Phi3ForCausalLM").vision is None
     assert support("ollama", "olmo2", "Olmo3ForCausalLM").versions == ">=0.13.4"
     assert support("ollama", "olmo2", "Olmo2ForCausalLM").versions == ">=0.5.2"

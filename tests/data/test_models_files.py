@@ -126,6 +126,7 @@ def test_words_come_from_their_lists(model_id: str) -> None:
     assert model.text.pooling in {"mean", "cls", "last", None}
     assert set(model.modalities) <= {"text", "vision", "audio"} and model.modalities[0] == "text"
     assert ("vision" in model.modalities) == (model.vision is not None)
+    assert model.audio is None or "audio" in model.modalities
     assert model.text.norm in NORMS
     assert model.text.qk_norm in {None, "head", "per_head", "full"}
     assert model.text.rope_scaling in {None, "llama3", "longrope"}

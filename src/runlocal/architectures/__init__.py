@@ -118,6 +118,7 @@ CHECKPOINTS = {
     "paligemma": "gemma",
     "phi3_v": "phi",
     "phi3small": "phi",
+    "phi4mm": "phi",
     "solar": "llama",
 }
 """Architectures of which there is no GGUF file that llama.cpp loads: only the checkpoint, in its own type. Names are the checkpoint's `model_type`

@@ -56,7 +56,6 @@ def _known(section: Section) -> Section:
 
 def _identity(model: ModelSpec) -> Section:
     laid = layout(model)
-    tower = model.vision.tower_parameters + model.vision.projector_parameters if model.vision else 0
     used = model.text.experts.used if model.text.experts else 0
     return Section(
         "Model",
@@ -66,7 +65,7 @@ def _identity(model: ModelSpec) -> Section:
             Fact("released", "released", model.released),
             Fact("variant", "variant", model.variant),
             Fact("modalities", "modalities", model.modalities),
-            Fact("parameters", "parameters", laid.parameters() + tower, Form.PARAMETERS),
+            Fact("parameters", "parameters", laid.parameters() + model.tower_parameters, Form.PARAMETERS),
             Fact("active_parameters", "read per text token", laid.active_parameters(used), Form.PARAMETERS),
             Fact("published_parameters", "published total", model.parameters.published, Form.COUNT),
             Fact("parameters_exception", "why they differ", model.parameters.exception),
@@ -116,6 +115,8 @@ def _shape(model: ModelSpec) -> Section:
         facts.append(
             Fact("vision_tower", "vision tower", f"{vision.tower}, {vision.tower_parameters + vision.projector_parameters:,} parameters with projector")
         )
+    if audio := model.audio:
+        facts.append(Fact("audio_encoder", "speech encoder", f"{audio.encoder}, {audio.parameters:,} parameters with projectors"))
     return Section("Shape", tuple(facts))
 
 
@@ -208,8 +209,7 @@ def _checkpoint(model: ModelSpec) -> Iterator[Listing]:
     stored = storage_types().get(model.checkpoint_type)
     if stored is None or stored.block_elements > 1:
         return
-    tower = model.vision.tower_parameters + model.vision.projector_parameters if model.vision else 0
-    row: Row = {"quant": model.checkpoint_type, "tensor_bytes": (layout(model).parameters() + tower) * stored.block_bytes}
+    row: Row = {"quant": model.checkpoint_type, "tensor_bytes": (layout(model).parameters() + model.tower_parameters) * stored.block_bytes}
     yield Listing(
         kind="sizes",
         title="Size of the checkpoint's tensors; nothing that is priced loads it",

@@ -21,6 +21,9 @@ class Block(Protocol):
 _NO_PARAMETERS = ("rope_", "ffn_gate_tid2eid")  # beginnings of the names of tables that the converter or a hash makes
 _NOT_READ = (*_NO_PARAMETERS, "enc.")  # and of an encoder's tensors, which read the input and no token of the answer
 
+CHOSEN = ".lora_of_"
+"""In the names of adapters that images or speech choose; a text token reads none of them."""
+
 
 class Placed(NamedTuple):
     """A block and the layers it stands in."""
@@ -97,12 +100,13 @@ class Layout(NamedTuple):
         return sum(t.elements * t.count for t in self.tensors() if self.runs(t) and not t.repeated and not t.role.startswith(_NO_PARAMETERS))
 
     def active_parameters(self, experts_used: int) -> int:
-        """Parameters read for one text token: no embedding lookup, no cross-attention layers (idle without an image), no encoder, only the chosen experts."""
+        """Parameters read for one text token: no embedding lookup, no cross-attention layers (idle without an image), no encoder,
+        no adapters for images or speech, only the chosen experts."""
         idle = {layer for cache in self.caches() if cache.kind is CacheKind.CROSS for layer in cache.layers}
         total = 0
         for tensor in self.tensors():
             looked_up = tensor.role == "per_layer_token_embd" or (tensor.role == "token_embd" and not self.tied)
-            if not self.runs(tensor) or tensor.repeated or tensor.role.startswith(_NOT_READ) or looked_up:
+            if not self.runs(tensor) or tensor.repeated or tensor.role.startswith(_NOT_READ) or looked_up or CHOSEN in tensor.role:
                 continue
             read = tensor.elements * (len([layer for layer in tensor.layers if layer not in idle]) if tensor.layers else 1)
             total += read * experts_used // self.experts if "_exps" in tensor.role else read

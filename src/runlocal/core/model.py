@@ -286,7 +286,7 @@ class Text(NamedTuple):
     pooling: how an embedding model makes one vector of many: `mean`, `cls` (the first) or `last`
     hc_mult: residual streams, which every layer mixes (hyper-connections)
     encoder_layers: layers of an encoder before the decoder, which `layers` counts; 0 where there is only a decoder
-    adapter_ranks: ranks of the low-rank adapters that the checkpoint keeps beside every matrix of the layers
+    adapter_ranks: ranks of the low-rank adapters that the checkpoint keeps beside every matrix of the layers; several: for images or speech alone
     """
 
     layers: int
@@ -397,6 +397,17 @@ class Vision(NamedTuple):
     projector_norm: bool = True
     standardized: bool = False
     stages: tuple[int, ...] = ()
+
+
+class Audio(NamedTuple):
+    """The speech encoder and its projectors, as a count: no runtime that is priced loads one.
+
+    encoder: the family of the encoder
+    parameters: parameters of all of it as published
+    """
+
+    encoder: str
+    parameters: int
 
 
 class Context(NamedTuple):
@@ -561,6 +572,7 @@ class ModelSpec(NamedTuple):
     parameters: published counts
     text: the language model
     vision: the tower, absent in text models
+    audio: the speech encoder, absent in models that do not hear
     text_twin: id of a model with the same text weights and no tower
     aliases: other names
     sources: where the shapes were read
@@ -593,3 +605,10 @@ class ModelSpec(NamedTuple):
     scores: tuple[Score, ...] = ()
     losses: tuple[Loss, ...] = ()
     files: tuple[PublishedFile, ...] = ()
+    audio: Audio | None = None
+
+    @property
+    def tower_parameters(self) -> int:
+        """Parameters beside the language model: towers, encoders and their projectors."""
+        seeing = self.vision.tower_parameters + self.vision.projector_parameters if self.vision else 0
+        return seeing + (self.audio.parameters if self.audio else 0)

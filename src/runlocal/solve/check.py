@@ -109,13 +109,12 @@ def check(model: ModelSpec, asked: Asked, machines: Sequence[Machine], spell: "S
     checked = tuple(_on_machine(runtime, asked, machine) for machine in machines)
     laid = layout(model)
     used = model.text.experts.used if model.text.experts else 0
-    tower = model.vision.tower_parameters + model.vision.projector_parameters if model.vision else 0
     answers = [cell.answer for one in checked for cell in asked_cells(one, asked) if cell.answer is not None]
     answer = best(answers) if answers else None
     return Check(
         model=model,
         license=licence(model),
-        parameters=laid.parameters() + tower,
+        parameters=laid.parameters() + model.tower_parameters,
         active_parameters=laid.active_parameters(used),
         runtimes=all_support(model.architecture, model.hf_architecture, model.vision is not None),
         machines=checked,

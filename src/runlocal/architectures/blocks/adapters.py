@@ -3,16 +3,18 @@
 from collections.abc import Iterator
 
 from runlocal.core.cache import Cache
-from runlocal.core.layout import Block
+from runlocal.core.layout import CHOSEN, Block
 from runlocal.core.noun import NamedTuple
 from runlocal.core.tensor import Tensor
+
+ADAPTER = ".lora"
 
 
 class Adapted(NamedTuple):
     """A block each of whose matrices has two narrow ones beside it for every rank.
 
     block: the block without them
-    ranks: width between the two, for each adapter
+    ranks: width between the two, for each adapter; of several, images or speech choose one, and text goes without
     """
 
     block: Block
@@ -22,8 +24,9 @@ class Adapted(NamedTuple):
         for tensor in self.block.tensors(layers):
             yield tensor
             for number, rank in enumerate(self.ranks if tensor.quantizable else ()):
-                yield Tensor(role=f"{tensor.role}.lora_a.{number}", columns=tensor.columns, rows=rank, layers=layers)
-                yield Tensor(role=f"{tensor.role}.lora_b.{number}", columns=rank, rows=tensor.rows, layers=layers)
+                which = f"{CHOSEN}{number}" if len(self.ranks) > 1 else ADAPTER
+                yield Tensor(role=f"{tensor.role}{which}_a", columns=tensor.columns, rows=rank, layers=layers)
+                yield Tensor(role=f"{tensor.role}{which}_b", columns=rank, rows=tensor.rows, layers=layers)
 
     def caches(self, layers: tuple[int, ...]) -> Iterator[Cache]:
         return self.block.caches(layers)

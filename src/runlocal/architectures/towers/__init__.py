@@ -44,6 +44,7 @@ CHECKPOINTS = {
     "molmo": "runlocal.architectures.towers.molmo",
     "paligemma": "runlocal.architectures.towers.paligemma",
     "phi3v": "runlocal.architectures.towers.phi3v",
+    "phi4mm": "runlocal.architectures.towers.phi4mm",
 }
 """Towers of which there is only the checkpoint: no projector file holds them, and no graph of them is known."""
 
