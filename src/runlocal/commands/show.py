@@ -5,7 +5,7 @@ from collections.abc import Iterator, Mapping
 from runlocal.architectures import layout
 from runlocal.catalog.facts import storage_types
 from runlocal.catalog.models import bundled, index, licence
-from runlocal.catalog.runtimes import all_support
+from runlocal.catalog.runtimes import all_support, support
 from runlocal.commands import machines
 from runlocal.commands.check import open_model
 from runlocal.commands.options import Options, read
@@ -18,6 +18,7 @@ from runlocal.core.units import context_text
 from runlocal.runtimes import Runtime
 from runlocal.solve.asked import HEADLINE_TOKENS, Asked
 from runlocal.solve.check import cells, headline, open_for
+from runlocal.solve.ranks import VLLM, rank_sizes
 from runlocal.solve.relatives import Relatives, relatives
 from runlocal.solve.shelf import smallest_machine
 
@@ -111,6 +112,8 @@ def _shape(model: ModelSpec) -> Section:
     ]
     if experts := text.experts:
         facts.append(Fact("experts", "experts", f"{experts.count}, {experts.used} per token, width {experts.intermediate_size}"))
+    if sizes := _rank_sizes(model):
+        facts.append(Fact("vllm_tensor_parallel", "ranks in vLLM (--tp)", ", ".join(sizes)))
     if vision := model.vision:
         facts.append(
             Fact("vision_tower", "vision tower", f"{vision.tower}, {vision.tower_parameters + vision.projector_parameters:,} parameters with projector")
@@ -118,6 +121,13 @@ def _shape(model: ModelSpec) -> Section:
     if audio := model.audio:
         facts.append(Fact("audio_encoder", "speech encoder", f"{audio.encoder}, {audio.parameters:,} parameters with projectors"))
     return Section("Shape", tuple(facts))
+
+
+def _rank_sizes(model: ModelSpec) -> tuple[str, ...]:
+    """The tensor-parallel sizes of the language model in vLLM; empty where it does not load the model, or its rules for it are not known here."""
+    if support(VLLM, model.architecture, model.hf_architecture, model.vision is not None).loads is not True:
+        return ()
+    return tuple(str(size) for size in rank_sizes(model) or ())
 
 
 def _caches(model: ModelSpec) -> Iterator[str]:
@@ -195,7 +205,7 @@ def _sizes(model: ModelSpec, asked: Asked, machine: Machine) -> Iterator[Listing
             Column("tensor_bytes", "download", Form.GB),
             Column("need_bytes", "needs", Form.GIB),
             Column("answer", "here", Form.ANSWER),
-            Column("fits_context_tokens", "up to", Form.TOKENS),
+            Column("fits_context_tokens", "up to", Form.LONGEST),
             Column("smallest_machine", "smallest that holds it"),
             *(Column(_key(measure), measure, Form.NUMBER) for measure in measures),
         ),
@@ -290,7 +300,7 @@ def _comparisons(around: Relatives, asked: Asked, machine: Machine) -> Iterator[
                 Column("quant", "quant"),
                 Column("need_bytes", "needs", Form.GIB, extra=True),
                 Column("answer", "here", Form.ANSWER),
-                Column("fits_context_tokens", "up to", Form.TOKENS),
+                Column("fits_context_tokens", "up to", Form.LONGEST),
             ),
             rows=tuple(rows),
         )

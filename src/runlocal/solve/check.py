@@ -13,10 +13,12 @@ from runlocal.core.machine import Machine, Origin
 from runlocal.core.model import ModelSpec
 from runlocal.core.report import Advice, Cell, Check, MachineCheck, Shelf
 from runlocal.core.verdict import Answer, best, is_yes
+from runlocal.core.workload import Workload
 from runlocal.engines.ggml.draft import Draft
 from runlocal.engines.ggml.files import OwnTensors
 from runlocal.runtimes import RUNTIMES, Runtime, open_runtime
 from runlocal.solve.asked import HEADLINE_QUANT, HEADLINE_TOKENS, USUAL_CONTEXTS, Asked
+from runlocal.solve.beside import Running, beside, counted_twice
 from runlocal.solve.cell import judge_cell
 from runlocal.solve.load import ON_GGML, does_not_load
 
@@ -67,6 +69,17 @@ def open_draft(model: ModelSpec, quant: str | None, asked: Asked, own: OwnTensor
     return Draft(runtime, recipe, runtime.file(recipe), does_not_load(model, runtime))
 
 
+def open_running(model: ModelSpec, quant: str | None, tokens: int | None, asked: Asked, own: OwnTensors | None = None) -> Running:
+    """A model that already runs: `Q4_K_M`, or a file's own, where no quantization is named; one sequence, every option at its default. Raises Problem.
+
+    tokens: its context; None: the first that is asked about, else the headline's, at most what it was trained for
+    """
+    runtime = open_for(model, asked.runtime, asked.version, own)
+    recipe = runtime.recipe(quant or (own.quant if own else HEADLINE_QUANT), None)
+    usual = (asked.contexts[0] or model.context.native_tokens) if asked.contexts else HEADLINE_TOKENS
+    return Running(runtime, recipe, Workload(context_tokens=min(usual, model.context.native_tokens) if tokens is None else tokens))
+
+
 def cells(runtime: Runtime, asked: Asked, machine: Machine) -> tuple[Cell, ...]:
     """Every asked-for cell, by quantization, then context, then cache type."""
     refusal = does_not_load(runtime.model, runtime)
@@ -98,19 +111,39 @@ def headline(found: Sequence[Cell], asked: Asked, columns: Sequence[int]) -> Cel
     return next((cell for cell in column if cell.quant == HEADLINE_QUANT), column[0])
 
 
-def check(model: ModelSpec, asked: Asked, machines: Sequence[Machine], spell: "Speller", own: OwnTensors | None = None, draft: Draft | None = None) -> Check:
+def check(
+    model: ModelSpec,
+    asked: Asked,
+    machines: Sequence[Machine],
+    spell: "Speller",
+    own: OwnTensors | None = None,
+    draft: Draft | None = None,
+    others: Sequence[Running] = (),
+) -> Check:
     """The report of `runlocal check` for one model.
 
     own: the tensors of a file, in place of what a recipe would store
     draft: the draft model that is asked for
+    others: models that already run
     spell: writes the command line of a piece of advice
     """
-    runtime = open_for(model, asked.runtime, asked.version, own, draft)
-    checked = tuple(_on_machine(runtime, asked, machine) for machine in machines)
-    laid = layout(model)
-    used = model.text.experts.used if model.text.experts else 0
+    if reason := _refuses_ranks(model, asked):
+        from runlocal.solve.ranks import refused
+
+        never = refused(model, asked, machines, reason)
+        return _report(model, never, (never[0].headline.context_tokens,), (), Answer.CANNOT_RUN)
+    runtime = beside(open_for(model, asked.runtime, asked.version, own, draft), others)
+    checked = tuple(_on_machine(runtime, asked, _noted(runtime, asked, machine, own, others)) for machine in machines)
     answers = [cell.answer for one in checked for cell in asked_cells(one, asked) if cell.answer is not None]
     answer = best(answers) if answers else None
+    advice = () if answer is None or is_yes(answer, strict=asked.strict, offload=asked.offload) else _advice(runtime, checked[0], asked, spell)
+    return _report(model, checked, contexts(runtime, asked), advice, answer)
+
+
+def _report(model: ModelSpec, checked: tuple[MachineCheck, ...], columns: tuple[int, ...], advice: tuple[Advice, ...], answer: Answer | None) -> Check:
+    """The report, with what is known of the model whatever was asked."""
+    laid = layout(model)
+    used = model.text.experts.used if model.text.experts else 0
     return Check(
         model=model,
         license=licence(model),
@@ -118,11 +151,19 @@ def check(model: ModelSpec, asked: Asked, machines: Sequence[Machine], spell: "S
         active_parameters=laid.active_parameters(used),
         runtimes=all_support(model.architecture, model.hf_architecture, model.vision is not None),
         machines=checked,
-        asked_contexts=contexts(runtime, asked),
-        advice=() if answer is None or is_yes(answer, strict=asked.strict, offload=asked.offload) else _advice(runtime, checked[0], asked, spell),
+        asked_contexts=columns,
+        advice=advice,
         answer=answer,
         data=data_date(),
     )
+
+
+def _refuses_ranks(model: ModelSpec, asked: Asked) -> str | None:
+    if asked.workload.tensor_parallel == 1:
+        return None
+    from runlocal.solve.ranks import refuses_ranks  # most questions are about one rank
+
+    return refuses_ranks(model, asked)
 
 
 def asked_cells(one: MachineCheck, asked: Asked) -> tuple[Cell, ...]:
@@ -142,6 +183,16 @@ def _on_machine(runtime: Runtime, asked: Asked, machine: Machine) -> MachineChec
         headline=chosen,
         shelf=_shelf(runtime, chosen, asked) if needs_shelf else None,
     )
+
+
+def _noted(runtime: Runtime, asked: Asked, machine: Machine, own: OwnTensors | None, others: Sequence[Running]) -> Machine:
+    """The machine, with a note where the model, or one that is said to run beside it, runs there already."""
+    if not machine.holders:
+        return machine
+    from runlocal.solve.running import running
+
+    note = running(runtime, asked, machine, own.path.replace("\\", "/").rsplit("/", 1)[-1] if own else None)
+    return machine._replace(notes=(*machine.notes, *((note,) if note else ()), *counted_twice(others, machine)))
 
 
 def _advice(runtime: Runtime, one: MachineCheck, asked: Asked, spell: "Speller") -> tuple[Advice, ...]:
