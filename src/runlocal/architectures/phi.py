@@ -8,8 +8,7 @@ from runlocal.core.model import ModelSpec
 def layout(model: ModelSpec) -> Layout:
     match model.architecture:
         case "phi2":
-            # The converter splits Phi's fused matrix of queries, keys and values; Moondream's files are made by a script that does not.
-            return decoder(model, norms=("attn_norm",), output_bias=True, fused_qkv=model.hf_architecture == "HfMoondream")
+            return decoder(model, norms=("attn_norm",), output_bias=True, fused_qkv=model.text.fused_qkv)
         case "phimoe":
             return decoder(model, output_bias=True)
         case _:

@@ -250,6 +250,7 @@ class Text(NamedTuple):
     vocabulary_size: rows of the output matrix
     tied_embeddings: the output matrix is the embedding
     qkv_bias: query, key and value projections have a bias
+    fused_qkv: they are one matrix, of an architecture whose files have one or three
     output_bias: the attention's output projection has a bias
     mlp_bias: the MLP's projections have a bias
     gated_mlp: the MLP has a gate beside up and down
@@ -298,6 +299,7 @@ class Text(NamedTuple):
     tied_embeddings: bool
     intermediate_size: int = 0
     qkv_bias: bool = False
+    fused_qkv: bool = False
     output_bias: bool = False
     mlp_bias: bool = False
     gated_mlp: bool = True
