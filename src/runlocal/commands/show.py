@@ -3,6 +3,7 @@
 from collections.abc import Iterator, Mapping
 
 from runlocal.architectures import layout
+from runlocal.catalog.facts import storage_types
 from runlocal.catalog.models import bundled, index, licence
 from runlocal.catalog.runtimes import all_support, support
 from runlocal.commands import machines
@@ -56,7 +57,6 @@ def _known(section: Section) -> Section:
 
 def _identity(model: ModelSpec) -> Section:
     laid = layout(model)
-    tower = model.vision.tower_parameters + model.vision.projector_parameters if model.vision else 0
     used = model.text.experts.used if model.text.experts else 0
     return Section(
         "Model",
@@ -66,7 +66,7 @@ def _identity(model: ModelSpec) -> Section:
             Fact("released", "released", model.released),
             Fact("variant", "variant", model.variant),
             Fact("modalities", "modalities", model.modalities),
-            Fact("parameters", "parameters", laid.parameters() + tower, Form.PARAMETERS),
+            Fact("parameters", "parameters", laid.parameters() + model.tower_parameters, Form.PARAMETERS),
             Fact("active_parameters", "read per text token", laid.active_parameters(used), Form.PARAMETERS),
             Fact("published_parameters", "published total", model.parameters.published, Form.COUNT),
             Fact("parameters_exception", "why they differ", model.parameters.exception),
@@ -97,8 +97,9 @@ def _named(model_id: str | None) -> str | None:
 def _shape(model: ModelSpec) -> Section:
     text = model.text
     facts = [
-        Fact("architecture", "architecture", f"{model.architecture} ({model.hf_architecture})"),
-        Fact("layers", "layers", text.layers),
+        Fact("architecture", "architecture", f"{model.architecture} ({model.hf_architecture})" if model.hf_architecture else model.architecture),
+        Fact("encoder_layers", "encoder layers", text.encoder_layers or None),
+        Fact("layers", "decoder layers" if text.encoder_layers else "layers", text.layers),
         Fact("hidden_size", "hidden size", text.hidden_size),
         Fact("intermediate_size", "MLP width", text.intermediate_size or None),
         Fact("heads", "heads", text.heads),
@@ -117,6 +118,8 @@ def _shape(model: ModelSpec) -> Section:
         facts.append(
             Fact("vision_tower", "vision tower", f"{vision.tower}, {vision.tower_parameters + vision.projector_parameters:,} parameters with projector")
         )
+    if audio := model.audio:
+        facts.append(Fact("audio_encoder", "speech encoder", f"{audio.encoder}, {audio.parameters:,} parameters with projectors"))
     return Section("Shape", tuple(facts))
 
 
@@ -140,6 +143,8 @@ def _caches(model: ModelSpec) -> Iterator[str]:
                 yield f"{count} layers of {cache.k_values} values for every {cache.ratio} tokens"
             case CacheKind.CROSS:
                 yield f"{count} cross-attention layers of {cache.cells} image tokens, whatever the context"
+            case CacheKind.ENCODED:
+                yield f"{count} layers of {cache.k_values} + {cache.v_values} values for every token of the input"
             case CacheKind.RECURRENT:
                 yield f"{count} layers of a fixed state"
             case CacheKind.SLIDING | CacheKind.CHUNKED:
@@ -165,10 +170,11 @@ def _licence(model: ModelSpec) -> Section:
 
 
 def _sizes(model: ModelSpec, asked: Asked, machine: Machine) -> Iterator[Listing]:
-    """The file in every usual quantization of the runtime that loads the model: its size, what it lost, what holds it; nothing where none is priced."""
+    """The file in every usual quantization of the runtime that loads the model: its size, what it lost, what holds it; else the checkpoint."""
     try:
         runtime = open_for(model, asked.runtime, asked.version)
     except Problem:
+        yield from _checkpoint(model)
         return
     found = cells(runtime, asked, machine)
     tokens = context_text(found[0].context_tokens)
@@ -205,6 +211,20 @@ def _sizes(model: ModelSpec, asked: Asked, machine: Machine) -> Iterator[Listing
         ),
         rows=tuple(rows),
         notes=tuple(dict.fromkeys(_measured_by(loss) for loss in model.losses)),
+    )
+
+
+def _checkpoint(model: ModelSpec) -> Iterator[Listing]:
+    """The checkpoint in its own type, where that is one size for every value; its tensors, tower and projector together."""
+    stored = storage_types().get(model.checkpoint_type)
+    if stored is None or stored.block_elements > 1:
+        return
+    row: Row = {"quant": model.checkpoint_type, "tensor_bytes": (layout(model).parameters() + model.tower_parameters) * stored.block_bytes}
+    yield Listing(
+        kind="sizes",
+        title="Size of the checkpoint's tensors; nothing that is priced loads it",
+        columns=(Column("quant", "type"), Column("tensor_bytes", "download", Form.GB)),
+        rows=(row,),
     )
 
 

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from runlocal.architectures import layout
+from runlocal.architectures import has_gguf, layout
 from runlocal.catalog.bundle import data_date
 from runlocal.catalog.facts import facts
 from runlocal.catalog.models import bundled, licence
@@ -16,11 +16,11 @@ from runlocal.core.verdict import Answer, best, is_yes
 from runlocal.core.workload import Workload
 from runlocal.engines.ggml.draft import Draft
 from runlocal.engines.ggml.files import OwnTensors
-from runlocal.runtimes import Runtime, open_runtime
+from runlocal.runtimes import RUNTIMES, Runtime, open_runtime
 from runlocal.solve.asked import HEADLINE_QUANT, HEADLINE_TOKENS, USUAL_CONTEXTS, Asked
 from runlocal.solve.beside import Running, beside, counted_twice
 from runlocal.solve.cell import judge_cell
-from runlocal.solve.load import does_not_load
+from runlocal.solve.load import ON_GGML, does_not_load
 
 LLAMA_CPP = "llama.cpp"
 
@@ -36,10 +36,8 @@ def open_for(model: ModelSpec, runtime_id: str | None, version: str | None, own:
     """
     if runtime_id is None:
         chosen = auto(model.architecture, model.hf_architecture, model.vision is not None)
-        if chosen is None:
-            raise Problem(
-                Code.NOT_COMPUTED, f"no runtime that we know of loads {model.id} ({model.architecture})", hint="`-r RUNTIME` prices it in one all the same"
-            )
+        if chosen is None or chosen[0] not in RUNTIMES or (chosen[0] in ON_GGML and not has_gguf(model)):
+            raise _not_priced(model)
         runtime_id, version = chosen
     version = version or newest_known(runtime_id)
     runtime = open_runtime(runtime_id, version, model, facts(runtime_id, version))
@@ -48,6 +46,19 @@ def open_for(model: ModelSpec, runtime_id: str | None, version: str | None, own:
     if draft is not None:
         runtime.take_draft(draft)
     return runtime
+
+
+def _not_priced(model: ModelSpec) -> Problem:
+    """Nothing that is priced loads the model: says what does."""
+    found = [one.name for one in all_support(model.architecture, model.hf_architecture, model.vision is not None) if one.loads]
+    if not found:
+        what = f"no runtime that we know of loads {model.id} ({model.architecture})"
+        return Problem(Code.NOT_COMPUTED, what, hint="`-r RUNTIME` prices it in one all the same")
+    return Problem(
+        Code.NOT_COMPUTED,
+        f"{model.id} is loaded by {', '.join(found)}; what they take is not computed in this version",
+        hint=f"`runlocal show {model.id}` says what is known; computed: {', '.join(RUNTIMES)}",
+    )
 
 
 def open_draft(model: ModelSpec, quant: str | None, asked: Asked, own: OwnTensors | None = None) -> Draft:
@@ -149,8 +160,7 @@ def _report(model: ModelSpec, checked: tuple[MachineCheck, ...], columns: tuple[
 def counts(model: ModelSpec) -> tuple[int, int]:
     """Parameters with the tower's, and those that are read for one text token."""
     laid = layout(model)
-    tower = model.vision.tower_parameters + model.vision.projector_parameters if model.vision else 0
-    return laid.parameters() + tower, laid.active_parameters(model.text.experts.used if model.text.experts else 0)
+    return laid.parameters() + model.tower_parameters, laid.active_parameters(model.text.experts.used if model.text.experts else 0)
 
 
 def _refuses_ranks(model: ModelSpec, asked: Asked) -> str | None:
