@@ -95,6 +95,6 @@ def test_what_takes_seconds_says_so(run: Runner) -> None:
     """Several cards are laid out one model at a time."""
     ran = run("fit", "llama", "-g", "2x3090")
     assert (ran.code, ran.err) == (0, "")
-    ran = run("fit", "--vision", "--variant", "instruct,base", "-k", "q8_0", "-g", "4090", "--quiet")
+    ran = run("fit", "--family", "gemma-3", "-k", "q8_0", "-g", "4090", "--quiet")
     assert (ran.code, ran.out, ran.err) == (0, "", "")
     assert "takes some seconds" in run("fit", "--variant", "instruct", "-k", "q8_0", "-g", "3060-12gb", "--commercial").err

@@ -11,6 +11,7 @@ from runlocal.catalog import bundle, kept
 from runlocal.catalog.facts import facts
 from runlocal.catalog.machines import parse_machine
 from runlocal.catalog.models import bundled, index
+from runlocal.core.errors import Code, Problem
 from runlocal.core.machine import Machine, Origin
 from runlocal.core.part import HOST, Basis, Kind, Part, gpu
 from runlocal.core.workload import Workload
@@ -113,11 +114,15 @@ def test_what_a_row_does_not_hold_is_asked_of_the_engine() -> None:
     assert found.refuses(recipe, workload, hpu) == refuses_device(hpu)
 
 
-def test_every_model_has_a_row() -> None:
+def test_every_model_that_a_priced_runtime_loads_has_a_row() -> None:
     for name in ("4090", None):
         found = rows(machine_of(name), print, vision=False)
         assert set(found) == set(index())
-        assert all(row is not None and row["quants"] for row in found.values())
+        assert all(row["quants"] for row in found.values() if row is not None)
+        for model in (model for model, row in found.items() if row is None):
+            with pytest.raises(Problem) as raised:
+                opened(model)
+            assert raised.value.code is Code.NOT_COMPUTED
 
 
 def buffer(size: int, margin: int = 0) -> tuple[Part, ...]:

@@ -243,7 +243,8 @@ def _notes(wanted: Wanted, asked: Asked, machine: Machine, not_judged: int, fitt
     if wanted.commercial:
         notes.append("Licences that allow commercial use under conditions are among them: `runlocal show ID` has the conditions.")
     if not_judged:
-        notes.append(f"{not_judged:,} could not be judged so: the runtime does not load them, or the quantization does not exist of them.")
+        named = "" if asked.quants is None else ", or they do not come in that quantization"
+        notes.append(f"{not_judged:,} could not be judged: no runtime whose memory is computed loads them{named}.")
     if chosen_none:
         notes.append("No model matches. `runlocal models` lists them all.")
     elif not fitting:
