@@ -27,9 +27,9 @@ _TIGHT = " !"
 
 _ID, _SIZE, _QUANT = Column("id", "id"), Column("parameters", "size", Form.PARAMETERS), Column("quant", "quant")
 _MARKED = Column("quant_marked", "quant")
-_NEEDS, _UP_TO = Column("need_bytes", "needs", Form.GIB), Column("fits_context_tokens", "up to", Form.TOKENS)
+_NEEDS, _UP_TO = Column("need_bytes", "needs", Form.GIB), Column("fits_context_tokens", "up to", Form.LONGEST)
 _RELEASED = Column("released", "released", extra=True)
-_SPEED = Column("speed", "t/s (est.)", Form.NUMBER)
+_SPEED = Column("speed", "est. t/s", Form.NUMBER)
 _DATA = (
     _ID,
     Column("name", "name"),
