@@ -117,6 +117,9 @@ class OllamaServer(_Ollama):
         tokens = workload.batch_tokens or next(batch for least, batch in tiers if pool >= least)
         return tokens, tokens
 
+    def refuses(self, recipe: Recipe, workload: Workload, machine: Machine) -> str | None:
+        return super().refuses(recipe, workload, machine) or self.refuses_graph(workload, self.placement(workload, machine))
+
 
 class OllamaOwn(_Ollama, OwnEngineSession):
     """Ollama to 0.24.0, for mllama: one image, one sequence, no flash attention."""

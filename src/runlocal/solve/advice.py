@@ -16,6 +16,7 @@ from runlocal.solve.load import does_not_load
 
 MOST_ADVICE = 5
 _LEAST_USEFUL_CONTEXT = 2048
+_PLAIN_CACHE = "f16"  # what a refused quantized cache leaves
 _SMALLER_CACHES = ("q8_0", "q4_0")
 _MEMORY_SIZES = tuple(size * GIB for size in (16, 32, 64, 128, 256, 512, 1024))
 
@@ -53,12 +54,13 @@ class _Trial:
         self.runtime, self.headline, self.asked, self.machine, self.spell = runtime, headline, asked, machine, spell
         self.workload = asked.workload._replace(context_tokens=headline.context_tokens, cache_type_k=headline.cache_type_k, cache_type_v=headline.cache_type_v)
         cache = headline.cache_type_k if headline.cache_type_k == headline.cache_type_v else f"{headline.cache_type_k}:{headline.cache_type_v}"
-        self.options = {"quant": headline.quant, "ctx": context_text(headline.context_tokens), "kv": None if cache == "f16" else cache}
+        self.options = {"quant": headline.quant, "ctx": context_text(headline.context_tokens), "kv": None if cache == _PLAIN_CACHE else cache}
 
     def caches(self) -> Iterator[Advice]:
-        if self.headline.answer is Answer.CANNOT_RUN:
+        refused = self.headline.answer is Answer.CANNOT_RUN
+        if refused and self.options["kv"] is None:
             return
-        for kind in _SMALLER_CACHES:
+        for kind in (_PLAIN_CACHE,) if refused else _SMALLER_CACHES:
             changed = self.workload._replace(cache_type_k=kind, cache_type_v=kind)
             if found := self._try(f"--kv {kind}", changed, {"kv": kind}):
                 yield found

@@ -25,6 +25,7 @@ from runlocal.quants.gguf import Recipe
 
 if TYPE_CHECKING:
     from runlocal.engines.ggml.buffers import BufferLines
+    from runlocal.engines.ggml.room import GraphRoom
 
 
 class _Spot(NamedTuple):
@@ -48,6 +49,7 @@ class Session(Files):
     def __init__(self, model: ModelSpec, facts: Facts) -> None:
         super().__init__(model, facts)
         self._lines: BufferLines | None = None
+        self._room: GraphRoom | None = None
         self._vision: dict[tuple[object, ...], tuple[Part, ...]] = {}
         self._sized: dict[Recipe, Sized] = {}
         self._weights: dict[tuple[Recipe, Placement], tuple[Weight, ...]] = {}
@@ -128,6 +130,14 @@ class Session(Files):
             host_experts=(self.layout.stored_layers if workload.cpu_moe else workload.n_cpu_moe) if self.layout.experts else 0,
             cache_on_host=not workload.kv_offload,
         )
+
+    def refuses_graph(self, workload: Workload, placement: Placement) -> str | None:
+        """Why llama.cpp aborts over the graph's tensors; None where it does not."""
+        if self._room is None:
+            from runlocal.engines.ggml.room import GraphRoom
+
+            self._room = GraphRoom(self.layout, self.tensors, self.facts.ggml["graph_room"])
+        return self._room.refuses(self._settings_on(workload, placement), placement, mtp=workload.mtp)
 
     def step(self, workload: Workload, placement: Placement) -> tuple[int, bool]:
         """(tokens per step, whether flash attention is on)."""

@@ -5,7 +5,7 @@ out by ggml's allocator (`engines/ggml/allocator.py`). So the compute buffers fo
 """
 
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 from runlocal.core.cache import CacheKind
 from runlocal.core.layout import Block, Layout
@@ -15,6 +15,7 @@ from runlocal.engines.ggml.allocator import Repeat, reserve
 from runlocal.engines.ggml.graph.context import DOWN, Context, Devices
 from runlocal.engines.ggml.graph.decoder import Layer, NotModelled, build, layers_of
 from runlocal.engines.ggml.graph.family import FAMILIES, Family
+from runlocal.engines.ggml.graph.runs import KEPT, Run, runs_of
 from runlocal.engines.ggml.graph.schedule import assign, schedule
 from runlocal.engines.ggml.graph.tensors import F32
 from runlocal.engines.ggml.placement import Placement
@@ -27,9 +28,7 @@ __all__ = ["ComputeBuffers", "NotModelled", "compute_buffers", "copies_weights",
 GPU_ALIGNMENT = 128  # ggml_backend_cuda_buffer_type_get_alignment
 HOST_ALIGNMENT = 32  # TENSOR_ALIGNMENT of ggml's CPU buffers
 PIPELINE_COPIES = 4  # GGML_SCHED_MAX_COPIES
-_LONGEST_PERIOD = 8
 Known = dict[object, list["Laid"]]
-_KEPT = 2  # periods of a pattern that are built first; the last of them stands for the rest
 _KEPT_WITH_STATES = 3  # states are loaded ahead of what enters their layer, so that the first period takes its memory in another order
 
 
@@ -109,7 +108,7 @@ def compute_buffers(
     # What all layers read from one tensor ties them together.
     cached = {cache.kind for cache in layout.caches()}
     tied = CacheKind.INDEXER in cached or context.layer_input_size > 0 or ((family.down_on_host or settings.flash_on_host) and placement.pipelined)
-    runs = [] if all_layers or tied else list(_runs(kinds, _KEPT_WITH_STATES if CacheKind.RECURRENT in cached else _KEPT))
+    runs = [] if all_layers or tied else list(runs_of(kinds, _KEPT_WITH_STATES if CacheKind.RECURRENT in cached else KEPT))
     left_out = {index for run in runs for index in range(run.built_end, run.end)}
     built = [index for index in range(len(layers)) if index not in left_out]
     times, alike = tuple(run.times for run in runs), None
@@ -153,7 +152,7 @@ def next_token_buffers(
     return ComputeBuffers(gpus=sizes[:-1], host=sizes[-1])
 
 
-def _lay_out(context: Context, layers: Sequence[Layer], built: Sequence[int], runs: Sequence["_Run"], placement: Placement, *, fuses_routing: bool) -> Laid:
+def _lay_out(context: Context, layers: Sequence[Layer], built: Sequence[int], runs: Sequence[Run], placement: Placement, *, fuses_routing: bool) -> Laid:
     """Builds the graph of those layers, cuts it up and hands it to the allocator."""
     devices = context.devices
     entries = build(context, layers, built)
@@ -232,52 +231,3 @@ def _sizes_by_layer(weight_bytes: Mapping[tuple[str, int | None], int]) -> dict[
         if layer is not None:
             found.setdefault(layer, []).append(size)
     return {layer: tuple(sizes) for layer, sizes in found.items()}
-
-
-class _Run(NamedTuple):
-    """Layers that repeat a pattern.
-
-    first: where the pattern begins
-    period: its length in layers
-    times: how often it recurs behind the periods that are built
-    kept: how many are
-    """
-
-    first: int
-    period: int
-    times: int
-    kept: int
-
-    @property
-    def built_end(self) -> int:
-        """The first layer that is left out."""
-        return self.first + self.kept * self.period
-
-    @property
-    def end(self) -> int:
-        """The layer behind those that are left out."""
-        return self.built_end + self.times * self.period
-
-
-def _runs(kinds: Sequence[object], kept: int) -> Iterator[_Run]:
-    """The patterns worth leaving out, in order. The last layer is always built: it alone picks the rows for the logits."""
-    numbers: dict[object, int] = {}
-    series = [numbers.setdefault(kind, len(numbers)) for kind in kinds[:-1]]
-    first = 0
-    while first < len(series):
-        run = _run_from(series, first, kept)
-        if run:
-            yield run
-        first = run.end if run else first + 1
-
-
-def _run_from(series: Sequence[int], first: int, kept: int) -> _Run | None:
-    for period in range(1, _LONGEST_PERIOD + 1):
-        end = first + period
-        while end < len(series) and series[end] == series[end - period]:
-            end += 1
-        # One more period follows, because a split may reach into the next layer.
-        times = (end - first) // period - kept - 1
-        if times > 0:
-            return _Run(first=first, period=period, times=times, kept=kept)
-    return None
