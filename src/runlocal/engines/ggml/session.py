@@ -296,7 +296,9 @@ class Session(Files):
 
             stored, copied = self.stored(recipe), self._copied(recipe, placement)
             try:
-                self._next[key] = tuple(NextTokens(self.layout, self.facts).parts(stored, workload, self.settings(workload), placement, copied))
+                self._next[key] = tuple(
+                    NextTokens(self.layout, self.facts, self.batches(workload)).parts(stored, workload, self.settings(workload), placement, copied)
+                )
             except NotModelled as error:
                 raise Problem(Code.NOT_COMPUTED, f"{error} is not computed in this version") from error
         return self._next[key]
