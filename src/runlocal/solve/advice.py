@@ -11,7 +11,7 @@ from runlocal.core.verdict import Answer, is_yes
 from runlocal.core.workload import Workload
 from runlocal.runtimes import Runtime
 from runlocal.solve.asked import Asked
-from runlocal.solve.cell import judge_cell
+from runlocal.solve.cell import answer_of, judge_cell
 from runlocal.solve.load import does_not_load
 
 MOST_ADVICE = 5
@@ -146,10 +146,17 @@ class _Trial:
         runtime, machine = runtime or self.runtime, machine or self.machine
         recipe = runtime.recipe(quant or self.headline.quant, self.asked.imatrix)
         refusal = does_not_load(runtime.model, runtime)
-        cell = judge_cell(runtime, recipe, workload, machine, self.asked.reserve_bytes, refusal)
-        if cell.answer is None or not is_yes(cell.answer, strict=self.asked.strict, offload=self.asked.offload or spilling):
+        offload = self.asked.offload or spilling
+        if not offload:
+            # A verdict is enough: what spills is no yes.
+            judged = answer_of(runtime, recipe, workload, machine, self.asked.reserve_bytes, refusal)
+            answer, need = judged.answer, judged.laid and (sum(judged.laid.load.gpus) if machine.gpus else judged.laid.load.host)
+        else:
+            cell = judge_cell(runtime, recipe, workload, machine, self.asked.reserve_bytes, refusal)
+            answer, need = cell.answer, cell.need_bytes
+        if answer is None or not is_yes(answer, strict=self.asked.strict, offload=offload):
             return None
         if spilling:
             change = f"--ram {options['ram']} --offload: {cell.gpu_layers} of {cell.layers} layers on the GPU"
-        saves = (self.headline.need_bytes or 0) - (cell.need_bytes or 0)
-        return Advice(saves_bytes=max(0, saves), change=change, answer=cell.answer, command=self.spell({**self.options, **options}, other))
+        saves = (self.headline.need_bytes or 0) - (need or 0)
+        return Advice(saves_bytes=max(0, saves), change=change, answer=answer, command=self.spell({**self.options, **options}, other))
