@@ -55,6 +55,7 @@ CELL = [
     "fits_context_tokens",
     "gpu_layers",
     "layers",
+    "spread",
     "parts",
     "command",
 ]

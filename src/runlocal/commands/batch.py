@@ -108,6 +108,8 @@ class Batch:
             return Machine(origin=Origin.UNLIMITED if ram is None else Origin.BUDGET, label="CPU", gpus=(), host_bytes=ram)
         if name := _text(request, "gpu"):
             machine = parse_machine(name)
+            if not machine.gpus and ram is None:
+                raise Problem(Code.BAD_VALUE, f"{name!r} has host memory alone, and how much is not said", hint='"ram_bytes": 68719476736')
             return machine if ram is None else machine._replace(host_bytes=ram)
         vram = _count(request, "vram_bytes", 1)
         capability = request.get("compute_capability")

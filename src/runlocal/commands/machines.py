@@ -24,10 +24,17 @@ def machines(options: Options) -> tuple[Asked, ...]:
     """Every machine asked for; this computer if none. Raises Problem."""
     ram = size("--ram", options.ram)
     alone = options._replace(gpu=(), vram=None)
-    named = [Asked(parse_machine(spec)._replace(host_bytes=ram), alone._replace(gpu=(spec,))) for spec in options.gpu]
+    named = [Asked(_named(spec, ram), alone._replace(gpu=(spec,))) for spec in options.gpu]
     if options.vram is not None:
         named.append(Asked(_with_contexts(parse_budget(options.vram))._replace(host_bytes=ram), alone._replace(vram=options.vram)))
     return tuple(named) or (_here(options, ram),)
+
+
+def _named(spec: str, ram: int | None) -> Machine:
+    machine = parse_machine(spec)
+    if not machine.gpus and ram is None:
+        raise Problem(Code.BAD_VALUE, f"--gpu {spec} has host memory alone, and how much is not said", hint=f"--gpu {spec} --ram 64GB")
+    return machine._replace(host_bytes=ram)
 
 
 def _here(options: Options, ram: int | None) -> Asked:

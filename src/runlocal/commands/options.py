@@ -187,8 +187,10 @@ def shares(option: str, texts: Sequence[object]) -> tuple[float, ...]:
         if not 0 <= share <= _MOST_SHARE:
             raise Problem(Code.BAD_VALUE, f"{option}: {str(text)[:20]!r} is not the share of a GPU", hint="a number for each GPU, such as 3,1")
         found.append(share)
-    if not any(found) or len(found) > _MOST_SHARES:
-        raise Problem(Code.BAD_VALUE, f"{option}: {'no GPU gets a layer' if found and len(found) <= _MOST_SHARES else 'a number for each GPU'}, such as 3,1")
+    if not found or len(found) > _MOST_SHARES:
+        raise Problem(Code.BAD_VALUE, f"{option}: {len(found)} shares", hint=f"a number for each GPU, such as 3,1; at most {_MOST_SHARES}")
+    if not any(found):
+        raise Problem(Code.BAD_VALUE, f"{option}: no GPU gets a layer", hint="a number for each GPU, such as 3,1")
     return tuple(found)
 
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 from runlocal import __version__
 from runlocal.core.errors import Problem
 from runlocal.core.machine import Gpu
-from runlocal.core.report import Cell, Check, MachineCheck
+from runlocal.core.report import Cell, Check, MachineCheck, Spread
 from runlocal.core.verdict import best
 
 if TYPE_CHECKING:
@@ -142,6 +142,17 @@ def _gpu(device: Gpu) -> Object:
     }
 
 
+def _spread(spread: Spread | None) -> Object | None:
+    if spread is None:
+        return None
+    return {
+        "layers": [{"device": device, "first": first, "last": behind - 1} for device, first, behind in spread.ranges],
+        "output": spread.output,
+        "host_experts": spread.host_experts,
+        "cache_on_host": spread.cache_on_host,
+    }
+
+
 def _cell(cell: Cell) -> Object:
     # Key by key, though the nouns' fields have these names: a field added to a noun is not published by accident.
     return {
@@ -171,6 +182,7 @@ def _cell(cell: Cell) -> Object:
         "fits_context_tokens": cell.fits_context_tokens,
         "gpu_layers": cell.gpu_layers,
         "layers": cell.layers,
+        "spread": _spread(cell.spread),
         "parts": [
             {
                 "kind": part.kind,

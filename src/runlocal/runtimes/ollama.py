@@ -129,7 +129,7 @@ class OllamaServer(_Ollama):
         return tokens, tokens
 
     def refuses(self, recipe: Recipe, workload: Workload, machine: Machine) -> str | None:
-        return super().refuses(recipe, workload, machine) or self.refuses_graph(workload, self.placement(workload, machine))
+        return super().refuses(recipe, workload, machine) or self.refuses_graph(workload, machine)
 
 
 class OllamaOwn(_Ollama, OwnEngineSession):

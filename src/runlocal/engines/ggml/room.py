@@ -20,6 +20,7 @@ from runlocal.engines.ggml.placement import Placement
 from runlocal.engines.ggml.settings import Settings
 
 _ROTARY_TABLE = "rope_"
+_MOST_DEVICES = 16  # GGML_SCHED_MAX_BACKENDS
 
 
 class GraphRoom:
@@ -32,6 +33,16 @@ class GraphRoom:
         self._weights = {skipped: _count(tensors, skipped=skipped) for skipped in (False, True)}
         self._tables = sum(tensor.role.startswith(_ROTARY_TABLE) for tensor in tensors)
         self._sizes: dict[Settings, GraphSize | None] = {}
+        self._ample: dict[Settings, bool] = {}
+
+    def ample(self, settings: Settings) -> bool:
+        """Whether there is room wherever the layers lie."""
+        if settings not in self._ample:
+            size, most = self._size(settings), self.most_tensors(self._weights[False] + self._tables, settings.ubatch_tokens)
+            self._ample[settings] = size is None or (
+                size.nodes + size.inputs <= most and size.nodes + size.leaves + min(self._tables, 1) * _MOST_DEVICES <= self.table(most)
+            )
+        return self._ample[settings]
 
     def refuses(self, settings: Settings, placement: Placement, *, mtp: bool = False) -> str | None:
         """Why llama.cpp aborts while it reserves memory; None where it does not, or where the graph is not known. mtp: next-token layers are loaded."""

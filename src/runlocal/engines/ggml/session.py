@@ -10,9 +10,10 @@ from runlocal.core.load import Load, load_of
 from runlocal.core.machine import Machine
 from runlocal.core.model import ModelSpec
 from runlocal.core.noun import NamedTuple
-from runlocal.core.part import HOST, Part
+from runlocal.core.part import HOST, Part, gpu
 from runlocal.core.workload import Workload
 from runlocal.engines.ggml.cache import cache_parts, cache_sizes
+from runlocal.engines.ggml.cache import layer_bytes as cache_layer_bytes
 from runlocal.engines.ggml.elsewhere import MachineKind, elsewhere, exact_load, kind_of
 from runlocal.engines.ggml.files import Files
 from runlocal.engines.ggml.nextn import NextTokens
@@ -20,7 +21,7 @@ from runlocal.engines.ggml.overhead import overhead_parts
 from runlocal.engines.ggml.placement import Placement, place
 from runlocal.engines.ggml.settings import Settings, settle
 from runlocal.engines.ggml.weight_parts import mixture_parts, weight_parts
-from runlocal.engines.ggml.weights import EMBEDDING, OUTPUT, Sized, Weight, lay, measure
+from runlocal.engines.ggml.weights import EMBEDDING, Sized, Weight, lay, layer_weights, measure
 from runlocal.quants.gguf import Recipe
 
 if TYPE_CHECKING:
@@ -50,6 +51,8 @@ class Session(Files):
         super().__init__(model, facts)
         self._lines: BufferLines | None = None
         self._room: GraphRoom | None = None
+        # Whether flash attention may follow from where layers lie: some have a state beside those with a cache, or read others' caches.
+        self._flash_follows = len({cache.kind is CacheKind.RECURRENT for cache in self.caches}) > 1 or self.model.text.shared_kv_layers > 0
         self._vision: dict[tuple[object, ...], tuple[Part, ...]] = {}
         self._sized: dict[Recipe, Sized] = {}
         self._weights: dict[tuple[Recipe, Placement], tuple[Weight, ...]] = {}
@@ -82,9 +85,8 @@ class Session(Files):
         settings = self.settings(workload)
         if settings.v_in_rows and set(placement.layers) == {HOST}:
             return settings._replace(flash_attention=True, v_in_rows=False, flash_on_host=True)
-        mixed = len({cache.kind is CacheKind.RECURRENT for cache in self.caches}) > 1 or self.model.text.shared_kv_layers > 0
         asked = workload.flash_attention is not None or settings.type_v.block_elements > 1  # a quantized V asks for it
-        if asked or not settings.flash_attention or not mixed or placement.nothing_on_host:
+        if asked or not settings.flash_attention or not self._flash_follows or placement.nothing_on_host:
             return settings
         from runlocal.engines.ggml.graph import NotModelled, keeps_flash_attention
 
@@ -111,16 +113,38 @@ class Session(Files):
         key = (recipe, placement)
         if key not in self._weights:
             self._expect_kernels(recipe, placement)
-            if recipe not in self._sized:
-                self._sized[recipe] = measure(self.stored(recipe))
-            copied = self.layout.tied and not self.layout.single_embedding
-            self._weights[key] = tuple(lay(self._sized[recipe], placement, tied=copied, twice=self.layout.two_embeddings))
+            self._weights[key] = tuple(lay(self._measured(recipe), placement, tied=self._copied_embedding, twice=self.layout.two_embeddings))
         return self._weights[key]
+
+    def layer_bytes(self, recipe: Recipe, workload: Workload, placement: Placement) -> tuple[int, ...]:
+        """Bytes that each layer and, last, the output take on a GPU: weights, but experts that stay on the host, and caches, if they go there.
+
+        Of a published mixture, whose types are not known layer by layer, as if all were of one type: near enough to share layers out by.
+        """
+        sizes = layer_weights(self._measured(_finest(recipe)), placement, tied=self._copied_embedding)
+        if recipe.file is not None:
+            whole = sum(sizes)
+            sizes = [size * recipe.file.bytes // whole for size in sizes]
+        settings = self.settings(workload)
+        for cache in self.caches:
+            if not placement.cache_on_host and (cache.kind is not CacheKind.CROSS or workload.vision):
+                for layer in cache.layers:
+                    sizes[layer] += cache_layer_bytes(cache, settings, gpu(0))
+        return tuple(sizes)
+
+    @property
+    def _copied_embedding(self) -> bool:
+        return self.layout.tied and not self.layout.single_embedding
+
+    def _measured(self, recipe: Recipe) -> Sized:
+        if recipe not in self._sized:
+            self._sized[recipe] = measure(self.stored(recipe))
+        return self._sized[recipe]
 
     def placement(self, workload: Workload, machine: Machine, shares: Sequence[float] | None = None) -> Placement:
         """Layers in proportion to what each GPU can use (llama.cpp's default `--tensor-split`); `shares` replace that."""
         free = tuple(float(device.usable_bytes) for device in machine.gpus) if shares is None else tuple(shares)
-        if workload.tensor_split is not None:
+        if workload.tensor_split is not None and any(workload.tensor_split[: len(machine.gpus)]):
             free = (*workload.tensor_split, *(0.0 for _ in machine.gpus))[: len(machine.gpus)]
         free = free if len(free) > 1 else (1.0,) * len(free)  # one GPU takes all, whatever its size
         return place(
@@ -131,12 +155,16 @@ class Session(Files):
             cache_on_host=not workload.kv_offload,
         )
 
-    def refuses_graph(self, workload: Workload, placement: Placement) -> str | None:
+    def refuses_graph(self, workload: Workload, machine: Machine) -> str | None:
         """Why llama.cpp aborts over the graph's tensors; None where it does not."""
         if self._room is None:
             from runlocal.engines.ggml.room import GraphRoom
 
             self._room = GraphRoom(self.layout, self.tensors, self.facts.ggml["graph_room"])
+        settings = self.settings(workload)
+        if not self._flash_follows and not settings.v_in_rows and self._room.ample(settings):
+            return None
+        placement = self.placement(workload, machine)
         return self._room.refuses(self._settings_on(workload, placement), placement, mtp=workload.mtp)
 
     def step(self, workload: Workload, placement: Placement) -> tuple[int, bool]:
@@ -170,20 +198,19 @@ class Session(Files):
         spot = self._spots[placement]
         if (recipe, kind) not in spot.weights:
             if recipe.file is None:
-                found = ((weight.device, weight.bytes, not weight.group.startswith(OUTPUT)) for weight in self.weights(recipe, placement))
+                found = ((weight.device, weight.bytes) for weight in self.weights(recipe, placement))
                 spot.weights[recipe, kind] = exact_load(found, placement, kind)
             else:
                 spot.weights[recipe, kind] = load_of(self._on(machine, self._weight_parts_on(recipe, placement, machine)), placement.gpus)
         near = rough and spot.spread
         key = (workload, recipe if near or spot.copies or workload.mtp else None, kind, near)
         if key not in spot.others:
-            held = ((device, size, True) for device, size in self._cache_sizes(workload, placement))
             others = (
                 *self._buffers_of(recipe, workload, placement, rough=rough),
                 *self._vision_parts(workload, placement),
                 *self._next_parts(recipe, workload, placement),
             )
-            spot.others[key] = exact_load(held, placement, kind).plus(load_of(self._on(machine, others), placement.gpus))
+            spot.others[key] = exact_load(self._cache_sizes(workload, placement), placement, kind).plus(load_of(self._on(machine, others), placement.gpus))
         return spot.weights[recipe, kind].plus(spot.others[key]).plus(overhead)
 
     def _on(self, machine: Machine, parts: tuple[Part, ...]) -> Iterable[Part]:
