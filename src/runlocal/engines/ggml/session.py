@@ -128,8 +128,9 @@ class Session(Files):
         settings = self.settings(workload)
         for cache in self.caches:
             if not placement.cache_on_host and (cache.kind is not CacheKind.CROSS or workload.vision):
+                each = cache_layer_bytes(cache, settings, gpu(0))
                 for layer in cache.layers:
-                    sizes[layer] += cache_layer_bytes(cache, settings, gpu(0))
+                    sizes[layer] += each
         return tuple(sizes)
 
     @property
