@@ -68,7 +68,8 @@ class GraphRoom:
     def leaves(self, size: GraphSize, placement: Placement) -> int:
         """Leaves of the graph, of which one GPU that holds everything has `size.leaves`."""
         tables = min(self._tables, 1) * (len(placement.ranges) - 1)  # of a long and a short one, one is used
-        return size.leaves + tables - (self._layout.tied and self._shares_embedding(placement))
+        # An encoder has no output matrix to share the embedding with.
+        return size.leaves + tables - (self._layout.tied and not self._layout.encoder and self._shares_embedding(placement))
 
     def most_tensors(self, weights: int, ubatch_tokens: int) -> int:
         """How many tensors a graph may make (llama_context::graph_max_nodes)."""
@@ -85,8 +86,7 @@ class GraphRoom:
 
     def _shares_embedding(self, placement: Placement) -> bool:
         """Whether the output matrix is the host's embedding itself, not a copy."""
-        layout = self._layout
-        return not layout.encoder and (layout.single_embedding or (placement.output == HOST and not layout.two_embeddings))
+        return self._layout.single_embedding or (placement.output == HOST and not self._layout.two_embeddings)
 
     def _size(self, settings: Settings) -> GraphSize | None:
         """What the graph has follows from everything but the lengths."""
