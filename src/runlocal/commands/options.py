@@ -22,6 +22,8 @@ _MOST_RANKS = 1024
 _MOST_LAYERS = 10_000
 _MOST_SHARES = 64
 _MOST_SHARE = 1e12
+MOST_BESIDE = 16
+MOST_PID = (1 << 32) - 1  # Windows numbers processes in 32 bits
 
 
 class Options(NamedTuple):
@@ -35,6 +37,7 @@ class Options(NamedTuple):
     ram: str | None = None
     reserve: str | None = None
     idle: bool = False
+    ignore_pid: tuple[int, ...] = ()
     runtime: str | None = None
     kv: str | None = None
     images: int = 1
@@ -52,6 +55,7 @@ class Options(NamedTuple):
     gpu_layers: int | None = None
     draft: str | None = None
     mtp: bool = False
+    beside: tuple[str, ...] = ()
     offload: bool = False
     strict: bool = False
     require_gpu: bool = False
@@ -67,7 +71,7 @@ def spelled(model: str, options: Options) -> str:
         if isinstance(value, bool):
             words.append("--no-imatrix" if field == "imatrix" and not value else option)
         elif isinstance(value, tuple):
-            words += [word for one in value for word in (option, _word(one))]
+            words += [word for one in value for word in (option, _word(str(one)))]
         else:
             words += [option, _word(str(value))]
     return " ".join(words)
@@ -83,6 +87,7 @@ _SPELLING = {
     "ram": "--ram",
     "reserve": "--reserve",
     "idle": "--idle",
+    "ignore_pid": "--ignore-pid",
     "runtime": "-r",
     "images": "--images",
     "image_size": "--image-size",
@@ -99,6 +104,7 @@ _SPELLING = {
     "gpu_layers": "--gpu-layers",
     "draft": "--draft",
     "mtp": "--mtp",
+    "beside": "--with",
     "offload": "--offload",
     "strict": "--strict",
 }
@@ -116,7 +122,7 @@ def read(options: Options) -> Asked:
     return Asked(
         workload=workload(options),
         quants=_several("--quant", options.quant, str.strip),
-        contexts=_several("--ctx", options.ctx, lambda text: None if text.lower() == "max" else _said("--ctx", parse_context, text)),
+        contexts=_several("--ctx", options.ctx, lambda text: None if text.lower() == "max" else context_tokens("--ctx", text)),
         caches=_several("--kv", options.kv, _cache_pair) or (("f16", "f16"),),
         imatrix=options.imatrix,
         runtime=runtime,
@@ -163,6 +169,11 @@ def size(option: str, text: str | None) -> int | None:
     if option == "--reserve" and text.strip() in ("0", "0B", "0GiB", "0GB"):
         return 0
     return _said(option, parse_size, text)
+
+
+def context_tokens(option: str, text: str) -> int:
+    """Tokens of `8192`, `8k`. Raises Problem that names the option."""
+    return _said(option, parse_context, text)
 
 
 def image_size(option: str, text: str) -> tuple[int, int]:

@@ -79,7 +79,7 @@ def _listing(listing: "Listing") -> Object:
 
 
 def _rows(listing: "Listing") -> Iterator[Object]:
-    keys = [column.key for column in listing.columns]
+    keys = listing.keys
     return ({key: row.get(key) for key in keys} for row in listing.rows)
 
 
@@ -126,6 +126,7 @@ def _machine(found: MachineCheck) -> Object:
         "origin": machine.origin,
         "gpus": [_gpu(device) for device in machine.gpus],
         "host_memory_bytes": machine.host_bytes,
+        "processes": [{"pid": one.pid, "name": one.name, "model": one.model, "bytes": one.bytes} for one in machine.holders],
         "cells": [_cell(cell) for cell in found.cells],
     }
 
@@ -169,6 +170,19 @@ def _cell(cell: Cell) -> Object:
         "flash_attention": cell.flash_attention,
         "draft": cell.draft,
         "mtp": cell.mtp,
+        "with": [
+            {
+                "model": one.model,
+                "quant": one.quant,
+                "runtime": one.runtime,
+                "runtime_version": one.runtime_version,
+                "context_tokens": one.context_tokens,
+                "need_bytes": one.need_bytes,
+                "host_need_bytes": one.host_need_bytes,
+                "command": one.command,
+            }
+            for one in cell.beside
+        ],
         "answer": cell.answer,
         "reason": cell.reason,
         "warnings": cell.warnings,

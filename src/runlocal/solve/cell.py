@@ -1,5 +1,6 @@
 """One cell: a quantization at one context on one machine, judged."""
 
+from runlocal.architectures import has_gguf
 from runlocal.core.load import Load, load_of
 from runlocal.core.machine import Machine, Origin
 from runlocal.core.noun import NamedTuple
@@ -9,6 +10,7 @@ from runlocal.core.verdict import Answer, headroom, judge
 from runlocal.core.workload import Workload
 from runlocal.quants.gguf import Recipe
 from runlocal.runtimes import Runtime
+from runlocal.solve.beside import in_one_server, neighbours
 from runlocal.solve.load import not_looked_at
 from runlocal.solve.longest import longest_context
 from runlocal.solve.spill import Spill
@@ -55,7 +57,7 @@ def judge_cell(runtime: Runtime, recipe: Recipe, workload: Workload, machine: Ma
     """The verdict with everything behind it; `refusal` says why the runtime does not load the model at all."""
     refused, answer, laid, left_free = answer_of(runtime, recipe, workload, machine, reserve_bytes, refusal)
     if laid is None:
-        return _refused(runtime, recipe, workload, machine, refused, priced=refusal is not None)
+        return _refused(runtime, recipe, workload, machine, refused, priced=refusal is not None and has_gguf(runtime.model))
     if answer is None:
         return _made(runtime, recipe, workload, machine, laid, None, "", left_free, None)
     reason, on_gpus = "", laid.placement.gpu_layers
@@ -108,6 +110,7 @@ def _made(
     longest: int | None,
 ) -> Cell:
     batch, flash = runtime.step(workload, laid.placement)
+    others = neighbours(runtime, machine)
     unlimited = machine.origin is Origin.UNLIMITED
     return Cell(
         quant=recipe.name,
@@ -134,23 +137,25 @@ def _made(
         gpu_layers=laid.placement.gpu_layers,
         layers=len(laid.placement.layers) + 1,
         parts=() if answer is Answer.CANNOT_RUN else runtime.parts(recipe, laid.workload, laid.placement, machine),
-        command=runtime.command(recipe, laid.workload, laid.placement),
+        command=in_one_server(runtime.command(recipe, laid.workload, laid.placement), others),
         image_tokens=_image_tokens(runtime, workload),
         draft=runtime.draft_of(workload),
         mtp=workload.mtp,
+        beside=others,
         spread=Spread(laid.placement.ranges, laid.placement.output, laid.placement.host_experts, laid.placement.cache_on_host),
     )
 
 
 def _refused(runtime: Runtime, recipe: Recipe, workload: Workload, machine: Machine, reason: str, *, priced: bool) -> Cell:
-    """A cell that cannot run. Where only the loading fails, what it would take is priced all the same."""
+    """A cell that cannot run. Where only the loading fails, what it would take is priced all the same, but not a file that there is not."""
     placement = runtime.placement(workload, machine)
     parts = runtime.parts(recipe, workload, placement, machine) if priced else ()
     laid = Laid(workload, placement, load_of(parts, len(machine.gpus)))
     cell = _made(runtime, recipe, workload, machine, laid, Answer.CANNOT_RUN, reason, (), None)._replace(parts=parts)
     if priced:
         return cell._replace(command=None)
-    return cell._replace(need_bytes=None, host_need_bytes=None, reserve_bytes=None, headroom_bytes=(), gpu_layers=None, command=None, spread=None)
+    cell = cell._replace(need_bytes=None, host_need_bytes=None, reserve_bytes=None, headroom_bytes=(), gpu_layers=None, command=None, spread=None)
+    return cell if has_gguf(runtime.model) else cell._replace(bits_per_weight=None, tensor_bytes=None)
 
 
 def _images(runtime: Runtime, workload: Workload) -> int:

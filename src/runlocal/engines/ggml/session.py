@@ -147,7 +147,7 @@ class Session(Files):
         free = tuple(float(device.usable_bytes) for device in machine.gpus) if shares is None else tuple(shares)
         if workload.tensor_split is not None and any(workload.tensor_split[: len(machine.gpus)]):
             free = (*workload.tensor_split, *(0.0 for _ in machine.gpus))[: len(machine.gpus)]
-        free = free if len(free) > 1 else (1.0,) * len(free)  # one GPU takes all, whatever its size
+        free = free if len(free) > 1 and any(free) else (1.0,) * len(free)  # one GPU takes all, whatever its size; full ones share alike
         return place(
             self.layout.stored_layers,
             workload.gpu_layers,
@@ -236,6 +236,16 @@ class Session(Files):
 
     def _cache_sizes(self, workload: Workload, placement: Placement) -> Iterator[tuple[str, int]]:
         return cache_sizes(self.caches, self.settings(workload), placement, vision=workload.vision)
+
+    def reads(self, recipe: Recipe, workload: Workload, placement: Placement) -> dict[str, int] | None:
+        """Bytes that each device reads for one token; None where that is not known: a published mixture, guessed tokens, a model that writes no text."""
+        if recipe.file is not None or self.drafted(workload) or self.layout.encoder or self.layout.pooling:
+            return None
+        from runlocal.engines.ggml.reads import token_reads  # most questions are about memory alone
+
+        alone = self.settings(workload._replace(sequences=1, pool_tokens=None, unified_kv=False))
+        used = self.model.text.experts.used if self.model.text.experts else 0
+        return token_reads(self.layout, self.stored(recipe), self.caches, alone, placement, used)
 
     def straight_from(self, workload: Workload, placement: Placement, most_tokens: int) -> int | None:
         """Context from which to `most_tokens` what a workload takes is a straight line in the context, rounded down per device.
