@@ -10,6 +10,9 @@ from pathlib import Path
 
 import pytest
 
+from runlocal.core.machine import Gpu, Machine, Origin
+from runlocal.solve.loads import rows
+
 ROOT = Path(__file__).resolve().parents[1]
 # Typer itself imports subprocess and its kin, so those are not listed.
 HEAVY = (
@@ -85,3 +88,11 @@ def test_only_typer_from_its_capped_version_on_loads_pydantic() -> None:
 
 def test_the_cap_stands_where_this_file_says() -> None:
     assert f'"typer>=0.25,<{".".join(map(str, FIRST_TYPER_WITH_PYDANTIC))}"' in (ROOT / "pyproject.toml").read_text(encoding="utf-8")
+
+
+@pytest.mark.parametrize(
+    "module", ["pynvml", "tomllib", "importlib.metadata", "asyncio", "tempfile", "runlocal.engines.ggml.graph", "runlocal.architectures.llama"]
+)
+def test_every_model_is_judged_without_opening_one(module: str) -> None:
+    rows(Machine(Origin.BUDGET, "any", (Gpu(0, None, "any", 1),)), print, vision=True)  # a checkout makes its table first
+    assert module not in loaded("fit", "llama", "--gpu", "4090", "--json")

@@ -10,6 +10,8 @@ from pathlib import Path
 import pytest
 
 from runlocal.catalog.compile import bundle
+from runlocal.core.machine import Gpu, Machine, Origin
+from runlocal.solve.loads import rows
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -57,6 +59,17 @@ def test_the_bundle_is_the_data_s(installed: Path) -> None:
         assert json.loads((folder / f"{name}.json").read_text(encoding="utf-8")) == json.loads(json.dumps(value, default=str)), name
 
 
+def test_what_every_model_takes_is_there(installed: Path) -> None:
+    """As this checkout computes it; `tests/solve/test_remembered.py` holds that against the engine."""
+    loads = {path.stem: json.loads(path.read_text(encoding="utf-8")) for path in (installed / "runlocal" / "loads").iterdir()}
+    machine = Machine(Origin.BUDGET, "any", (Gpu(0, None, "any", 1 << 40),))
+    for gpus, name in ((machine.gpus, "gpu"), ((), "host")):
+        here = machine._replace(gpus=gpus)
+        assert loads[name] == rows(here, print, vision=True)
+        assert {**loads[name], **loads[f"{name}-text"]} == rows(here, print, vision=False)
+    assert set(loads) == {"gpu", "host", "gpu-text", "host-text"}
+
+
 def test_the_console_script_is_declared(installed: Path) -> None:
     (entry_points,) = installed.glob("*.dist-info/entry_points.txt")
     assert "runlocal = runlocal.__main__:main" in entry_points.read_text(encoding="utf-8")
@@ -64,14 +77,13 @@ def test_the_console_script_is_declared(installed: Path) -> None:
 
 def test_it_answers_far_from_the_checkout_and_writes_no_cache(installed: Path, tmp_path: Path) -> None:
     environment = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"} | {"PYTHONPATH": str(installed), "XDG_CACHE_HOME": str(tmp_path)}
+    command = [sys.executable, "-m", "runlocal"]
     done = subprocess.run(
-        [sys.executable, "-m", "runlocal", "check", "llama-3.1-8b", "--gpu", "4090", "--json"],
-        cwd=tmp_path,
-        env=environment,
-        capture_output=True,
-        text=True,
-        check=False,
+        [*command, "check", "llama-3.1-8b", "--gpu", "4090", "--json"], cwd=tmp_path, env=environment, capture_output=True, text=True, check=False
     )
     assert (done.returncode, done.stderr) == (0, "")
     assert json.loads(done.stdout)["model"]["id"] == "llama-3.1-8b"
+    fits = subprocess.run([*command, "fit", "--gpu", "4090", "--json"], cwd=tmp_path, env=environment, capture_output=True, text=True, check=False)
+    assert (fits.returncode, fits.stderr) == (0, "")
+    assert json.loads(fits.stdout)["models_fit"] > 300
     assert not list(tmp_path.iterdir())

@@ -214,6 +214,53 @@ def show(
     return Outcome((page_as(wanted, page, _style(), title=_typed()),))
 
 
+def fit(
+    query: Annotated[Optional[list[str]], typer.Argument(help="words in an id, name, family, vendor or alias [default: every model]", metavar="QUERY")] = None,
+    quant: Annotated[Optional[str], typer.Option("--quant", "-q", help="quantizations to choose from [default: the usual ones]", metavar="Q[,Q...]")] = None,
+    ctx: Annotated[Optional[str], typer.Option("--ctx", "-c", help="context of one sequence that has to fit: 32k, max [default: 8k]", metavar="N")] = None,
+    parallel: Annotated[int, typer.Option("--parallel", "-n", help="sequences at once, each with that context", metavar="N")] = 1,
+    gpu: Annotated[Optional[str], typer.Option("--gpu", "-g", help="a machine you do not own: 4090, 2x3090, m4-max-64", metavar="SPEC")] = None,
+    vram: Annotated[Optional[str], typer.Option("--vram", help="a budget instead of a card: 24GB, 2x24GB", metavar="SIZE")] = None,
+    ram: Annotated[Optional[str], typer.Option("--ram", help="host memory [default: this computer's]", metavar="SIZE")] = None,
+    reserve: Annotated[Optional[str], typer.Option("--reserve", help="memory to leave free per GPU [default: what the runtime leaves]", metavar="SIZE")] = None,
+    idle: Annotated[bool, typer.Option("--idle", help="count memory that other processes hold as free")] = False,
+    runtime: Annotated[Optional[str], typer.Option("--runtime", "-r", help="[default: what loads each model]", metavar="ID[@VERSION]")] = None,
+    kv: Annotated[Optional[str], typer.Option("--kv", "-k", help="cache type; K:V gives two [default: f16]", metavar="TYPE")] = None,
+    no_vision: Annotated[bool, typer.Option("--no-vision", help="leave tower, projector and image graph out")] = False,
+    family: Annotated[Optional[str], typer.Option("--family", help="families, comma-separated: qwen3,gemma 3", metavar="NAME[,NAME...]")] = None,
+    variant: Annotated[
+        Optional[str], typer.Option("--variant", help="what they were trained to do: instruct, reasoning, base, embedding, guard", metavar="NAME[,NAME...]")
+    ] = None,
+    vision: Annotated[bool, typer.Option("--vision", help="only models that see")] = False,
+    commercial: Annotated[bool, typer.Option("--commercial", help="only licences that allow commercial use, with conditions or without")] = False,
+    min_speed: Annotated[Optional[float], typer.Option("--min-speed", help="tokens per second, by the slower end of the estimate", metavar="N")] = None,
+    everything: Annotated[bool, typer.Option("--all", help="every model that fits, not the first 25 alone")] = False,
+    strict: Annotated[bool, typer.Option("--strict", help="`tight` is a no")] = False,
+    require_gpu: Annotated[bool, typer.Option("--require-gpu", help="no GPU is an error")] = False,
+    form: FormatOption = "table",
+    as_json: JsonOption = False,
+    quiet: Annotated[bool, typer.Option("--quiet", help="print nothing, answer with the exit code")] = False,
+) -> Outcome:
+    """Which models run here, each at the finest quantization that fits and how long a context? The largest first."""
+    wanted = _format(form, as_json)
+    from runlocal.commands import fit as command
+    from runlocal.render.formats import listing_as, page_as
+
+    options = Options(
+        quant=quant, ctx=ctx, parallel=parallel, gpu=(gpu,) if gpu else (), vram=vram, ram=ram, reserve=reserve, idle=idle, runtime=runtime, kv=kv,
+        vision=not no_vision, strict=strict, require_gpu=require_gpu,
+    )  # fmt: skip
+    asked = command.Wanted(" ".join(query or ()), family, variant, vision=vision, commercial=commercial, min_speed=min_speed)
+    for_people = wanted in (Format.TABLE, Format.MARKDOWN, Format.SVG)
+    most = 0 if quiet else None if everything else command.SHOWN
+    found = command.run(asked, options, _tell, most=most, for_people=for_people or quiet)
+    if quiet:
+        return Outcome((), lambda: found.exit)
+    if wanted is Format.JSON:
+        return Outcome((page_as(wanted, found.whole, _style()),), lambda: found.exit, found.hints)
+    return Outcome((listing_as(wanted, found.shown if for_people else found.all, _style(), title=_typed()),), lambda: found.exit, found.hints)
+
+
 def gpus(
     query: Annotated[Optional[list[str]], typer.Argument(help="words in the name of a card of the catalogue", metavar="QUERY")] = None,
     everything: Annotated[bool, typer.Option("--all", help="the whole catalogue")] = False,
@@ -363,7 +410,7 @@ def _told(problem: Problem, arguments: list[str]) -> Outcome:
     return Outcome((), lambda: problem.exit, (problem_text(problem),))
 
 
-_COMMANDS: dict[str, Any] = {"check": check, "models": models, "show": show, "gpus": gpus, "buy": buy}
+_COMMANDS: dict[str, Any] = {"check": check, "fit": fit, "buy": buy, "models": models, "show": show, "gpus": gpus}
 
 
 def app(arguments: list[str]) -> typer.Typer:

@@ -1,4 +1,4 @@
-"""Build hook: puts the compiled bundle into the wheel."""
+"""Build hook: puts the compiled bundle into the wheel, and what every model takes."""
 
 import shutil
 import sys
@@ -17,11 +17,18 @@ class BundleHook(BuildHookInterface):  # type: ignore[misc,type-arg]  # hatchlin
             return
         root = Path(self.root)
         sys.path.insert(0, str(root / "src"))
+        from runlocal.catalog import bundle, kept
         from runlocal.catalog.compile import write
+        from runlocal.solve.loads import tables
 
         self._folder = tempfile.mkdtemp(prefix="runlocal-bundle-")
-        write(root / "data", Path(self._folder))
-        build_data["force_include"][self._folder] = "runlocal/bundle"
+        made, loads = Path(self._folder, "bundle"), Path(self._folder, "loads")
+        for folder in (made, loads):
+            folder.mkdir()
+        write(root / "data", made)
+        bundle.use(str(made))
+        kept.write(tables(), str(loads))
+        build_data["force_include"] |= {str(made): "runlocal/bundle", str(loads): "runlocal/loads"}
 
     def finalize(self, version: str, build_data: dict[str, Any], artifact_path: str) -> None:
         shutil.rmtree(getattr(self, "_folder", ""), ignore_errors=True)

@@ -32,6 +32,23 @@ def read(name: str) -> Any:
         raise _broken(_folder) from None
 
 
+def use(folder: str) -> None:
+    """Reads the bundle from that folder: while a wheel is built there is none yet."""
+    global _folder
+    _folder = folder
+    read.cache_clear()
+
+
+def package() -> str:
+    """The folder of the program's own files."""
+    return _HERE
+
+
+def checkout() -> str:
+    """The folder of the data files that people edit; there is none beside an installed program."""
+    return _CHECKOUT
+
+
 def _broken(folder: str) -> Problem:
     return Problem(Code.BAD_FILE, f"the bundled data in {folder} cannot be read", hint="install runlocal again")
 
@@ -51,7 +68,7 @@ def _fresh() -> str:
     if not os.path.isdir(_CHECKOUT):
         raise Problem(Code.BAD_FILE, "this installation carries no data", hint="install runlocal again")
     # The name follows from every data file and from the code that reads them: a folder is whole, right, and never changed.
-    folder = os.path.join(_cache_home(), "runlocal", f"bundle-{_digest()}")
+    folder = os.path.join(cache_home(), "runlocal", f"bundle-{digest((_CHECKOUT, os.path.dirname(os.path.abspath(__file__))))}")
     return folder if os.path.isdir(folder) else _make(folder)
 
 
@@ -91,12 +108,12 @@ def _compiled(parent: str | None = None) -> str:
     return made
 
 
-def _digest() -> str:
-    """Names, times and sizes of every data file and of the code that compiles them, in sixteen digits."""
+def digest(roots: tuple[str, ...]) -> str:
+    """Names, times and sizes of every data file and every file of code below those folders, in sixteen digits."""
     from zlib import adler32, crc32
 
     lines = []
-    folders = [_CHECKOUT, os.path.dirname(os.path.abspath(__file__))]
+    folders = list(roots)
     while folders:
         try:
             entries = sorted(os.scandir(folders.pop()), key=lambda entry: entry.name)
@@ -112,7 +129,8 @@ def _digest() -> str:
     return f"{crc32(text):08x}{adler32(text):08x}"
 
 
-def _cache_home() -> str:
+def cache_home() -> str:
+    """Where programs keep what they can make again."""
     home = os.path.expanduser("~")
     if os.name == "nt":
         return os.environ.get("LOCALAPPDATA") or home

@@ -104,9 +104,14 @@ def bundled(model_id: str) -> ModelSpec:
 
 def licence(model: ModelSpec) -> License:
     """The licence of a model's weights; one that nobody read says so."""
-    table = bundle.read("licenses").get(model.license)
+    return licence_called(model.license)
+
+
+def licence_called(key: str) -> License:
+    """The licence of that key of data/licenses.toml; one that nobody read says so."""
+    table = bundle.read("licenses").get(key)
     if table is None:
-        return License(name=model.license, commercial="not read", conditions=(), url=None, checked=None)
+        return License(name=key, commercial="not read", conditions=(), url=None, checked=None)
     return License(
         name=table["name"], commercial=table["commercial"], conditions=tuple(table.get("conditions", ())), url=table.get("url"), checked=table.get("checked")
     )

@@ -21,7 +21,7 @@ def run(query: str) -> Listing:
             "license": entry["license"],
         }
         for model_id, entry in index().items()
-        if _matches(words, model_id, entry)
+        if matches(words, model_id, entry)
     ]
     return Listing(
         kind="models",
@@ -42,7 +42,8 @@ def run(query: str) -> Listing:
     )
 
 
-def _matches(words: list[str], model_id: str, entry: dict[str, object]) -> bool:
+def matches(words: list[str], model_id: str, entry: dict[str, object]) -> bool:
+    """Whether one of a model's names holds every word."""
     aliases = entry["aliases"]
     names = [model_id, *(str(entry[key]) for key in ("name", "family", "vendor", "architecture")), *(aliases if isinstance(aliases, list) else ())]
     return any(all(word in normal(name) for word in words) for name in names)

@@ -14,20 +14,46 @@ from runlocal.core.workload import Workload
 from runlocal.engines.ggml.draft import Draft
 from runlocal.engines.ggml.files import OwnTensors
 from runlocal.engines.ggml.placement import Placement
+from runlocal.engines.ggml.session import Pieces
 from runlocal.quants.gguf import Recipe
 
 RUNTIMES = {"llama.cpp": "llama_cpp", "ollama": "ollama"}
 
 
-class Runtime(Protocol):
+class Judgeable(Protocol):
+    """What the judge asks of a model in a runtime."""
+
+    def __hash__(self) -> int:
+        """One open model is one thing: answers may be remembered by it."""
+
+    def longest_context(self) -> int:
+        """Tokens of one sequence that the runtime serves, by a setting where it has one."""
+
+    def refuses(self, recipe: Recipe, workload: Workload, machine: Machine) -> str | None:
+        """Why it would not run that, one sentence; None where it would."""
+
+    def placement(self, workload: Workload, machine: Machine, shares: Sequence[float] | None = None) -> Placement:
+        """Layers on devices as the runtime splits them; shares replace its own split."""
+
+    def reserves(self, workload: Workload, machine: Machine) -> tuple[int, ...]:
+        """Bytes that the runtime itself leaves free on each device."""
+
+    def load(self, recipe: Recipe, workload: Workload, placement: Placement, machine: Machine, *, rough: bool = False) -> Load:
+        """Everything that takes memory, summed per device. rough: compute buffers near enough for a search over placements."""
+
+    def straight_from(self, workload: Workload, placement: Placement, most_tokens: int) -> int | None:
+        """Context from which to `most_tokens` the load is the straight line through it and twice as much, rounded down; None where it may not be."""
+
+    def layer_bytes(self, recipe: Recipe, workload: Workload, placement: Placement) -> tuple[int, ...]:
+        """Bytes that each layer and, last, the output take on a GPU; what the placement keeps on the host whatever the layer is left out."""
+
+
+class Runtime(Judgeable, Protocol):
     """One model in one version of a runtime."""
 
     id: str
     version: str
     model: ModelSpec
-
-    def __hash__(self) -> int:
-        """One open model is one thing: answers may be remembered by it."""
 
     def adopt(self, own: OwnTensors) -> None:
         """Takes a file's own tensors in place of a recipe."""
@@ -47,32 +73,14 @@ class Runtime(Protocol):
     def usual_quants(self) -> tuple[str, ...]:
         """What is asked about when nobody names a quantization, finest first."""
 
-    def longest_context(self) -> int:
-        """Tokens of one sequence that the runtime serves, by a setting where it has one."""
-
-    def refuses(self, recipe: Recipe, workload: Workload, machine: Machine) -> str | None:
-        """Why it would not run that, one sentence; None where it would."""
-
-    def placement(self, workload: Workload, machine: Machine, shares: Sequence[float] | None = None) -> Placement:
-        """Layers on devices as the runtime splits them; shares replace its own split."""
-
-    def reserves(self, workload: Workload, machine: Machine) -> tuple[int, ...]:
-        """Bytes that the runtime itself leaves free on each device."""
-
     def parts(self, recipe: Recipe, workload: Workload, placement: Placement, machine: Machine, *, rough: bool = False) -> tuple[Part, ...]:
         """Everything that takes memory. rough: compute buffers near enough for a search over placements."""
 
-    def load(self, recipe: Recipe, workload: Workload, placement: Placement, machine: Machine, *, rough: bool = False) -> Load:
-        """The same, summed per device, for a fraction of the time."""
-
-    def layer_bytes(self, recipe: Recipe, workload: Workload, placement: Placement) -> tuple[int, ...]:
-        """Bytes that each layer and, last, the output take on a GPU; what the placement keeps on the host whatever the layer is left out."""
+    def pieces(self, recipe: Recipe, workload: Workload, placement: Placement) -> Pieces:
+        """What `load` sums of a recipe, before a machine moves or doubts any of it."""
 
     def reads(self, recipe: Recipe, workload: Workload, placement: Placement) -> dict[str, int] | None:
         """Bytes that each device reads for one token of one sequence with its context full; None where that is not known."""
-
-    def straight_from(self, workload: Workload, placement: Placement, most_tokens: int) -> int | None:
-        """Context from which to `most_tokens` the load is the straight line through it and twice as much, rounded down; None where it may not be."""
 
     def file(self, recipe: Recipe) -> str:
         """The model's file."""

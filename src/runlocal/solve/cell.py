@@ -9,7 +9,7 @@ from runlocal.core.units import gib
 from runlocal.core.verdict import Answer, headroom, judge
 from runlocal.core.workload import Workload
 from runlocal.quants.gguf import Recipe
-from runlocal.runtimes import Runtime
+from runlocal.runtimes import Judgeable, Runtime
 from runlocal.solve.beside import in_one_server, neighbours
 from runlocal.solve.load import not_looked_at
 from runlocal.solve.longest import longest_context
@@ -32,14 +32,14 @@ class Judged(NamedTuple):
     left_free: tuple[int, ...]
 
 
-def reserves(runtime: Runtime, workload: Workload, machine: Machine, reserve_bytes: int | None) -> tuple[int, ...]:
+def reserves(runtime: Judgeable, workload: Workload, machine: Machine, reserve_bytes: int | None) -> tuple[int, ...]:
     """Bytes to leave free per device: what was asked for, else what the runtime leaves."""
     if reserve_bytes is not None:
         return (reserve_bytes,) * (len(machine.gpus) or 1)
     return runtime.reserves(workload, machine)
 
 
-def answer_of(runtime: Runtime, recipe: Recipe, workload: Workload, machine: Machine, reserve_bytes: int | None, refusal: str | None = None) -> Judged:
+def answer_of(runtime: Judgeable, recipe: Recipe, workload: Workload, machine: Machine, reserve_bytes: int | None, refusal: str | None = None) -> Judged:
     """The verdict, but that a no may still spill into host memory."""
     if reason := refusal or runtime.refuses(recipe, workload, machine):
         return Judged(reason, Answer.CANNOT_RUN, None, ())

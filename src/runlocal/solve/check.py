@@ -142,13 +142,12 @@ def check(
 
 def _report(model: ModelSpec, checked: tuple[MachineCheck, ...], columns: tuple[int, ...], advice: tuple[Advice, ...], answer: Answer | None) -> Check:
     """The report, with what is known of the model whatever was asked."""
-    laid = layout(model)
-    used = model.text.experts.used if model.text.experts else 0
+    parameters, active = counts(model)
     return Check(
         model=model,
         license=licence(model),
-        parameters=laid.parameters() + model.tower_parameters,
-        active_parameters=laid.active_parameters(used),
+        parameters=parameters,
+        active_parameters=active,
         runtimes=all_support(model.architecture, model.hf_architecture, model.vision is not None),
         machines=checked,
         asked_contexts=columns,
@@ -156,6 +155,12 @@ def _report(model: ModelSpec, checked: tuple[MachineCheck, ...], columns: tuple[
         answer=answer,
         data=data_date(),
     )
+
+
+def counts(model: ModelSpec) -> tuple[int, int]:
+    """Parameters with the tower's, and those that are read for one text token."""
+    laid = layout(model)
+    return laid.parameters() + model.tower_parameters, laid.active_parameters(model.text.experts.used if model.text.experts else 0)
 
 
 def _refuses_ranks(model: ModelSpec, asked: Asked) -> str | None:

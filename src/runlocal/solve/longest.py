@@ -6,7 +6,7 @@ from runlocal.core.machine import Machine
 from runlocal.core.verdict import slack
 from runlocal.core.workload import Workload
 from runlocal.quants.gguf import Recipe
-from runlocal.runtimes import Runtime
+from runlocal.runtimes import Judgeable
 from runlocal.solve.search import last_that_fits
 from runlocal.solve.split import lay_best
 
@@ -14,10 +14,13 @@ _STEP_TOKENS = 256  # llama.cpp pads contexts to this
 
 
 @lru_cache(maxsize=512)
-def longest_context(runtime: Runtime, recipe: Recipe, workload: Workload, machine: Machine, left_free: tuple[int, ...]) -> int:
+def longest_context(
+    runtime: Judgeable, recipe: Recipe, workload: Workload, machine: Machine, left_free: tuple[int, ...], known_tokens: tuple[int, ...] = ()
+) -> int:
     """Tokens of one sequence at which the quantization still fits with the reserve free, a multiple of 256; 0 if none.
 
     workload: its context does not matter and should be one value for all cells, so that a grid asks once per quantization.
+    known_tokens: contexts, in order, whose load costs nothing to ask for: the search is between two of them
     """
     most = runtime.longest_context() // _STEP_TOKENS
     if most < 1 or runtime.refuses(recipe, _at(workload, 1), machine):
@@ -32,12 +35,18 @@ def longest_context(runtime: Runtime, recipe: Recipe, workload: Workload, machin
         return most * _STEP_TOKENS
     if (steps := _on_the_line(runtime, recipe, workload, machine, left_free, most)) is not None:
         return steps * _STEP_TOKENS
-    if (at_least := left(1)) < 0:
-        return 0
-    return last_that_fits(1, most, left, at_least, at_most) * _STEP_TOKENS
+    least, at_least = 0, 0
+    for steps in (tokens // _STEP_TOKENS for tokens in known_tokens if 0 < tokens < most * _STEP_TOKENS and tokens % _STEP_TOKENS == 0):
+        if (free := left(steps)) < 0:
+            most, at_most = steps, free
+            break
+        least, at_least = steps, free
+    if not least:
+        least, at_least = 1, left(1)
+    return 0 if at_least < 0 else last_that_fits(least, most, left, at_least, at_most) * _STEP_TOKENS
 
 
-def _on_the_line(runtime: Runtime, recipe: Recipe, workload: Workload, machine: Machine, left_free: tuple[int, ...], most: int) -> int | None:
+def _on_the_line(runtime: Judgeable, recipe: Recipe, workload: Workload, machine: Machine, left_free: tuple[int, ...], most: int) -> int | None:
     """The last step that fits where `most` does not and need is a straight line in the context, so that nothing has to be tried; None elsewhere.
 
     Several GPUs share the layers out anew for every context, so there is no line.

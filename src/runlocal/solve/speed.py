@@ -1,5 +1,7 @@
 """How fast tokens come, one sequence at a time: the memory's bandwidth over what a token reads, and the part of it that runtimes were seen to reach."""
 
+from collections.abc import Mapping
+
 from runlocal.catalog.speed import Band, bands
 from runlocal.core.machine import Machine
 from runlocal.core.noun import NamedTuple
@@ -30,10 +32,13 @@ def speed(runtime: Runtime, recipe: Recipe, workload: Workload, placement: Place
     None where the host reads some of it, where a card's bandwidth is not known, where nothing was measured on such a card, and where what a
     token reads is not known.
     """
-    read = runtime.reads(recipe, workload, placement)
+    return speed_of(runtime.reads(recipe, workload, placement), machine, has_experts=runtime.model.text.experts is not None)
+
+
+def speed_of(read: Mapping[str, int] | None, machine: Machine, *, has_experts: bool) -> Speed | None:
+    """The same, from the bytes that each device reads for a token."""
     if not machine.gpus or read is None or HOST in read:
         return None
-    has_experts = runtime.model.text.experts is not None
     shares: list[tuple[float, tuple[Band, ...]]] = []
     for index, card in enumerate(machine.gpus):
         measured = bands(card.backend, card.memory_type, has_experts)

@@ -12,7 +12,7 @@ from runlocal.core.verdict import headroom
 from runlocal.core.workload import Workload
 from runlocal.engines.ggml.placement import Placement
 from runlocal.quants.gguf import Recipe
-from runlocal.runtimes import Runtime
+from runlocal.runtimes import Judgeable
 
 _ATTEMPTS = 6  # buffers follow the split a little, so that what was worked out from one split may be bettered from the next
 
@@ -25,13 +25,13 @@ class Laid(NamedTuple):
     load: Load
 
 
-def lay(runtime: Runtime, recipe: Recipe, workload: Workload, machine: Machine, *, rough: bool = False) -> Laid:
+def lay(runtime: Judgeable, recipe: Recipe, workload: Workload, machine: Machine, *, rough: bool = False) -> Laid:
     """The workload as the runtime places it."""
     placement = runtime.placement(workload, machine)
     return Laid(workload, placement, runtime.load(recipe, workload, placement, machine, rough=rough))
 
 
-def lay_best(runtime: Runtime, recipe: Recipe, workload: Workload, machine: Machine, left_free: Sequence[int]) -> Laid:
+def lay_best(runtime: Judgeable, recipe: Recipe, workload: Workload, machine: Machine, left_free: Sequence[int]) -> Laid:
     """As the runtime places it; where that leaves a GPU less than its reserve and nobody named a split, shared out so that the fullest has most left.
 
     left_free: bytes to leave free on each GPU
@@ -56,7 +56,7 @@ def lay_best(runtime: Runtime, recipe: Recipe, workload: Workload, machine: Mach
     return best
 
 
-def lay_by_rooms(runtime: Runtime, recipe: Recipe, workload: Workload, machine: Machine, rooms: Sequence[int]) -> Laid:
+def lay_by_rooms(runtime: Judgeable, recipe: Recipe, workload: Workload, machine: Machine, rooms: Sequence[int]) -> Laid:
     """The workload shared out by the bytes that each GPU has for layers, unless somebody named a split."""
     placement = runtime.placement(workload, machine)
     if len(machine.gpus) > 1 and workload.tensor_split is None and placement.gpu_layers:

@@ -1,19 +1,21 @@
 """Compute buffers as parts."""
 
 from collections.abc import Iterator, Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from runlocal.core.layout import Layout
 from runlocal.core.part import HOST, Basis, Kind, Part
-from runlocal.engines.ggml.graph import ComputeBuffers
 from runlocal.engines.ggml.placement import Placement
 from runlocal.engines.ggml.settings import Settings
+
+if TYPE_CHECKING:
+    from runlocal.engines.ggml.graph import ComputeBuffers
 
 _F32_BYTES = 4
 
 
 def buffer_parts(
-    layout: Layout, settings: Settings, placement: Placement, buffers: ComputeBuffers, facts: Mapping[str, Any], *, sequences: int, copied_as: str | None
+    layout: Layout, settings: Settings, placement: Placement, buffers: "ComputeBuffers", facts: Mapping[str, Any], *, sequences: int, copied_as: str | None
 ) -> Iterator[Part]:
     """The graph's buffers on every device, and the rows of logits on the host.
 
@@ -22,21 +24,32 @@ def buffer_parts(
     """
     source = facts["sources"]["allocator"]["url"]
     because = f"ggml's allocator over the graph of {settings.ubatch_tokens} tokens, {settings.cells} cells, {_rows(settings.output_rows)} of logits"
-    basis, percent = Basis.EXACT, 0
+    basis, percent = Basis.EXACT, doubt_percent(layout.architecture, facts)
     if copied_as is not None:
         basis = Basis.ESTIMATED
         because += f"; weights that a step copies counted as {copied_as}"
     if doubt := facts["graph_doubts"].get(layout.architecture):
-        basis, percent = Basis.ESTIMATED, doubt["margin_percent"]
+        basis = Basis.ESTIMATED
         because += f"; {doubt['because']}: up to {percent} % more"
     for device, size in zip(placement.devices(), buffers.gpus, strict=True):
-        yield Part(Kind.COMPUTE_BUFFER, "compute buffer", device, size, basis, because, source, size * percent // 100)
-    yield Part(Kind.COMPUTE_BUFFER, "compute buffer, host", HOST, buffers.host, basis, because, source, buffers.host * percent // 100)
+        yield Part(Kind.COMPUTE_BUFFER, "compute buffer", device, size, basis, because, source, doubt_bytes(size, percent))
+    yield Part(Kind.COMPUTE_BUFFER, "compute buffer, host", HOST, buffers.host, basis, because, source, doubt_bytes(buffers.host, percent))
     rows = max(sequences, settings.output_rows)
     # With embeddings asked for, a row of them lies behind the logits, which are set aside all the same.
     values = layout.vocabulary_size + (layout.hidden_size if layout.pooling else 0)
     because = f"4 B × {values} values × {_rows(rows)}"
     yield Part(Kind.COMPUTE_BUFFER, "logits", HOST, _F32_BYTES * values * rows, Basis.EXACT, because, source)
+
+
+def doubt_percent(architecture: str, facts: Mapping[str, Any]) -> int:
+    """How much more a graph may take of whose shape something is not known. facts: `graph_doubts`"""
+    percent: int = facts["graph_doubts"].get(architecture, {}).get("margin_percent", 0)
+    return percent
+
+
+def doubt_bytes(size: int, percent: int) -> int:
+    """The margin of a buffer of that size."""
+    return size * percent // 100
 
 
 def _rows(count: int) -> str:

@@ -1,6 +1,7 @@
 """Machines that are not CUDA cards beside a host: one memory for both, or a backend whose allocator is not modelled."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
+from typing import Any
 
 from runlocal.core.load import Load, summed
 from runlocal.core.machine import Backend, Machine
@@ -30,6 +31,11 @@ def elsewhere(part: Part, kind: MachineKind, margin_percent: int) -> Part:
         because = f"{part.because}; as CUDA lays it out, {backend.value}'s allocator is not modelled: up to {margin_percent} % more"
         part = part._replace(basis=Basis.ESTIMATED, because=because, margin_bytes=part.bytes * margin_percent // 100)
     return part
+
+
+def parts_on(parts: Iterable[Part], kind: MachineKind | None, facts: Mapping[str, Any]) -> Iterable[Part]:
+    """The parts on such a machine. facts: `other_backend_margin_percent`"""
+    return parts if kind is None else (elsewhere(part, kind, facts["other_backend_margin_percent"]) for part in parts)
 
 
 def exact_load(sizes: Iterable[tuple[str, int]], placement: Placement, kind: MachineKind | None) -> Load:

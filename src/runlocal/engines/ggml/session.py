@@ -14,7 +14,7 @@ from runlocal.core.part import HOST, Part, gpu
 from runlocal.core.workload import Workload
 from runlocal.engines.ggml.cache import cache_parts, cache_sizes
 from runlocal.engines.ggml.cache import layer_bytes as cache_layer_bytes
-from runlocal.engines.ggml.elsewhere import MachineKind, elsewhere, exact_load, kind_of
+from runlocal.engines.ggml.elsewhere import MachineKind, exact_load, kind_of, parts_on
 from runlocal.engines.ggml.files import Files
 from runlocal.engines.ggml.nextn import NextTokens
 from runlocal.engines.ggml.overhead import overhead_parts
@@ -42,6 +42,20 @@ class _Spot(NamedTuple):
     copies: bool
     weights: dict[tuple[Recipe, MachineKind | None], Load]
     others: dict[tuple[Workload, Recipe | None, MachineKind | None, bool], Load]
+
+
+class Pieces(NamedTuple):
+    """What `Session.load` sums, before a machine moves or doubts any of it; what the machine itself adds is not in it.
+
+    weights, caches: (device, bytes)
+    others: buffers, and what goes with images and guessed tokens
+    by_recipe: they follow the recipe
+    """
+
+    weights: tuple[tuple[str, int], ...]
+    caches: tuple[tuple[str, int], ...]
+    others: tuple[Part, ...]
+    by_recipe: bool
 
 
 class Session(Files):
@@ -181,9 +195,7 @@ class Session(Files):
         parts = (
             *self._weight_parts_on(recipe, placement, machine),
             *self._cached[held],
-            *self._buffers_of(recipe, workload, placement, rough=rough),
-            *self._vision_parts(workload, placement),
-            *self._next_parts(recipe, workload, placement),
+            *self._others(recipe, workload, placement, rough=rough),
             *self._overhead_of(machine),
         )
         return tuple(self._on(machine, parts))
@@ -199,24 +211,37 @@ class Session(Files):
         spot = self._spots[placement]
         if (recipe, kind) not in spot.weights:
             if recipe.file is None:
-                found = ((weight.device, weight.bytes) for weight in self.weights(recipe, placement))
-                spot.weights[recipe, kind] = exact_load(found, placement, kind)
+                spot.weights[recipe, kind] = exact_load(self._weight_sizes(recipe, placement), placement, kind)
             else:
                 spot.weights[recipe, kind] = load_of(self._on(machine, self._weight_parts_on(recipe, placement, machine)), placement.gpus)
         near = rough and spot.spread
         key = (workload, recipe if near or spot.copies or workload.mtp else None, kind, near)
         if key not in spot.others:
-            others = (
-                *self._buffers_of(recipe, workload, placement, rough=rough),
-                *self._vision_parts(workload, placement),
-                *self._next_parts(recipe, workload, placement),
-            )
+            others = self._others(recipe, workload, placement, rough=rough)
             spot.others[key] = exact_load(self._cache_sizes(workload, placement), placement, kind).plus(load_of(self._on(machine, others), placement.gpus))
         return spot.weights[recipe, kind].plus(spot.others[key]).plus(overhead)
 
+    def pieces(self, recipe: Recipe, workload: Workload, placement: Placement) -> Pieces:
+        """What `load` sums of a recipe."""
+        return Pieces(
+            tuple(self._weight_sizes(recipe, placement)),
+            tuple(self._cache_sizes(workload, placement)),
+            self._others(recipe, workload, placement, rough=False),
+            self._copies_weights(placement) or workload.mtp,
+        )
+
+    def _weight_sizes(self, recipe: Recipe, placement: Placement) -> Iterator[tuple[str, int]]:
+        return ((weight.device, weight.bytes) for weight in self.weights(recipe, placement))
+
+    def _others(self, recipe: Recipe, workload: Workload, placement: Placement, *, rough: bool) -> tuple[Part, ...]:
+        return (
+            *self._buffers_of(recipe, workload, placement, rough=rough),
+            *self._vision_parts(workload, placement),
+            *self._next_parts(recipe, workload, placement),
+        )
+
     def _on(self, machine: Machine, parts: tuple[Part, ...]) -> Iterable[Part]:
-        kind = kind_of(machine)
-        return parts if kind is None else (elsewhere(part, kind, self.facts.ggml["other_backend_margin_percent"]) for part in parts)
+        return parts_on(parts, kind_of(machine), self.facts.ggml)
 
     def _weight_parts_on(self, recipe: Recipe, placement: Placement, machine: Machine) -> tuple[Part, ...]:
         one_memory = recipe.file is not None and any(device.unified for device in machine.gpus)

@@ -222,7 +222,9 @@ def _devices(placement: Placement, *, keeps_pins: bool) -> Devices:
 
 
 def copies_weights(architecture: str, placement: Placement) -> bool:
-    """Whether a step copies weights from where they lie to where they are computed with."""
+    """Whether a step copies weights from where they lie to where they are computed with. Without a GPU there is one place."""
+    if not placement.gpus:
+        return False
     family = FAMILIES.get(architecture)
     return placement.host_experts > 0 or not placement.all_on_gpus or (family is not None and (family.down_on_host or family.output_on_host))
 

@@ -1,0 +1,252 @@
+"""`runlocal fit`: which of the models we know run on a machine, each at its finest quantization."""
+
+from collections.abc import Callable, Sequence
+
+from runlocal.catalog.bundle import data_date
+from runlocal.catalog.models import index, licence_called
+from runlocal.catalog.names import normal
+from runlocal.commands.machines import machines
+from runlocal.commands.models import matches
+from runlocal.commands.options import Options, read
+from runlocal.core.errors import Code, Exit, Problem
+from runlocal.core.listing import Column, Fact, Form, Listing, Page, Section, Value
+from runlocal.core.machine import Machine
+from runlocal.core.noun import NamedTuple
+from runlocal.core.units import context_text
+from runlocal.core.verdict import Answer
+from runlocal.solve.asked import HEADLINE_TOKENS, Asked
+from runlocal.solve.fit import Fit, Fitting
+from runlocal.solve.loads import rows
+
+SHOWN = 25
+"""Models that a person sees at first."""
+
+_MOST_SPEED = 1e9
+_MANY = 100  # models that are worth a word before they are opened one by one
+_TIGHT = " !"
+
+_ID, _SIZE, _QUANT = Column("id", "id"), Column("parameters", "size", Form.PARAMETERS), Column("quant", "quant")
+_MARKED = Column("quant_marked", "quant")
+_NEEDS, _UP_TO = Column("need_bytes", "needs", Form.GIB), Column("fits_context_tokens", "up to", Form.TOKENS)
+_RELEASED = Column("released", "released", extra=True)
+_SPEED = Column("speed", "t/s (est.)", Form.NUMBER)
+_DATA = (
+    _ID,
+    Column("name", "name"),
+    Column("family", "family"),
+    Column("vendor", "vendor"),
+    Column("variant", "variant"),
+    _RELEASED,
+    Column("modalities", "modalities"),
+    Column("license", "licence"),
+    Column("commercial", "commercial use"),
+    _SIZE,
+    Column("active_parameters", "active", Form.PARAMETERS),
+    _QUANT,
+    Column("bits_per_weight", "bits", Form.NUMBER),
+    Column("tensor_bytes", "weights", Form.GIB),
+    Column("runtime", "runtime"),
+    Column("runtime_version", "version"),
+    Column("context_tokens", "context", Form.TOKENS),
+    Column("answer", "answer", Form.ANSWER),
+    _NEEDS,
+    Column("host_need_bytes", "host", Form.GIB),
+    _UP_TO,
+    Column("context_longest_tokens", "longest", Form.TOKENS),
+    Column("tokens_per_second_least", "t/s at least", Form.NUMBER),
+    Column("tokens_per_second_most", "t/s at most", Form.NUMBER),
+    Column("tokens_per_second_basis", "t/s are"),
+)
+
+
+class Wanted(NamedTuple):
+    """Which models are asked about; empty and None: all.
+
+    query: words, as of `models`
+    families, variants: as typed, comma-separated
+    vision: those that see
+    commercial: those whose licence allows commercial use, under conditions or without
+    min_speed: tokens per second that the slower end of the estimate reaches
+    """
+
+    query: str = ""
+    families: str | None = None
+    variants: str | None = None
+    vision: bool = False
+    commercial: bool = False
+    min_speed: float | None = None
+
+
+class Found(NamedTuple):
+    """The report: `shown` for people, `all` for tables of other programs, `whole` for JSON; what else to say; the answer as an exit code."""
+
+    shown: Listing
+    all: Listing
+    whole: Page
+    hints: tuple[str, ...]
+    exit: Exit
+
+
+def run(wanted: Wanted, options: Options, tell: Callable[[str], None], *, most: int | None = SHOWN, for_people: bool = True) -> Found:
+    """The models that fit, the best first. Raises Problem.
+
+    tell: is told what takes long, before it does
+    most: how many `shown` has; None: all
+    for_people: `shown` is what is read, so that nothing beyond it has to be worked out
+    """
+    asked = _asked(wanted, options)
+    places = machines(options)
+    if len(places) > 1:
+        raise Problem(Code.BAD_VALUE, "fit is asked about one machine", hint="ask once per --gpu, or name 2x3090 for several cards in one")
+    machine = places[0].machine
+    chosen = _chosen(wanted)
+    fit = Fit(asked, machine, rows(machine, tell, vision=options.vision))
+    if not fit.remembers and len(chosen) > _MANY:
+        tell(f"Laying {len(chosen)} models out for this question takes some seconds.")
+    fitting = sorted((found for model_id in chosen if (found := fit.of(model_id, wanted.min_speed))), key=lambda found: found.rank, reverse=True)
+    if not fit.judged and fit.problem is not None:
+        raise fit.problem
+    read_rows = fitting[:most] if for_people else fitting
+    lines = [_row(found, fit.longest(found)) for found in read_rows]
+    notes = _notes(wanted, asked, machine, len(chosen) - fit.judged, read_rows, chosen_none=not chosen)
+    title = _title(asked, machine, len(fitting), len(chosen))
+    more = (f"{len(fitting) - len(lines):,} more: --all lists them.",) if len(fitting) > len(lines) else ()
+    everything = Listing("models", title, _DATA, tuple(lines), notes)
+    return Found(
+        shown=Listing("fit", title, _columns(read_rows), tuple(lines), (*more, *notes)),
+        all=everything,
+        whole=Page("fit", title, (Section("machine", _facts(asked, machine, len(chosen), len(fitting))),), (everything,), notes),
+        hints=(places[0].hint,) if places[0].hint else (),
+        exit=Exit.YES if fitting else Exit.NO,
+    )
+
+
+def _asked(wanted: Wanted, options: Options) -> Asked:
+    asked = read(options)
+    for option, values in (("--ctx", asked.contexts), ("--kv", asked.caches)):
+        if values is not None and len(values) > 1:
+            raise Problem(Code.BAD_VALUE, f"{option}: fit is asked about one value", hint="ask once per value")
+    if wanted.vision and not options.vision:
+        raise Problem(Code.BAD_VALUE, "--vision wants models that see, and --no-vision leaves what they see with out", hint="leave one of them out")
+    if wanted.min_speed is not None and not 0 < wanted.min_speed <= _MOST_SPEED:
+        raise Problem(Code.BAD_VALUE, f"--min-speed {wanted.min_speed:g} is no number of tokens per second")
+    return asked
+
+
+def _chosen(wanted: Wanted) -> list[str]:
+    """Ids of the models asked about."""
+    models = index()
+    words = normal(wanted.query).split()
+    families = _named("--family", wanted.families, [str(entry["family"]) for entry in models.values()])
+    variants = _named("--variant", wanted.variants, [str(entry["variant"]) for entry in models.values()])
+    return [
+        model_id
+        for model_id, entry in models.items()
+        if (not words or matches(words, model_id, entry))
+        and (families is None or entry["family"] in families)
+        and (variants is None or entry["variant"] in variants)
+        and (not wanted.vision or "vision" in entry["modalities"])
+        and (not wanted.commercial or licence_called(str(entry["license"])).commercial.startswith("allowed"))
+    ]
+
+
+def _named(option: str, typed: str | None, names: Sequence[str]) -> set[str] | None:
+    """The names that were typed, whatever their case, dots and hyphens. Raises Problem with the nearest."""
+    if typed is None:
+        return None
+    known = {normal(name): name for name in names}
+    found = set()
+    for one in typed.split(","):
+        if normal(one) not in known:
+            from difflib import get_close_matches
+
+            near = tuple(known[name] for name in get_close_matches(normal(one), known, n=5, cutoff=0.5))
+            raise Problem(Code.BAD_VALUE, f"{option} {one[:40]!r} is none", hint="`runlocal models --json` has every family", candidates=near)
+        found.add(known[normal(one)])
+    return found
+
+
+def _row(found: Fitting, longest_tokens: int) -> dict[str, Value]:
+    entry = index()[found.model_id]
+    gpus = bool(found.load.gpus)
+    speed = found.speed
+    return {
+        "id": found.model_id,
+        "name": entry["name"],
+        "family": entry["family"],
+        "vendor": entry["vendor"],
+        "variant": entry["variant"],
+        "released": entry["released"],
+        "modalities": tuple(entry["modalities"]),
+        "license": entry["license"],
+        "commercial": licence_called(str(entry["license"])).commercial,
+        "parameters": found.parameters,
+        "active_parameters": found.active_parameters,
+        "quant": found.recipe.name,
+        "quant_marked": found.recipe.name + (_TIGHT if found.answer is Answer.TIGHT else ""),
+        "bits_per_weight": round(found.bits_per_weight, 4),
+        "tensor_bytes": found.tensor_bytes,
+        "runtime": found.runtime,
+        "runtime_version": found.version,
+        "context_tokens": found.context_tokens,
+        "answer": found.answer,
+        "need_bytes": sum(found.load.gpus) if gpus else found.load.host,
+        "host_need_bytes": found.load.host,
+        "fits_context_tokens": longest_tokens,
+        "context_longest_tokens": found.longest_tokens,
+        "tokens_per_second_least": round(speed.least, 1) if speed else None,
+        "tokens_per_second_most": round(speed.most, 1) if speed else None,
+        "tokens_per_second_basis": speed.basis if speed else None,
+        "speed": f"{speed.least:.0f}-{speed.most:.0f}" if speed else None,
+    }
+
+
+def _columns(shown: Sequence[Fitting]) -> tuple[Column, ...]:
+    """What people see: the speed where any is known."""
+    speed = (_SPEED,) if any(found.speed for found in shown) else ()
+    return (_ID, _SIZE, _MARKED, _NEEDS, _UP_TO, *speed, _RELEASED)
+
+
+def _title(asked: Asked, machine: Machine, fitting: int, chosen: int) -> str:
+    tokens = HEADLINE_TOKENS if asked.contexts is None else asked.contexts[0]
+    context = "their longest context" if tokens is None else f"a context of {context_text(tokens)}"
+    return f"{fitting:,} of {chosen:,} model{'' if chosen == 1 else 's'} run on {machine.label} with {context}"
+
+
+def _facts(asked: Asked, machine: Machine, chosen: int, fitting: int) -> tuple[Fact, ...]:
+    return (
+        Fact("data", "data of", data_date()),
+        Fact("machine", "machine", machine.label),
+        Fact("origin", "known from", machine.origin),
+        Fact("gpu_count", "GPUs", len(machine.gpus)),
+        Fact("usable_bytes", "usable", sum(gpu.usable_bytes for gpu in machine.gpus) if machine.gpus else machine.host_bytes, Form.GIB),
+        Fact("host_memory_bytes", "host memory", machine.host_bytes, Form.GIB),
+        Fact("context_tokens", "context", HEADLINE_TOKENS if asked.contexts is None else asked.contexts[0], Form.TOKENS),
+        Fact("sequences", "sequences", asked.workload.sequences),
+        Fact("models_asked", "asked about", chosen),
+        Fact("models_fit", "fit", fitting),
+    )
+
+
+def _notes(wanted: Wanted, asked: Asked, machine: Machine, not_judged: int, fitting: Sequence[Fitting], *, chosen_none: bool) -> tuple[str, ...]:
+    notes = []
+    if fitting:
+        notes.append("Each at the finest quantization that fits, the largest model first; what fits below 4 bits per weight alone stands last.")
+    if any(found.answer is Answer.TIGHT for found in fitting):
+        notes.append(f"{_TIGHT.strip()} tight: it fits, and less than the reserve stays free; --strict leaves these out.")
+    if asked.contexts is None and any(found.context_tokens < HEADLINE_TOKENS for found in fitting):
+        notes.append(f"A model trained for less than {context_text(HEADLINE_TOKENS)} is asked about at its own length.")
+    if any(found.speed for found in fitting):
+        notes.append("t/s: tokens per second, estimated, for one sequence whose context is full.")
+    if wanted.min_speed is not None:
+        notes.append(f"At least {wanted.min_speed:g} tokens per second at the slower end of the estimate; where no speed is known a model is left out.")
+    if wanted.commercial:
+        notes.append("Licences that allow commercial use under conditions are among them: `runlocal show ID` has the conditions.")
+    if not_judged:
+        named = "" if asked.quants is None else ", or they do not come in that quantization"
+        notes.append(f"{not_judged:,} could not be judged: no runtime whose memory is computed loads them{named}.")
+    if chosen_none:
+        notes.append("No model matches. `runlocal models` lists them all.")
+    elif not fitting:
+        notes.append("A shorter --ctx, --kv q8_0 or more memory may change that.")
+    return (*notes, *machine.notes)
