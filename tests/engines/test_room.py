@@ -221,3 +221,22 @@ def test_a_few_layers_stand_for_all(model_id: str) -> None:
         settings = settle(laid, workload, FACTS.types, FACTS.ggml, batch_tokens=2048, ubatch_tokens=512)
         size = graph_size(laid, settings)
         assert size == graph_size(laid, settings, all_layers=True)
+
+
+def test_a_model_whose_graph_is_not_known_is_not_refused() -> None:
+    one = case("phi-4-14b q8_0 q8_0 on 4 apart 1 all 243 1944 1726 332 1735 aborts")
+    room = GraphRoom(one.layout._replace(architecture="mllama"), one.layout.tensors(), ROOM)
+    assert room.ample(one.settings)
+    assert room.refuses(one.settings, place(40, None, (1.0,))) is None
+
+
+@pytest.mark.parametrize("line", COUNTED.split("\n")[1:-1])
+def test_ample_room_is_room_wherever_layers_lie(line: str) -> None:
+    one = case(line)
+    room = GraphRoom(one.layout, one.layout.tensors(), ROOM)
+    if one.outcome == "aborts":
+        assert not room.ample(one.settings)
+    elif room.ample(one.settings):
+        for gpus in range(5):
+            for on_gpus in (None, 0, 1, 9):
+                assert room.refuses(one.settings, place(one.layout.stored_layers, on_gpus, (1.0,) * gpus)) is None
