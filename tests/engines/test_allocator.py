@@ -5,7 +5,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from runlocal.core.tensor import StorageType
-from runlocal.engines.ggml.allocator import NONE, Blocks, Node, Repeat, reserve
+from runlocal.engines.ggml.allocator import NONE, Node, Repeat, reserve
+from runlocal.engines.ggml.places import Blocks
 
 BYTE = StorageType(name="I8", block_elements=1, block_bytes=1)
 GPU = [128]

@@ -55,6 +55,8 @@ QUESTIONS = {
     "without flash attention": ("llama-3.1-8b", {"quant": "Q8_0", "ctx": "64k", "gpu": ("rtx-3060",), "flash_attention": False}),
     "a reserve of one's own": ("qwen3-32b", {"quant": "Q4_K_M", "ctx": "16k", "gpu": ("rtx-4090",), "reserve": "4GB", "strict": True}),
     "two types of cache": ("qwen3-32b", {"quant": "Q4_K_M", "ctx": "64k", "gpu": ("rtx-4090",), "kv": "q8_0:f16"}),
+    "a cache that the runtime aborts with": ("granite-3.1-1b-a400m", {"quant": "Q4_K_M", "ctx": "8k", "gpu": ("rtx-4090",), "kv": "q8_0"}),
+    "sequences that the runtime aborts with": ("phi-4-14b", {"quant": "Q4_K_M", "ctx": "8k", "gpu": ("rtx-4090",), "kv": "q8_0", "parallel": 4}),
     "a runtime by name": ("llama-3.3-70b", {"quant": "Q4_K_M", "ctx": "8k", "gpu": ("rtx-4090",), "runtime": "ollama"}),
 }
 

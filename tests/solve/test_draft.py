@@ -8,7 +8,7 @@ import pytest
 from runlocal.commands.batch import Batch
 from runlocal.commands.check import run
 from runlocal.commands.options import Options
-from runlocal.core.errors import Code, Problem
+from runlocal.core.errors import Code
 from runlocal.core.report import Cell
 from runlocal.core.verdict import Answer
 
@@ -95,10 +95,11 @@ def test_nothing_is_drafted_for_embeddings() -> None:
     assert cell("qwen3-8b", gpu=("4090",), draft="qwen3-embedding-0.6b").answer is Answer.CANNOT_RUN
 
 
-def test_ollama_is_not_priced_with_a_draft() -> None:
-    with pytest.raises(Problem) as found:
-        run(["llama-3.1-8b"], Options(runtime="ollama", draft="llama-3.2-1b", gpu=("4090",)))
-    assert found.value.code is Code.NOT_COMPUTED
+@pytest.mark.parametrize(("model", "runtime"), [("llama-3.1-8b", "ollama"), ("llama-3.1-8b", "ollama@0.30.0"), ("llama-3.2-11b-vision", "ollama@0.24.0")])
+def test_ollama_starts_no_draft_model(model: str, runtime: str) -> None:
+    found = cell(model, runtime=runtime, draft="llama-3.2-1b", gpu=("4090",))
+    assert (found.answer, found.draft) == (Answer.CANNOT_RUN, "llama-3.2-1b@Q4_K_M")
+    assert "next-token layers or DFlash" in found.reason
 
 
 def test_the_longest_context_and_the_layers_make_room_for_it() -> None:

@@ -86,11 +86,25 @@ def test_a_draft_model_beside_them_is_refused() -> None:
     assert cell("qwen3.5-9b", draft="qwen3.5-0.8b").answer is Answer.CANNOT_RUN
 
 
-@pytest.mark.parametrize(("model", "runtime"), [("mimo-v2-flash-309b-a15b", None), ("qwen3.5-9b", "ollama")])
-def test_what_is_not_computed(model: str, runtime: str | None) -> None:
+def test_what_is_not_computed() -> None:
     with pytest.raises(Problem) as found:
-        cell(model, runtime=runtime, gpu=("8xh100",))
+        cell("mimo-v2-flash-309b-a15b", runtime=None, gpu=("8xh100",))
     assert found.value.code is Code.NOT_COMPUTED
+
+
+def test_ollama_guesses_four_tokens_with_steps_of_its_own() -> None:
+    """A context of 8k gives steps of 1,024 tokens; four guesses and the token before them: five rows of logits and five states."""
+    plain, guessing = (cell("qwen3.5-9b", runtime="ollama", vision=False, mtp=mtp) for mtp in (False, True))
+    sizes = {part.label: part.bytes for part in guessing.parts}
+    assert sizes["logits"] == 4 * 248320 * 5
+    assert sizes["next tokens: hidden states"] == 4 * 4096 * 1024
+    # One layer, 8,192 cells, 4 heads of 256 for K and for V, 2 B each.
+    assert sizes["next tokens: cache"] == 8192 * 2 * 4 * 256 * 2
+    assert sizes["recurrent state"] == 5 * next(part.bytes for part in plain.parts if part.label == "recurrent state")
+    assert (guessing.batch_tokens, guessing.answer) == (1024, Answer.FITS)
+    assert guessing.warnings[-1].startswith("Whether the file in Ollama's library")
+    assert guessing.command is not None
+    assert "'PARAMETER draft_num_predict 4' > Modelfile" in guessing.command
 
 
 def test_the_longest_context_makes_room_for_them() -> None:

@@ -19,11 +19,12 @@ from runlocal.sources.config import LIMIT_BYTES, spec
 from runlocal.sources.families import BY_NAME_ONLY, FAMILIES, MODEL_TYPES, WRAPPERS, hugging_face_name
 from runlocal.sources.keys import LARGEST
 
-from . import configs, configs_states, configs_vision
+from . import configs, configs_linear, configs_states, configs_vision
 from .configs import DEEPSEEK_V2_LITE, GEMMA_3_27B, GPT_OSS_20B, LLAMA_31_8B, LLAVA_15_7B, QWEN3_30B_A3B
 
 DATA = Path(__file__).parents[2] / "data/models"
-BUNDLED = {**configs.BUNDLED, **configs_vision.BUNDLED, **configs_states.BUNDLED}
+BUNDLED = {**configs.BUNDLED, **configs_vision.BUNDLED, **configs_states.BUNDLED, **configs_linear.BUNDLED}
+KIMI_LINEAR, MINIMAX_M1, RWKV_7 = (configs_linear.BUNDLED[name] for name in ("kimi-linear-48b-a3b", "minimax-m1-456b", "rwkv-7-0.1b"))
 QWEN3_CODER_NEXT = configs_vision.BUNDLED["qwen3-coder-next-80b-a3b"]
 
 # As published: safetensors totals of the models' repositories (Gemma's with its tower of 423,060,336).
@@ -90,6 +91,8 @@ def test_a_tower_whose_mlp_is_a_ratio() -> None:
         (QWEN3_CODER_NEXT, {"attn_output_gate": False}, "its attention has no gate"),
         (QWEN3_CODER_NEXT, {"layer_types": ["linear_attention"] * 47 + ["mamba"]}, "layers of mamba"),
         (QWEN3_CODER_NEXT, {"linear_value_head_dim": 64}, "do not go together"),
+        (MINIMAX_M1, {"shared_intermediate_size": 1024}, "has shared experts"),
+        (RWKV_7, {"head_dim": 100}, "divided into heads of 100"),
         (configs.STEP_35_FLASH, {"use_head_wise_attn_gate": False}, "no gate per head"),
         (configs.STEP_35_FLASH, {"moe_layers_enum": "3,5"}, "not every layer behind the dense ones"),
     ],
@@ -98,6 +101,25 @@ def test_what_no_loader_lays_out_so_is_not_computed(table: dict[str, Any], chang
     with pytest.raises(Problem, match=words) as caught:
         spec({**table, **changes}, "config.json", "x")
     assert caught.value.code is Code.NOT_COMPUTED
+
+
+@pytest.mark.parametrize(
+    ("table", "changes", "words"),
+    [
+        (KIMI_LINEAR, {"linear_attn_config": None}, "linear_attn_config is missing"),
+        (KIMI_LINEAR, {"linear_attn_config": {}}, "linear_attn_config.full_attn_layers is missing"),
+        (KIMI_LINEAR, {"linear_attn_config": {"full_attn_layers": [28]}}, "full_attn_layers names a layer that is not there"),
+        (KIMI_LINEAR, {"linear_attn_config": {"full_attn_layers": [4], "kda_layers": [1]}}, "kda_layers does not name the layers without"),
+        (MINIMAX_M1, {"attn_type_list": [0, 1]}, "attn_type_list does not name every layer"),
+        (MINIMAX_M1, {"attn_type_list": [2] * 80}, "attn_type_list does not name every layer"),
+        (MINIMAX_M1, {"rotary_dim": 256}, "rotary_dim is 256, more than a head has"),
+        (RWKV_7, {"head_dim": None}, "head_size is missing"),
+    ],
+)
+def test_fields_of_linear_attention(table: dict[str, Any], changes: dict[str, Any], words: str) -> None:
+    with pytest.raises(Problem, match=words) as caught:
+        spec({**table, **changes}, "config.json", "x")
+    assert caught.value.code is Code.BAD_FILE
 
 
 @pytest.mark.parametrize("model_id", BUNDLED)

@@ -75,7 +75,7 @@ class LlamaCpp(Session):
             return "llama.cpp splits by layers (-sm layer); --tp and --pp are for other runtimes"
         if len(workload.tensor_split or ()) > max(1, len(machine.gpus)):
             return f"--tensor-split names {len(workload.tensor_split or ())} GPUs, and there {'is' if len(machine.gpus) == 1 else 'are'} {len(machine.gpus)}"
-        return None
+        return self.refuses_graph(workload, machine)
 
     def reserves(self, workload: Workload, machine: Machine) -> tuple[int, ...]:
         return (self.facts.runtime["fit_target_bytes"],) * (len(machine.gpus) or 1)

@@ -8,6 +8,7 @@ from runlocal.core.machine import Machine
 from runlocal.core.model import ModelSpec
 from runlocal.core.workload import Workload
 from runlocal.engines.ggml.draft import Draft
+from runlocal.engines.ggml.nextn import refuses_next_tokens
 from runlocal.engines.ggml.placement import Placement
 from runlocal.engines.ggml.refusals import refuses_cache, refuses_device
 from runlocal.engines.ggml.session import Session
@@ -16,6 +17,7 @@ from runlocal.engines.ollama_own import OwnEngineSession
 from runlocal.quants.gguf import Recipe
 
 ID = "ollama"
+_NOT_LOOKED_AT = "Whether the file in Ollama's library holds next-token layers was not looked at; files of llama.cpp's converter do."
 _LIBRARY_QUANT = "Q4_K_M"  # what a tag without a quantization is
 
 
@@ -40,15 +42,16 @@ class _Ollama(Session):
     def __init__(self, model: ModelSpec, version: str, facts: Facts) -> None:
         super().__init__(model, facts)
         self.version = version
+        self._draft: Draft | None = None
 
     def take_draft(self, draft: Draft) -> None:
-        raise Problem(Code.NOT_COMPUTED, "what a draft model takes in Ollama is not computed in this version", hint="-r llama.cpp")
+        self._draft = draft
 
     def draft_of(self, workload: Workload) -> str | None:
-        return None
+        return self._draft.name if self._draft and workload.drafting else None
 
     def warnings(self, workload: Workload) -> tuple[str, ...]:
-        return ()
+        return (_NOT_LOOKED_AT,) if workload.mtp else ()
 
     def usual_quants(self) -> tuple[str, ...]:
         return self.quants_usual_in(ID)
@@ -57,8 +60,10 @@ class _Ollama(Session):
         return self.model.context.native_tokens
 
     def refuses(self, recipe: Recipe, workload: Workload, machine: Machine) -> str | None:
-        if workload.mtp:
-            raise Problem(Code.NOT_COMPUTED, "what next-token layers take in Ollama is not computed in this version", hint="-r llama.cpp")
+        if workload.drafting:
+            return "Ollama drafts with next-token layers or DFlash files alone; a draft model beside the model is for llama.cpp"
+        if workload.mtp and (reason := refuses_next_tokens(self.model, self.layout, self.facts)):
+            return reason
         if workload.cache_type_k != workload.cache_type_v:
             return "Ollama sets one type for the whole cache (OLLAMA_KV_CACHE_TYPE)"
         if reason := refuses_device(machine) or refuses_cache(self.caches, workload, self.settings(workload).flash_attention, self.facts.types):
@@ -88,8 +93,14 @@ class _Ollama(Session):
             settings.append(f"OLLAMA_NUM_PARALLEL={workload.sequences}")
         if workload.cache_type_k != "f16":
             settings += ["OLLAMA_FLASH_ATTENTION=1", f"OLLAMA_KV_CACHE_TYPE={workload.cache_type_k}"]
-        if recipe.file is not None:
-            return f"{' '.join(settings)} ollama serve & ollama run hf.co/{recipe.file.repo}:{recipe.file.quant}"
+        published = f"hf.co/{recipe.file.repo}:{recipe.file.quant}" if recipe.file is not None else None
+        if workload.mtp:
+            # A file's own next-token layers are used once the number of guesses is set, which a Modelfile does.
+            base = published or (tag if tag and recipe.name == _LIBRARY_QUANT else f"./{self.model.id}-{recipe.name}.gguf")
+            lines = f"'FROM {base}' 'PARAMETER draft_num_predict {self.facts.runtime['draft_tokens']}'"
+            return f"printf '%s\\n' {lines} > Modelfile && ollama create {self.model.id}-mtp -f Modelfile && {' '.join(settings)} ollama serve"
+        if published is not None:
+            return f"{' '.join(settings)} ollama serve & ollama run {published}"
         if recipe.rules is not None:
             made = f"ollama create {self.model.id}-{recipe.name.lower()} -f Modelfile"  # from the published file: Ollama does not make it
             return f"{made} && {' '.join(settings)} ollama serve"
@@ -116,6 +127,9 @@ class OllamaServer(_Ollama):
         tiers: Any = self.facts.runtime["batch_tiers_tokens"]
         tokens = workload.batch_tokens or next(batch for least, batch in tiers if pool >= least)
         return tokens, tokens
+
+    def refuses(self, recipe: Recipe, workload: Workload, machine: Machine) -> str | None:
+        return super().refuses(recipe, workload, machine) or self.refuses_graph(workload, machine)
 
 
 class OllamaOwn(_Ollama, OwnEngineSession):

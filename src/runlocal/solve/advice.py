@@ -12,12 +12,13 @@ from runlocal.core.workload import Workload
 from runlocal.runtimes import Runtime
 from runlocal.solve.asked import Asked
 from runlocal.solve.beside import alike, alone
-from runlocal.solve.cell import judge_cell
+from runlocal.solve.cell import answer_of, judge_cell
 from runlocal.solve.load import does_not_load
 
 MOST_ADVICE = 5
 _MOST_CLOSED = 8  # a list of more processes is no advice
 _LEAST_USEFUL_CONTEXT = 2048
+_PLAIN_CACHE = "f16"  # what a refused quantized cache leaves
 _SMALLER_CACHES = ("q8_0", "q4_0")
 _MEMORY_SIZES = tuple(size * GIB for size in (16, 32, 64, 128, 256, 512, 1024))
 
@@ -57,7 +58,7 @@ class _Trial:
         self.runtime, self.headline, self.asked, self.machine, self.spell = runtime, headline, asked, machine, spell
         self.workload = asked.workload._replace(context_tokens=headline.context_tokens, cache_type_k=headline.cache_type_k, cache_type_v=headline.cache_type_v)
         cache = headline.cache_type_k if headline.cache_type_k == headline.cache_type_v else f"{headline.cache_type_k}:{headline.cache_type_v}"
-        self.options = {"quant": headline.quant, "ctx": context_text(headline.context_tokens), "kv": None if cache == "f16" else cache}
+        self.options = {"quant": headline.quant, "ctx": context_text(headline.context_tokens), "kv": None if cache == _PLAIN_CACHE else cache}
 
     def closing(self) -> Iterator[Advice]:
         """Other processes end: as few as will do, the largest first."""
@@ -81,9 +82,10 @@ class _Trial:
         return self._try(f"close {held}", self.workload, {"ignore_pid": pids}, machine=self.machine.without(pids))
 
     def caches(self) -> Iterator[Advice]:
-        if self.headline.answer is Answer.CANNOT_RUN:
+        refused = self.headline.answer is Answer.CANNOT_RUN
+        if refused and self.options["kv"] is None:
             return
-        for kind in _SMALLER_CACHES:
+        for kind in (_PLAIN_CACHE,) if refused else _SMALLER_CACHES:
             changed = self.workload._replace(cache_type_k=kind, cache_type_v=kind)
             if found := self._try(f"--kv {kind}", changed, {"kv": kind}):
                 yield found
@@ -174,10 +176,17 @@ class _Trial:
         runtime, machine = runtime or self.runtime, machine or self.machine
         recipe = runtime.recipe(quant or self.headline.quant, self.asked.imatrix)
         refusal = does_not_load(runtime.model, runtime)
-        cell = judge_cell(runtime, recipe, workload, machine, self.asked.reserve_bytes, refusal)
-        if cell.answer is None or not is_yes(cell.answer, strict=self.asked.strict, offload=self.asked.offload or spilling):
+        offload = self.asked.offload or spilling
+        if not offload:
+            # A verdict is enough: what spills is no yes.
+            judged = answer_of(runtime, recipe, workload, machine, self.asked.reserve_bytes, refusal)
+            answer, need = judged.answer, judged.laid and (sum(judged.laid.load.gpus) if machine.gpus else judged.laid.load.host)
+        else:
+            cell = judge_cell(runtime, recipe, workload, machine, self.asked.reserve_bytes, refusal)
+            answer, need = cell.answer, cell.need_bytes
+        if answer is None or not is_yes(answer, strict=self.asked.strict, offload=offload):
             return None
         if spilling:
             change = f"--ram {options['ram']} --offload: {cell.gpu_layers} of {cell.layers} layers on the GPU"
-        saves = (self.headline.need_bytes or 0) - (cell.need_bytes or 0)
-        return Advice(saves_bytes=max(0, saves), change=change, answer=cell.answer, command=self.spell({**self.options, **options}, other))
+        saves = (self.headline.need_bytes or 0) - (need or 0)
+        return Advice(saves_bytes=max(0, saves), change=change, answer=answer, command=self.spell({**self.options, **options}, other))

@@ -10,9 +10,11 @@ from runlocal.core.errors import Code, Problem
 from runlocal.core.model import Compressed, Cross, DeltaNet, Indexer, Latent, ModelSpec, NextTokens, ShortConv, Text, Window
 from runlocal.sources import gemma
 from runlocal.sources import vision as towers
+from runlocal.sources.encoders import ENCODERS, pooled
 from runlocal.sources.families import FAMILIES, MODEL_TYPES, WRAPPERS, Family, Sliding, Wrapper
 from runlocal.sources.files import bad_file, clean, identifier, label, read_all
 from runlocal.sources.keys import LARGEST_LAYERS, Keys
+from runlocal.sources.linear import LINEAR
 from runlocal.sources.mixtures import experts
 from runlocal.sources.renamed import RENAMED
 from runlocal.sources.searched import searched
@@ -53,8 +55,8 @@ def read_config(path: str) -> ModelSpec:
     Raises Problem: bad_file where it is no JSON object or a field is missing (named) or senseless; not_computed for a class of model that this
     version does not lay out (named).
     """
-    folder = os.path.basename(os.path.dirname(os.path.abspath(path)))
-    return spec(parse_object(read_all(path, LIMIT_BYTES), path), path, identifier(folder))
+    folder = os.path.dirname(os.path.abspath(path))
+    return pooled(spec(parse_object(read_all(path, LIMIT_BYTES), path), path, identifier(os.path.basename(folder))), folder)
 
 
 def parse_object(content: bytes, path: str) -> dict[str, Any]:
@@ -98,6 +100,9 @@ def spec(table: Mapping[str, Any], path: str, model_id: str) -> ModelSpec:
     if family.architecture in STATEFUL:
         keys, gained, architecture = stateful(keys, family.architecture)
         family = family._replace(architecture=architecture)
+    if reader := (LINEAR.get(family.architecture) or ENCODERS.get(family.architecture)):
+        renamed, gained = reader(keys)
+        keys = keys._replace(table={**keys.table, **renamed})
     text = _text(keys, top, family)._replace(**gained)
     if family.architecture == "gemma4":
         text = gemma.gemma4(keys, text)

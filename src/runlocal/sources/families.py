@@ -88,6 +88,9 @@ _LLAMA = Family("llama", qkv_bias="attention_bias", output_bias="attention_bias"
 _QWEN2 = Family("qwen2", qkv_bias=True, sliding=Sliding.SWITCHED)
 _QWEN3 = Family("qwen3", qkv_bias="attention_bias", output_bias="attention_bias", qk_norm="head", sliding=Sliding.SWITCHED, defaults={"head_dim": 128})
 _QWEN3_MOE = _QWEN3._replace(architecture="qwen3moe", mixture=Mixture.QWEN, defaults=_NOTHING)
+_BERT = Family("bert", qkv_bias=True, output_bias=True, mlp_bias=True, gated_mlp=False, norm="layernorm", tied=True)
+_MINIMAX_01 = Family("minimax-01", mixture=Mixture.MIXTRAL)
+_RWKV = Family("rwkv6", norm="layernorm")
 _MISTRAL = Family("llama", sliding=Sliding.EVERY)
 _COHERE = Family(
     "command-r",
@@ -218,6 +221,8 @@ FAMILIES: Mapping[str, Family] = {
         rotary=2,
         names=_NUMBERED_EXPERTS,
     ),
+    "BertForMaskedLM": _BERT,
+    "BertModel": _BERT,
     "BitNetForCausalLM": Family("bitnet", qkv_bias="attention_bias", output_bias="attention_bias"),
     "Cohere2ForCausalLM": _COHERE._replace(architecture="cohere2", qk_norm=None, sliding=Sliding.PATTERN, pattern=4),
     "Cohere2MoeForCausalLM": Family("cohere2moe", norms_per_layer=1, tied=True, mixture=Mixture.DEEPSEEK, sliding=Sliding.PATTERN),
@@ -244,6 +249,7 @@ FAMILIES: Mapping[str, Family] = {
     "FalconForCausalLM": Family("falcon", qkv_bias="bias", output_bias="bias", mlp_bias="bias", gated_mlp=False, norm="layernorm", tied=True),
     "Gemma2ForCausalLM": _GEMMA2,
     "Gemma3ForCausalLM": _GEMMA3,
+    "Gemma3TextModel": _GEMMA3._replace(architecture="gemma-embedding"),
     "Gemma3nForCausalLM": _GEMMA3N,
     "Gemma4ForCausalLM": _GEMMA4,
     "GemmaForCausalLM": _GEMMA,
@@ -284,6 +290,7 @@ FAMILIES: Mapping[str, Family] = {
     "HunYuanMoEV1ForCausalLM": _HUNYUAN._replace(architecture="hunyuan-moe", mixture=Mixture.HUNYUAN),
     "InternLM2ForCausalLM": Family("internlm2", qkv_bias="bias", output_bias="bias"),
     "InternLM3ForCausalLM": Family("llama", qkv_bias="qkv_bias", output_bias="bias", mlp_bias="bias"),
+    "KimiLinearForCausalLM": Family("kimi-linear", mixture=Mixture.DEEPSEEK, router_bias=True, latent=True),
     "Lfm2ForCausalLM": Family("lfm2", qk_norm="head", tied=True, defaults=_LFM2),
     "Lfm2MoeForCausalLM": Family("lfm2moe", qk_norm="head", tied=True, mixture=Mixture.DEEPSEEK, router_bias=True, defaults=_LFM2),
     "Llama4ForCausalLM": Family("llama4", qkv_bias="attention_bias", output_bias="attention_bias", mixture=Mixture.LLAMA4, sliding=Sliding.CHUNKED, pattern=4),
@@ -314,7 +321,9 @@ FAMILIES: Mapping[str, Family] = {
     ),
     "MiniCPM3ForCausalLM": Family("minicpm3", latent=True, tied=True),
     "MiniCPMForCausalLM": Family("minicpm", qkv_bias="attention_bias", output_bias="attention_bias", tied=True),
+    "MiniMaxM1ForCausalLM": _MINIMAX_01,
     "MiniMaxM2ForCausalLM": Family("minimax-m2", qk_norm="full", mixture=Mixture.MIXTRAL, router_bias=True, rotary=2, defaults={"head_dim": 128}),
+    "MiniMaxText01ForCausalLM": _MINIMAX_01,
     "Ministral3ForCausalLM": _MISTRAL._replace(architecture="mistral3"),
     "Mistral4ForCausalLM": _DEEPSEEK._replace(architecture="mistral4"),
     "MistralForCausalLM": _MISTRAL,
@@ -340,6 +349,7 @@ FAMILIES: Mapping[str, Family] = {
         norm="layernorm",
         rotary=2,
     ),
+    "NomicBertModel": Family("nomic-bert", norm="layernorm", tied=True),
     "Olmo2ForCausalLM": _OLMO2,
     "Olmo3ForCausalLM": _OLMO2._replace(sliding=Sliding.PATTERN, pattern=4),
     "OlmoForCausalLM": Family("olmo", qkv_bias="attention_bias", output_bias="attention_bias", norm="none"),
@@ -357,6 +367,10 @@ FAMILIES: Mapping[str, Family] = {
     "Qwen3NextForCausalLM": _QWEN3_NEXT,
     "Qwen3_5ForCausalLM": _QWEN35_MOE._replace(architecture="qwen35", mixture=None, shared_gate=False),
     "Qwen3_5MoeForCausalLM": _QWEN35_MOE,
+    "RWKV7ForCausalLM": _RWKV._replace(architecture="rwkv7"),
+    "RobertaModel": _BERT,
+    "Rwkv6ForCausalLM": _RWKV,
+    "Rwkv7ForCausalLM": _RWKV._replace(architecture="rwkv7"),
     "SeedOssForCausalLM": Family("seed_oss", qkv_bias="attention_bias", output_bias="attention_out_bias", mlp_bias="mlp_bias", defaults={"head_dim": 128}),
     "SmolLM3ForCausalLM": _LLAMA._replace(architecture="smollm3", tied=True),
     "SolarOpenForCausalLM": _GLM4_MOE._replace(qkv_bias=False, rotary=4),
@@ -366,6 +380,7 @@ FAMILIES: Mapping[str, Family] = {
         "starcoder2", qkv_bias="use_bias", output_bias="use_bias", mlp_bias="use_bias", gated_mlp=False, norm="layernorm", tied=True, sliding=Sliding.EVERY
     ),
     "Step3p5ForCausalLM": Family("step35", qk_norm="head", mixture=Mixture.DEEPSEEK, router_bias=True, sliding=Sliding.PATTERN, next_tokens=True),
+    "XLMRobertaModel": _BERT,
 }
 
 # The class that a nested text_config means by its model_type, where it names no class itself.
@@ -471,7 +486,7 @@ _USUAL = {
     "qwen3vlmoe": "Qwen3VLMoeForConditionalGeneration",
 }
 
-# Architectures of bundled models whose files are not read: a stranger's file or config.json of these is refused, their bundled models are asked for by name.
+# Architectures of bundled models whose GGUF files are not read: a stranger's is refused, their bundled models are asked for by name.
 BY_NAME_ONLY = frozenset(("kimi-linear", "minimax-01", "mllama", "rwkv6", "rwkv7"))
 
 

@@ -13,6 +13,7 @@ from runlocal.core.model import ModelSpec
 from runlocal.core.noun import NamedTuple
 from runlocal.core.units import gb
 from runlocal.sources.config import LIMIT_BYTES, parse_object, spec
+from runlocal.sources.encoders import pooled
 from runlocal.sources.files import bad_file, clean, identifier, open_regular, read_all, unreadable
 from runlocal.sources.found import Found
 from runlocal.sources.stranger import UNKNOWN
@@ -53,7 +54,7 @@ def read_folder(path: str) -> Found:
         files = sorted(clean(name) for name in names if name.lower().endswith(".gguf"))[:5]
         raise bad_file(path, "the folder holds no config.json", hint=f"give one of its files: {', '.join(files)}" if files else "give the folder of one model")
     file = os.path.join(path, CONFIG)
-    found = spec(parse_object(read_all(file, LIMIT_BYTES), file), file, identifier(os.path.basename(os.path.abspath(path))))
+    found = pooled(spec(parse_object(read_all(file, LIMIT_BYTES), file), file, identifier(os.path.basename(os.path.abspath(path)))), path)
     shards = sorted(name for name in names if name.endswith(".safetensors"))
     expected, missing = _index(path, names)
     if not shards and expected is None:

@@ -1,7 +1,7 @@
-"""ggml's graph allocator: where each tensor of a graph lies in the compute buffers, and how large they so become.
+"""ggml's graph allocator: when the tensors of a graph come and go, and how large the compute buffers so become.
 
-The rules are those of ggml_gallocr_alloc_graph_impl and ggml_dyn_tallocr in llama.cpp's ggml/src/ggml-alloc.c: best fit among the free
-blocks, a result over its operand where the operation can work in place, memory given back after the last reader.
+The rules are those of ggml_gallocr_alloc_graph_impl in llama.cpp's ggml/src/ggml-alloc.c: a result over its operand where the operation can
+work in place, memory given back after the last reader. Where in the buffers they lie is in `places`.
 https://github.com/ggml-org/llama.cpp/blob/master/ggml/src/ggml-alloc.c
 """
 
@@ -10,6 +10,7 @@ from collections.abc import Iterable, Sequence
 from runlocal.core.noun import NamedTuple
 from runlocal.core.tensor import StorageType
 from runlocal.core.units import pad
+from runlocal.engines.ggml.places import Event, Stretch, Timeline, fill
 
 Four = tuple[int, int, int, int]
 
@@ -18,7 +19,6 @@ _UNARY = ("SILU", "GELU", "RELU", "TANH", "SIGMOID", "SOFTPLUS", "XIELU", "EXP",
 _ROTATIONS = ("ROPE", "ROPE_BACK")
 _IN_PLACE = frozenset(("ADD", "ADD_ID", "ADD1", "SUB", "MUL", "DIV", "SQR", "SQRT", "SCALE", "CLAMP", "FILL", "RMS_NORM", "SOFT_MAX", *_ROTATIONS, *_UNARY))
 NONE = "NONE"  # the operation of a tensor that nothing computes
-_ENDLESS = 1 << 62
 _FLAGS = ("stored", "weight", "is_input", "is_output")
 _STATE = ("readers", "views", "allocated", "buffer", "region")
 
@@ -74,71 +74,6 @@ class Node:
         self.region = 0
 
 
-class Blocks:
-    """The free blocks of one buffer that grows as needed (ggml_dyn_tallocr with one chunk).
-
-    alignment: bytes that every size is rounded up to
-    peak_bytes: the highest address ever given out
-    """
-
-    __slots__ = ("_offsets", "_sizes", "alignment", "peak_bytes")
-
-    def __init__(self, alignment: int) -> None:
-        self.alignment = alignment
-        self.peak_bytes = 0
-        self._offsets = [0]
-        self._sizes = [_ENDLESS]
-
-    def state(self) -> tuple[int, ...]:
-        """The free blocks, as something to compare."""
-        return (*self._offsets, *self._sizes)
-
-    def take(self, size_bytes: int) -> int:
-        """The offset of a new region: in the smallest free block that holds it, the last of equals; else at the end."""
-        size = -(-size_bytes // self.alignment) * self.alignment
-        offsets, sizes = self._offsets, self._sizes
-        best = len(sizes) - 1
-        best_size = _ENDLESS
-        for index in range(best):
-            if size <= sizes[index] <= best_size:
-                best, best_size = index, sizes[index]
-        offset = offsets[best]
-        if sizes[best] == size:
-            del offsets[best], sizes[best]
-        else:
-            offsets[best] += size
-            sizes[best] -= size
-        if offset + size > self.peak_bytes:
-            self.peak_bytes = offset + size
-        return offset
-
-    def give_back(self, offset: int, size_bytes: int) -> None:
-        """Frees a region and joins it to a free neighbour.
-
-        Nothing at all is given back as a block too, and can keep its neighbours apart. Such a block stays where it is in the list while the
-        one before it shrinks from below, so the list is not always in order, and any block of it can be the neighbour.
-        """
-        size = -(-size_bytes // self.alignment) * self.alignment
-        offsets, sizes = self._offsets, self._sizes
-        for place, start in enumerate(offsets):
-            if start + sizes[place] == offset:
-                sizes[place] += size
-                if place + 1 < len(offsets) and offsets[place + 1] == offset + size:
-                    sizes[place] += sizes[place + 1]
-                    del offsets[place + 1], sizes[place + 1]
-                return
-            if start == offset + size:
-                offsets[place] = offset
-                sizes[place] += size
-                if place and offsets[place - 1] + sizes[place - 1] == offset:
-                    sizes[place - 1] += sizes[place]
-                    del offsets[place], sizes[place]
-                return
-        place = next((place for place, start in enumerate(offsets) if start >= offset), len(offsets))
-        offsets.insert(place, offset)
-        sizes.insert(place, size)
-
-
 class Repeat(NamedTuple):
     """A stretch of nodes that stands for more: it is laid out `times` times more right behind itself.
 
@@ -150,77 +85,24 @@ class Repeat(NamedTuple):
     times: int
 
 
-class _Event(NamedTuple):
-    """Memory taken or given back. What happens when follows from the graph alone, not from addresses.
-
-    region: number of the region, in the order of taking
-    taken: or else given back
-    skipped_bytes: how far into the region what is given back starts
-    """
-
-    region: int
-    buffer: int
-    size_bytes: int
-    taken: bool
-    skipped_bytes: int = 0
-
-
-def reserve(
-    nodes: Sequence[Node], leaves: Iterable[Node], alignments: Sequence[int], repeats: Sequence[Repeat] = (), rounds: list[tuple[int, int]] | None = None
-) -> tuple[int, ...]:
-    """Bytes of every buffer after `nodes` were laid out in this order; `leaves` come first and stay (ggml_gallocr_reserve).
+def timeline(nodes: Sequence[Node], leaves: Iterable[Node], alignments: Sequence[int], repeats: Sequence[Repeat] = ()) -> Timeline:
+    """When the tensors of `nodes` come and go in this order; `leaves` come first and stay.
 
     alignments: of each buffer, in bytes; `Node.device` is an index into them
     repeats: stretches that stand for more of their kind, in order
-    rounds: filled with (from how many times on, length) of the rounds in which addresses recur in each repeat; (0, 0) where they did not
     Works once per graph: the nodes keep their state.
     """
-    lifetimes = _Lifetimes(nodes, leaves, alignments)
-    buffers = [Blocks(alignment) for alignment in alignments]
-    offsets: dict[int, int] = {}
-    # (own, shift): regions numbered from `own` on are meant `shift` further; the last pair that applies counts.
-    shifts = [(0, 0)]
-    done = 0
-    for repeat in repeats:
-        start, end = lifetimes.position[repeat.start], lifetimes.position[repeat.end]
-        _replay(lifetimes.events[done:end], buffers, offsets, shifts)
-        first = lifetimes.regions_before[repeat.start]
-        count = lifetimes.regions_before[repeat.end] - first
-        stretch = lifetimes.events[start:end]
-        given_back = {event.region for event in stretch if not event.taken}
-        carried = [event.region for event in stretch if event.taken and event.region not in given_back]
-        shift = shifts[-1][1]
-        seen: dict[object, int] = {}
-        turn, times, recurring = 0, repeat.times, (0, 0)
-        while turn < times:
-            turn += 1
-            # What the stretch takes over from the one before it moves along with it.
-            _replay(stretch, buffers, offsets, [*shifts, (first - count, shift + turn * count)])
-            state = (*(offsets[region + shift + turn * count] for region in carried), *(blocks.state() for blocks in buffers))
-            if state in seen:
-                # From here on addresses recur; whole rounds can be left out.
-                recurring = (turn, turn - seen[state])
-                times = turn + (times - turn) % recurring[1]
-                seen.clear()
-            else:
-                seen[state] = turn
-        if rounds is not None:
-            rounds.append(recurring)
-        shifts.append((first, shift + times * count))
-        done = end
-    _replay(lifetimes.events[done:], buffers, offsets, shifts)
-    return tuple(blocks.peak_bytes for blocks in buffers)
+    lives = _Lifetimes(nodes, leaves, alignments)
+    position, regions = lives.position, lives.regions_before
+    stretches = tuple(
+        Stretch(position[start], position[end], first=regions[start], regions=regions[end] - regions[start], times=times) for start, end, times in repeats
+    )
+    return Timeline(lives.events, stretches, tuple(alignments))
 
 
-def _replay(events: Iterable[_Event], buffers: Sequence[Blocks], offsets: dict[int, int], shifts: Sequence[tuple[int, int]]) -> None:
-    """Takes and gives back, with every region renumbered by `shifts`."""
-    (own, latest), earlier = shifts[-1], shifts[-2::-1]
-    for region, buffer, size, taken, skipped in events:
-        number = region + (latest if region >= own else next((shift for start, shift in earlier if region >= start), 0))
-        if taken:
-            offsets[number] = buffers[buffer].take(size)
-        else:
-            buffers[buffer].give_back(offsets[number] + skipped, size)
+def reserve(nodes: Sequence[Node], leaves: Iterable[Node], alignments: Sequence[int], repeats: Sequence[Repeat] = ()) -> tuple[int, ...]:
+    """Bytes of every buffer after `nodes` were laid out in this order. Arguments as of `timeline`."""
+    return fill(timeline(nodes, leaves, alignments, repeats))
 
 
 class _Lifetimes:
@@ -232,7 +114,7 @@ class _Lifetimes:
     """
 
     def __init__(self, nodes: Sequence[Node], leaves: Iterable[Node], alignments: Sequence[int]) -> None:
-        self.events: list[_Event] = []
+        self.events: list[Event] = []
         self.position: list[int] = []
         self.regions_before: list[int] = []
         self._alignments = alignments
@@ -259,7 +141,8 @@ class _Lifetimes:
         for source in node.sources:
             if not source.allocated and source.root is None and not source.stored:
                 self._allocate(source)
-        self._allocate(node)
+        if node.root is None:
+            self._allocate(node)
         for source in node.sources:
             source.readers -= 1
             if source.readers or source.views:
@@ -288,7 +171,7 @@ class _Lifetimes:
             raise ValueError(f"{node.op} has no device")
         node.buffer, node.region = node.device, self._regions
         self._regions += 1
-        self.events.append(_Event(node.region, node.buffer, node.size_bytes, taken=True))
+        self.events.append((node.region, node.buffer, True, node.size_bytes, 0))
 
     def _take_over(self, node: Node, parent: Node) -> None:
         """The result lies where its operand lay; what the operand had more goes back (ggml_gallocr_free_extra_space)."""
@@ -297,9 +180,9 @@ class _Lifetimes:
         alignment = self._alignments[parent.buffer]
         old, new = pad(parent.size_bytes, alignment), pad(node.size_bytes, alignment)
         if old > new:
-            self.events.append(_Event(node.region, node.buffer, old - new, taken=False, skipped_bytes=new))
+            self.events.append((node.region, node.buffer, False, old - new, new))
 
     def _free(self, node: Node) -> None:
         if node.allocated and not node.is_output:
-            self.events.append(_Event(node.region, node.buffer, node.size_bytes, taken=False))
+            self.events.append((node.region, node.buffer, False, node.size_bytes, 0))
             node.allocated = False

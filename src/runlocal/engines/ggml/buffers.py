@@ -1,21 +1,44 @@
-"""Compute buffers for many contexts: the graph is laid out at two of them, and a straight line gives the rest.
+"""Compute buffers for many contexts: the graph is built at some of them, and straight lines give the rest.
 
 With flash attention and an unquantized cache nothing in the graph grows with the context but the attention masks, which are inputs and are
-never reused, so the buffers are straight lines in the cells: exactly, not nearly (tests/engines/test_buffers.py). Everything else, a cache on
-the host, many rows of logits, what is shorter than a window, and layers with a state, which use the memory of the masks behind the last
-attention, is laid out for its own context.
+never reused, so the buffers are straight lines in the cells: exactly, not nearly (tests/engines/test_buffers.py). Of everything else, a
+quantized cache, many rows of logits, layers with a state, which use the memory of the masks behind the last attention, or weights that are
+copied, the sizes of the tensors are straight lines, but where they find a place is looked at for each context. What is shorter than a window
+or than what an indexer chooses, and caches that hold a cell for several tokens, are built for their own context.
 """
 
 from collections.abc import Mapping
 
+from runlocal.architectures.blocks.attention import LatentAttention
 from runlocal.core.cache import CacheKind
 from runlocal.core.layout import Layout
-from runlocal.engines.ggml.graph import ComputeBuffers, Known, compute_buffers
+from runlocal.engines.ggml.graph import ComputeBuffers, Known, compute_buffers, largest
 from runlocal.engines.ggml.placement import Placement
+from runlocal.engines.ggml.places import Growth, Timeline, grown, growth
 from runlocal.engines.ggml.settings import CELL_PADDING, Settings
 
+Copied = Mapping[tuple[str, int | None], int]  # as `compute_buffers` wants `weight_bytes`
+
 _LEAST_CELLS = 4096
+_FAR_CELLS = 131_072  # the longest context that is usually asked about
 _LEAST_TOKENS_PER_ROW = 64  # with fewer tokens of a step to a row of logits, the logits can overtake the body of the graph
+
+
+class _Line:
+    """What is known of one graph at many contexts.
+
+    laid: the buffers at some
+    first: cells and graphs of the first question from which on sizes are straight lines
+    growing: what its tensors gain up to so many cells, of each graph; None where there is no such line
+    """
+
+    __slots__ = ("first", "growing", "high", "laid")
+
+    def __init__(self) -> None:
+        self.laid: dict[int, ComputeBuffers] = {}
+        self.first: tuple[int, list[Timeline]] | None = None
+        self.growing: tuple[Growth, ...] | None = None
+        self.high = 0
 
 
 class BufferLines:
@@ -23,29 +46,30 @@ class BufferLines:
 
     def __init__(self, layout: Layout) -> None:
         self._layout = layout
-        self._chooses = any(cache.kind is CacheKind.INDEXER for cache in layout.caches())
-        self._windows = max((cache.window_tokens or 0 for cache in layout.caches()), default=0)
-        self._mixed = len({cache.kind is CacheKind.RECURRENT for cache in layout.caches()}) > 1
+        caches = layout.caches()
+        self._chooses = any(cache.kind is CacheKind.INDEXER for cache in caches)
+        indexers = (block.indexer for block, _ in layout.placed if isinstance(block, LatentAttention))
+        self._chosen = max((indexer.top_k for indexer in indexers if indexer), default=0)
+        self._windows = max((cache.window_tokens or 0 for cache in caches), default=0)
+        self._mixed = len({cache.kind is CacheKind.RECURRENT for cache in caches}) > 1
+        self._cell_each = all(cache.ratio == 1 for cache in caches)
         self._laid: dict[tuple[Settings, Placement], ComputeBuffers] = {}
+        self._grown: dict[tuple[Settings, Placement, tuple[int, ...]], _Line] = {}
         self._known: Known = {}
 
-    def of(self, settings: Settings, placement: Placement, copied: Mapping[tuple[str, int | None], int] | None = None) -> ComputeBuffers:
-        """The buffers of a step. copied: as `compute_buffers` wants it; then every question is laid out anew."""
-        if copied is not None:
-            return compute_buffers(self._layout, settings, placement, copied)
-        start = self.straight_from(settings, placement)
-        if start is None or settings.cells <= start:
+    def of(self, settings: Settings, placement: Placement, copied: Copied | None = None) -> ComputeBuffers:
+        """The buffers of a step. copied: as `compute_buffers` wants it."""
+        start = self.straight_from(settings, placement) if copied is None else None
+        if start is None:
+            return self._near(settings, placement, copied)
+        if settings.cells <= start:
             return self._at(settings, placement)
         low, high = self._at(settings._replace(cells=start), placement), self._at(settings._replace(cells=2 * start), placement)
-        steps, base = (settings.cells - start) // CELL_PADDING, start // CELL_PADDING
-        return ComputeBuffers(
-            gpus=tuple(first + (second - first) * steps // base for first, second in zip(low.gpus, high.gpus, strict=True)),
-            host=low.host + (high.host - low.host) * steps // base,
-        )
+        return _between(start, low, settings.cells, high, 2 * start)
 
     def straight_from(self, settings: Settings, placement: Placement) -> int | None:
         """Cells from which on the buffers are a straight line, through those many and twice as many; None where they are none."""
-        start = max(_LEAST_CELLS, 2 * (self._windows * settings.sequences + settings.ubatch_tokens) // CELL_PADDING * CELL_PADDING)
+        start = self._start(settings)
         few_rows = settings.output_rows * _LEAST_TOKENS_PER_ROW <= settings.ubatch_tokens
         plain = (
             not self._chooses
@@ -62,3 +86,44 @@ class BufferLines:
         if key not in self._laid:
             self._laid[key] = compute_buffers(self._layout, settings, placement, known=self._known)
         return self._laid[key]
+
+    def _start(self, settings: Settings) -> int:
+        """Cells from which on no window and no choice of tokens is cut short."""
+        least = max(2 * (self._windows * settings.sequences + settings.ubatch_tokens), self._chosen)
+        return max(_LEAST_CELLS, -(-least // CELL_PADDING) * CELL_PADDING)
+
+    def _near(self, settings: Settings, placement: Placement, copied: Copied | None) -> ComputeBuffers:
+        """The buffers at a context: built for it, or grown out of the first. The second question builds the far end."""
+        cells = settings.cells
+        line = self._grown.setdefault((settings._replace(cells=0), placement, tuple((copied or {}).values())), _Line())
+        if cells in line.laid:
+            return line.laid[cells]
+        if line.first is not None and cells > line.first[0]:
+            low, graphs = line.first
+            if cells > line.high:
+                line.high = max(cells, _FAR_CELLS)
+                far = self._build(line, settings._replace(cells=line.high), placement, copied)
+                found = [growth(near, end, (line.high - low) // CELL_PADDING) for near, end in zip(graphs, far, strict=True)]
+                line.growing = tuple(one for one in found if one is not None) if None not in found else None
+            if line.growing and cells < line.high:
+                line.laid[cells] = largest(grown(growing, (cells - low) // CELL_PADDING) for growing in line.growing)
+        if cells not in line.laid:
+            graphs = self._build(line, settings, placement, copied)
+            if line.first is None and self._cell_each and cells >= self._start(settings):
+                line.first = cells, graphs
+        return line.laid[cells]
+
+    def _build(self, line: _Line, settings: Settings, placement: Placement, copied: Copied | None) -> list[Timeline]:
+        graphs: list[Timeline] = []
+        known = self._known if copied is None else None
+        line.laid[settings.cells] = compute_buffers(self._layout, settings, placement, copied, known=known, timelines=graphs)
+        return graphs
+
+
+def _between(low: int, at_low: ComputeBuffers, cells: int, at_high: ComputeBuffers, high: int) -> ComputeBuffers:
+    """The straight line through two contexts."""
+    steps, base = (cells - low) // CELL_PADDING, (high - low) // CELL_PADDING
+    return ComputeBuffers(
+        gpus=tuple(first + (second - first) * steps // base for first, second in zip(at_low.gpus, at_high.gpus, strict=True)),
+        host=at_low.host + (at_high.host - at_low.host) * steps // base,
+    )

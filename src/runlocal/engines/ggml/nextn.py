@@ -37,10 +37,12 @@ def refuses_next_tokens(model: ModelSpec, layout: Layout, facts: Facts) -> str |
 class NextTokens:
     """The next-token layers of one model."""
 
-    def __init__(self, layout: Layout, facts: Facts) -> None:
+    def __init__(self, layout: Layout, facts: Facts, batches: tuple[int, int]) -> None:
+        """batches: (batch, ubatch) in tokens, as of the model's own context."""
         from runlocal.engines.ggml.graph.nextn import next_layout
 
         self._whole, self._layout, self._facts = layout, next_layout(layout), facts
+        self._batch, self._ubatch = batches
 
     def parts(
         self, stored: tuple[Stored, ...], workload: Workload, settings: Settings, placement: Placement, copied: dict[tuple[str, int | None], int] | None
@@ -60,12 +62,7 @@ class NextTokens:
     def _settings(self, workload: Workload, settings: Settings) -> Settings:
         streams = 1 if workload.unified_kv else workload.sequences
         asked = workload._replace(pool_tokens=settings.cells * streams, cache_type_k="f16", cache_type_v="f16", output_tokens=workload.sequences)
-        batch, ubatch = self._batches(workload)
-        return settle(self._layout, asked, self._facts.types, self._facts.ggml, batch_tokens=batch, ubatch_tokens=ubatch)
-
-    def _batches(self, workload: Workload) -> tuple[int, int]:
-        ubatch = workload.batch_tokens or self._facts.runtime["ubatch_tokens"]
-        return max(self._facts.runtime["batch_tokens"], ubatch), ubatch
+        return settle(self._layout, asked, self._facts.types, self._facts.ggml, batch_tokens=self._batch, ubatch_tokens=self._ubatch)
 
     def _weights(self, stored: tuple[Stored, ...], placement: Placement) -> Iterator[Part]:
         skipped = tuple(one._replace(tensor=one.tensor._replace(skipped=False)) for one in stored if one.tensor.skipped)
@@ -94,7 +91,7 @@ class NextTokens:
 
     def _rows(self, workload: Workload, settings: Settings) -> Iterator[Part]:
         width, rows, sequences = self._layout.hidden_size, self._layout.vocabulary_size, workload.sequences
-        batch = min(workload.pool_tokens or workload.context_tokens * sequences, self._batches(workload)[0])
+        batch = min(workload.pool_tokens or workload.context_tokens * sequences, self._batch)
         because = f"4 B × {width} values × {batch} tokens of a batch, which the model hands over"
         yield Part(Kind.COMPUTE_BUFFER, f"{LABEL}hidden states", HOST, _F32_BYTES * width * batch, Basis.EXACT, because, self._source("context"))
         values = rows * (1 + _SAMPLED) + width + 1

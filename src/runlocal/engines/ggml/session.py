@@ -26,6 +26,7 @@ from runlocal.quants.gguf import Recipe
 
 if TYPE_CHECKING:
     from runlocal.engines.ggml.buffers import BufferLines
+    from runlocal.engines.ggml.room import GraphRoom
 
 
 class _Spot(NamedTuple):
@@ -63,6 +64,9 @@ class Session(Files):
     def __init__(self, model: ModelSpec, facts: Facts) -> None:
         super().__init__(model, facts)
         self._lines: BufferLines | None = None
+        self._room: GraphRoom | None = None
+        # Whether flash attention may follow from where layers lie: some have a state beside those with a cache, or read others' caches.
+        self._flash_follows = len({cache.kind is CacheKind.RECURRENT for cache in self.caches}) > 1 or self.model.text.shared_kv_layers > 0
         self._vision: dict[tuple[object, ...], tuple[Part, ...]] = {}
         self._sized: dict[Recipe, Sized] = {}
         self._weights: dict[tuple[Recipe, Placement], tuple[Weight, ...]] = {}
@@ -95,9 +99,8 @@ class Session(Files):
         settings = self.settings(workload)
         if settings.v_in_rows and set(placement.layers) == {HOST}:
             return settings._replace(flash_attention=True, v_in_rows=False, flash_on_host=True)
-        mixed = len({cache.kind is CacheKind.RECURRENT for cache in self.caches}) > 1 or self.model.text.shared_kv_layers > 0
         asked = workload.flash_attention is not None or settings.type_v.block_elements > 1  # a quantized V asks for it
-        if asked or not settings.flash_attention or not mixed or placement.nothing_on_host:
+        if asked or not settings.flash_attention or not self._flash_follows or placement.nothing_on_host:
             return settings
         from runlocal.engines.ggml.graph import NotModelled, keeps_flash_attention
 
@@ -139,8 +142,9 @@ class Session(Files):
         settings = self.settings(workload)
         for cache in self.caches:
             if not placement.cache_on_host and (cache.kind is not CacheKind.CROSS or workload.vision):
+                each = cache_layer_bytes(cache, settings, gpu(0))
                 for layer in cache.layers:
-                    sizes[layer] += cache_layer_bytes(cache, settings, gpu(0))
+                    sizes[layer] += each
         return tuple(sizes)
 
     @property
@@ -165,6 +169,18 @@ class Session(Files):
             host_experts=(self.layout.stored_layers if workload.cpu_moe else workload.n_cpu_moe) if self.layout.experts else 0,
             cache_on_host=not workload.kv_offload,
         )
+
+    def refuses_graph(self, workload: Workload, machine: Machine) -> str | None:
+        """Why llama.cpp aborts over the graph's tensors; None where it does not."""
+        if self._room is None:
+            from runlocal.engines.ggml.room import GraphRoom
+
+            self._room = GraphRoom(self.layout, self.tensors, self.facts.ggml["graph_room"])
+        settings = self.settings(workload)
+        if not self._flash_follows and not settings.v_in_rows and self._room.ample(settings):
+            return None
+        placement = self.placement(workload, machine)
+        return self._room.refuses(self._settings_on(workload, placement), placement, mtp=workload.mtp)
 
     def step(self, workload: Workload, placement: Placement) -> tuple[int, bool]:
         """(tokens per step, whether flash attention is on)."""
@@ -343,7 +359,9 @@ class Session(Files):
 
             stored, copied = self.stored(recipe), self._copied(recipe, placement)
             try:
-                self._next[key] = tuple(NextTokens(self.layout, self.facts).parts(stored, workload, self.settings(workload), placement, copied))
+                self._next[key] = tuple(
+                    NextTokens(self.layout, self.facts, self.batches(workload)).parts(stored, workload, self.settings(workload), placement, copied)
+                )
             except NotModelled as error:
                 raise Problem(Code.NOT_COMPUTED, f"{error} is not computed in this version") from error
         return self._next[key]

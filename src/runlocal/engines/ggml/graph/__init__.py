@@ -5,31 +5,31 @@ out by ggml's allocator (`engines/ggml/allocator.py`). So the compute buffers fo
 """
 
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 from runlocal.core.cache import CacheKind
 from runlocal.core.layout import Block, Layout
 from runlocal.core.noun import NamedTuple
 from runlocal.core.part import HOST
-from runlocal.engines.ggml.allocator import Repeat, reserve
+from runlocal.engines.ggml.allocator import Repeat, reserve, timeline
 from runlocal.engines.ggml.graph.context import DOWN, Context, Devices
 from runlocal.engines.ggml.graph.decoder import Layer, NotModelled, build, layers_of
 from runlocal.engines.ggml.graph.family import FAMILIES, Family
+from runlocal.engines.ggml.graph.runs import KEPT, Run, runs_of
 from runlocal.engines.ggml.graph.schedule import assign, schedule
 from runlocal.engines.ggml.graph.tensors import F32
 from runlocal.engines.ggml.placement import Placement
+from runlocal.engines.ggml.places import Timeline, fill
 from runlocal.engines.ggml.settings import Settings
 from runlocal.engines.ggml.weights import cuda_bytes, host_bytes
 from runlocal.quants.gguf import Stored
 
-__all__ = ["ComputeBuffers", "NotModelled", "compute_buffers", "copies_weights", "copy_bytes", "keeps_flash_attention", "next_token_buffers"]
+__all__ = ["ComputeBuffers", "NotModelled", "compute_buffers", "copies_weights", "copy_bytes", "keeps_flash_attention", "largest", "next_token_buffers"]
 
 GPU_ALIGNMENT = 128  # ggml_backend_cuda_buffer_type_get_alignment
 HOST_ALIGNMENT = 32  # TENSOR_ALIGNMENT of ggml's CPU buffers
 PIPELINE_COPIES = 4  # GGML_SCHED_MAX_COPIES
-_LONGEST_PERIOD = 8
 Known = dict[object, list["Laid"]]
-_KEPT = 2  # periods of a pattern that are built first; the last of them stands for the rest
 _KEPT_WITH_STATES = 3  # states are loaded ahead of what enters their layer, so that the first period takes its memory in another order
 
 
@@ -50,11 +50,13 @@ class Laid(NamedTuple):
     times: how often each of its patterns recurs
     rounds: as `reserve` fills them
     sizes: bytes of the compute buffers, the host's last
+    events: when tensors come and go
     """
 
     times: tuple[int, ...]
     rounds: tuple[tuple[int, int], ...]
     sizes: tuple[int, ...]
+    events: Timeline
 
     def holds_for(self, times: tuple[int, ...]) -> bool:
         """Whether a graph of the same layers, whose patterns recur so often, is laid out alike."""
@@ -74,6 +76,7 @@ def compute_buffers(
     fuses_routing: bool = False,
     as_estimated: bool = True,
     known: Known | None = None,
+    timelines: list[Timeline] | None = None,
 ) -> ComputeBuffers:
     """The compute buffers of a step of `settings.ubatch_tokens` tokens with a full cache (llama_context::graph_reserve).
 
@@ -85,6 +88,7 @@ def compute_buffers(
         with several GPUs, where a load takes less, and with a cache on the host
     known: graphs of this model that were laid out before, where no weights are copied; what differs from one of them only in how often
         layers repeat is not laid out again
+    timelines: gets that of every graph that was laid out; the buffers are the largest of all
     Raises NotModelled (a ValueError) where the architecture's graph is not built here.
     """
     family = _family(layout)
@@ -109,7 +113,7 @@ def compute_buffers(
     # What all layers read from one tensor ties them together.
     cached = {cache.kind for cache in layout.caches()}
     tied = CacheKind.INDEXER in cached or context.layer_input_size > 0 or ((family.down_on_host or settings.flash_on_host) and placement.pipelined)
-    runs = [] if all_layers or tied else list(_runs(kinds, _KEPT_WITH_STATES if CacheKind.RECURRENT in cached else _KEPT))
+    runs = [] if all_layers or tied else list(runs_of(kinds, _KEPT_WITH_STATES if CacheKind.RECURRENT in cached else KEPT))
     left_out = {index for run in runs for index in range(run.built_end, run.end)}
     built = [index for index in range(len(layers)) if index not in left_out]
     times, alike = tuple(run.times for run in runs), None
@@ -122,14 +126,25 @@ def compute_buffers(
         if known is not None:
             known[key].append(alike)
     sizes = alike.sizes
+    if timelines is not None:
+        timelines.append(alike.events.recurring(times))
     if family.reserved_alone and settings.sequences > 1:
         one = settings._replace(sequences=1, resting=settings.resting + settings.sequences - 1)
-        alone = compute_buffers(layout, one, placement, weight_bytes, all_layers=all_layers, fuses_routing=fuses_routing, as_estimated=as_estimated)
+        alone = compute_buffers(
+            layout, one, placement, weight_bytes, all_layers=all_layers, fuses_routing=fuses_routing, as_estimated=as_estimated, timelines=timelines
+        )
         sizes = tuple(map(max, sizes, (*alone.gpus, alone.host)))
     if kept:
         # Reserved as if rows for the logits were picked in the last layer; the first step finds out that they are not.
-        first = compute_buffers(layout, settings._replace(hidden_kept=False), placement, weight_bytes, all_layers=all_layers, as_estimated=as_estimated)
+        plain = settings._replace(hidden_kept=False)
+        first = compute_buffers(layout, plain, placement, weight_bytes, all_layers=all_layers, as_estimated=as_estimated, timelines=timelines)
         sizes = tuple(map(max, sizes, (*first.gpus, first.host)))
+    return ComputeBuffers(gpus=sizes[:-1], host=sizes[-1])
+
+
+def largest(timelines: Iterable[Timeline]) -> ComputeBuffers:
+    """Buffers that hold each of these graphs."""
+    sizes = tuple(map(max, zip(*map(fill, timelines), strict=True)))
     return ComputeBuffers(gpus=sizes[:-1], host=sizes[-1])
 
 
@@ -153,7 +168,7 @@ def next_token_buffers(
     return ComputeBuffers(gpus=sizes[:-1], host=sizes[-1])
 
 
-def _lay_out(context: Context, layers: Sequence[Layer], built: Sequence[int], runs: Sequence["_Run"], placement: Placement, *, fuses_routing: bool) -> Laid:
+def _lay_out(context: Context, layers: Sequence[Layer], built: Sequence[int], runs: Sequence[Run], placement: Placement, *, fuses_routing: bool) -> Laid:
     """Builds the graph of those layers, cuts it up and hands it to the allocator."""
     devices = context.devices
     entries = build(context, layers, built)
@@ -162,8 +177,9 @@ def _lay_out(context: Context, layers: Sequence[Layer], built: Sequence[int], ru
     # What enters a layer is computed by the layer before; the layer's own nodes are those behind it.
     repeats = [Repeat(start=place_of[entries[run.built_end - run.period]] + 1, end=place_of[entries[run.end]] + 1, times=run.times) for run in runs]
     rounds: list[tuple[int, int]] = []
-    sizes = reserve(order.nodes, order.leaves, [GPU_ALIGNMENT] * devices.host + [HOST_ALIGNMENT], repeats, rounds)
-    return Laid(times=tuple(run.times for run in runs), rounds=tuple(rounds), sizes=sizes)
+    found = timeline(order.nodes, order.leaves, [GPU_ALIGNMENT] * devices.host + [HOST_ALIGNMENT], repeats)
+    sizes = fill(found, rounds)
+    return Laid(times=tuple(run.times for run in runs), rounds=tuple(rounds), sizes=sizes, events=found)
 
 
 def keeps_flash_attention(layout: Layout, settings: Settings, placement: Placement) -> bool:
@@ -234,52 +250,3 @@ def _sizes_by_layer(weight_bytes: Mapping[tuple[str, int | None], int]) -> dict[
         if layer is not None:
             found.setdefault(layer, []).append(size)
     return {layer: tuple(sizes) for layer, sizes in found.items()}
-
-
-class _Run(NamedTuple):
-    """Layers that repeat a pattern.
-
-    first: where the pattern begins
-    period: its length in layers
-    times: how often it recurs behind the periods that are built
-    kept: how many are
-    """
-
-    first: int
-    period: int
-    times: int
-    kept: int
-
-    @property
-    def built_end(self) -> int:
-        """The first layer that is left out."""
-        return self.first + self.kept * self.period
-
-    @property
-    def end(self) -> int:
-        """The layer behind those that are left out."""
-        return self.built_end + self.times * self.period
-
-
-def _runs(kinds: Sequence[object], kept: int) -> Iterator[_Run]:
-    """The patterns worth leaving out, in order. The last layer is always built: it alone picks the rows for the logits."""
-    numbers: dict[object, int] = {}
-    series = [numbers.setdefault(kind, len(numbers)) for kind in kinds[:-1]]
-    first = 0
-    while first < len(series):
-        run = _run_from(series, first, kept)
-        if run:
-            yield run
-        first = run.end if run else first + 1
-
-
-def _run_from(series: Sequence[int], first: int, kept: int) -> _Run | None:
-    for period in range(1, _LONGEST_PERIOD + 1):
-        end = first + period
-        while end < len(series) and series[end] == series[end - period]:
-            end += 1
-        # One more period follows, because a split may reach into the next layer.
-        times = (end - first) // period - kept - 1
-        if times > 0:
-            return _Run(first=first, period=period, times=times, kept=kept)
-    return None

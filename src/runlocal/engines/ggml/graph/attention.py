@@ -73,6 +73,8 @@ def _projections(c: Context, block: Attention, x: Node, layer: int) -> Heads:
     widths = {"attn_q": block.query_width, "attn_k": block.key_width, "attn_v": block.value_width}
     if block.fused:
         qkv = _biased(c, block, x, "attn_qkv", sum(widths.values()), layer)
+        if c.family.clamped:
+            qkv = like("CLAMP", qkv)
         size, row = qkv.type.block_bytes, qkv.strides[1]
         shapes = ((block.head_dim, block.heads), (block.head_dim, block.kv_heads), (block.value_dim, block.kv_heads))
         offsets = (0, block.query_width * size, (block.query_width + block.key_width) * size)

@@ -1,4 +1,4 @@
-"""A decoder's whole graph: embedding, layers, logits (the `graph` constructors of src/models/*.cpp)."""
+"""A decoder's whole graph: its layers between both ends (the `graph` constructors of src/models/*.cpp)."""
 
 from collections.abc import Callable, Sequence
 from functools import cache, lru_cache
@@ -9,11 +9,12 @@ from runlocal.architectures.blocks.attention import Attention, NoAttention
 from runlocal.architectures.blocks.mlp import DenseMlp, ExpertMlp, Norms
 from runlocal.core.layout import Block, Layout
 from runlocal.core.noun import NamedTuple
-from runlocal.engines.ggml.allocator import NONE, Node
+from runlocal.engines.ggml.allocator import Node
 from runlocal.engines.ggml.graph.context import Context
+from runlocal.engines.ggml.graph.ends import embed, logits
 from runlocal.engines.ggml.graph.family import Beside
 from runlocal.engines.ggml.graph.mlp import dense, experts
-from runlocal.engines.ggml.graph.tensors import F32, I32, cont, get_rows, given, like, mul_mat, new, transpose, view
+from runlocal.engines.ggml.graph.tensors import F32, get_rows, like, view
 
 if TYPE_CHECKING:
     from runlocal.architectures.blocks.compressed import HyperConnections
@@ -129,7 +130,7 @@ def build(c: Context, layers: Sequence[Layer], chosen: Sequence[int]) -> dict[in
     chosen: indices of the layers that take part, in order; the last one is the model's last
     Returns what enters each of them.
     """
-    x, embedded = _embed(c)
+    x, embedded = embed(c)
     streams = next((cast("Streams", other).inputs for other in layers[0].others if _name(other) == "Streams"), 0)
     if streams:
         from runlocal.engines.ggml.graph.gemma import stream_mean, streams_of
@@ -154,7 +155,7 @@ def build(c: Context, layers: Sequence[Layer], chosen: Sequence[int]) -> dict[in
         x = stream_mean(c, x)
     if connections:
         x = narrow(c, connections, x)
-    _logits(c, x, biased=bool(layers[-1].norms and layers[-1].norms.bias))
+    logits(c, x, biased=bool(layers[-1].norms and layers[-1].norms.bias))
     return entries
 
 
@@ -165,51 +166,6 @@ def one_layer(c: Context, blocks: Layer, x: Node, layer: int, *, picks: bool = F
     before, behind = blocks.norms.roles
     x = get_rows(like("ADD", _mixed(c, blocks.mixer, c.norm(x, before, layer), layer), x), c.output_rows)
     return like("ADD", _mlp(c, blocks.mlp, c.norm(x, behind, layer), layer), x)
-
-
-def _embed(c: Context) -> tuple[Node, Node]:
-    """build_inp_embd: token ids or ready embeddings; both inputs exist, and this graph uses the ids."""
-    d, wide = c.layout.hidden_size, c.layout.hidden_size * (1 + c.family.deepstack)
-    table = new(NONE, F32, (d, 1, 1, 1))
-    table.stored = table.weight = True
-    table.device = c.devices.host
-    x = get_rows(table, c.token_ids)
-    if wide != d:
-        x = new("PAD", F32, (wide, c.tokens, 1, 1), x)
-    c.graph.expand(x)
-    c.graph.expand(given(F32, wide, c.tokens))
-    if wide != d:
-        x = view(x, (d, c.tokens), (x.strides[1],))
-    embedded = x
-    x = _with_positions(c, x)
-    if c.family.embedding_scaled:
-        x = like("SCALE", x)
-    if c.family.embedding_normed:
-        x = like("RMS_NORM", x)
-    if size := c.layer_input_size:
-        from runlocal.engines.ggml.graph.gemma import layer_inputs
-
-        c.layer_inputs = layer_inputs(c, x, size)
-    else:
-        c.graph.expand(x)
-    return x, embedded
-
-
-def _with_positions(c: Context, x: Node) -> Node:
-    """What BERT adds to the embedding, from tables on the host: the first token type and the learned positions; then a norm."""
-    roles, d = {tensor.role for tensor in c.layout.outer}, c.layout.hidden_size
-
-    def table() -> Node:
-        node = new(NONE, F32, (d, 1, 1, 1))
-        node.stored = node.weight = True
-        node.device = c.devices.host
-        return node
-
-    if "token_types" in roles:
-        x = like("ADD", x, view(table(), (d,)))
-    if "position_embd" in roles:
-        x = like("ADD", get_rows(table(), c.positions), x)
-    return c.norm(x, "token_embd_norm", None, bias=True, beside=0) if "token_embd_norm" in roles else x
 
 
 def _post_normed(c: Context, blocks: Layer, x: Node, layer: int, *, last: bool) -> Node:
@@ -325,46 +281,3 @@ def _parallel(beside: Beside, x: Node, attended: Node, mlp: Node) -> Node:
 
 def _mlp(c: Context, block: DenseMlp | ExpertMlp, x: Node, layer: int) -> Node:
     return experts(c, block, x, layer) if isinstance(block, ExpertMlp) else dense(c, block, x, layer)
-
-
-def _logits(c: Context, x: Node, *, biased: bool) -> None:
-    """Final norm, output matrix and what follows it; both results outlive the graph (llm_graph_result::set_outputs)."""
-    family, layout = c.family, c.layout
-    roles = {tensor.role for tensor in layout.outer}
-    if family.outputs_last:
-        x.is_output = True
-        x = get_rows(x, c.output_rows)
-    if not layout.encoder or "output_norm" in roles:
-        x = c.norm(x, "output_norm", None, bias=biased)
-    x.is_output = True
-    if layout.encoder:
-        c.graph.expand(x)
-        _pool(c, x)
-        return
-    if family.outputs_normed:
-        x = get_rows(x, c.output_rows)
-        x.is_output = True
-    if family.logits_scaled == "before":
-        x = like("SCALE", x)
-    out = mul_mat(c.weight("output", None, layout.hidden_size, layout.vocabulary_size), x)
-    if "output.bias" in roles:
-        out = like("ADD", out, c.weight("output.bias", None, layout.vocabulary_size))
-    scales = {"once": ("SCALE",), "capped": ("SCALE", "TANH", "SCALE"), "once_and_capped": ("SCALE", "SCALE", "TANH", "SCALE")}
-    for op in scales.get(family.logits_scaled or "", ()):
-        out = like(op, out)
-    out.is_output = True
-    c.graph.expand(out)
-    _pool(c, x)
-
-
-def _pool(c: Context, x: Node) -> None:
-    """One vector per sequence (llm_graph_context::build_pooling)."""
-    match c.layout.pooling:
-        case None:
-            return
-        case "mean":
-            pooled = mul_mat(cont(transpose(x)), given(F32, c.tokens, c.settings.sequences))
-        case _:
-            pooled = get_rows(x, given(I32, c.settings.sequences))
-    pooled.is_output = True
-    c.graph.expand(pooled)

@@ -81,6 +81,7 @@ class Family(NamedTuple):
     own_layer: whose layer it is, where it is put together in another way than others' (graph/gemma.py)
     reserved_alone: the graph of a single sequence is reserved too, whose inputs grow with the square of its tokens
     down_on_host: experts' last matrix is multiplied in a precision that CUDA has no kernel for, so the host does it, with a copy of the matrix
+    clamped: fused queries, keys and values are clamped
     output_on_host: the logits are computed with the embedding on the host, or with a copy of it where they are many
     """
 
@@ -115,6 +116,7 @@ class Family(NamedTuple):
     own_layer: str | None = None
     reserved_alone: bool = False
     down_on_host: bool = False
+    clamped: bool = False
     output_on_host: bool = False
 
     def kind_of(self, layer: int) -> tuple[int, bool]:
@@ -198,8 +200,7 @@ FAMILIES = {
     "bailingmoe": Family(),
     "deepseek": Family(router=Router(normalised=False)),
     "grok": Family(embedding_scaled=True, scores_capped=True, logits_scaled="once"),
-    # It clamps queries, keys and values in place, which takes no memory.
-    "dbrx": Family(layer_norm=True),
+    "dbrx": Family(layer_norm=True, clamped=True),
     # As measured: those files name neither the groups nor the scale that config.json has (n_group, routed_scaling_factor).
     "bailingmoe2": Family(router=_SCORED._replace(scaled=False)),
     "glm4moe": Family(router=_SCORED._replace(scaled=False)),
