@@ -16,8 +16,8 @@ TABLE = """\
 4 of 5 models run on 8 GiB with a context of 8k
 
 id              size  quant    needs  up to  released
-gemma-3-4b     4.3 B  Q8_0   5.5 GiB  76032  2025-03-12
-gemma-3-1b    1000 M  F16    2.3 GiB    32k  2025-03-12
+gemma-3-4b     4.3 B  Q8_0   5.5 GiB    74k  2025-03-12
+gemma-3-1b     1.0 B  F16    2.3 GiB    32k  2025-03-12
 gemma-3-270m   268 M  F16    0.9 GiB    32k  2025-08-14
 gemma-3-12b   12.2 B  Q2_K   6.8 GiB     9k  2025-03-12
 

@@ -35,7 +35,7 @@ def _number(value: float, form: Form) -> str:
         case Form.COUNT:
             return f"{value:,}"
         case Form.PARAMETERS:
-            return f"{value / 1e9:.1f} B" if value >= 1e9 else f"{value / 1e6:.0f} M"
+            return f"{value / 1e9:.1f} B" if value >= 999.5e6 else f"{value / 1e6:.0f} M"
         case Form.GIB:
             return size_text(int(value))
         case Form.GB:
