@@ -70,6 +70,7 @@ ARCHITECTURES = {
     "minicpm3": "deepseek",
     "minimax-01": "minimax_01",
     "minimax-m2": "mixture",
+    "minimax-m3": "mixture",
     "mistral3": "llama",
     "mistral4": "deepseek",
     "mllama": "mllama",

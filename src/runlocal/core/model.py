@@ -54,18 +54,20 @@ class Latent(NamedTuple):
 
 
 class Indexer(NamedTuple):
-    """Sparse attention (DSA): a small attention of its own chooses which tokens a layer looks at.
+    """Sparse attention (DSA, MSA): a small attention of its own chooses which tokens a layer looks at.
 
     heads: its query heads
     head_dim: width of a head, and of the one key that it keeps per token
-    top_k: tokens that are chosen at most
+    top_k: tokens that are chosen at most, or blocks of them
     layers: the layers that have one where that is not all; the others go by the choice of the last one before them
+    block_tokens: tokens of a block, where whole blocks are chosen (MiniMax M3)
     """
 
     heads: int
     head_dim: int
     top_k: int
     layers: tuple[int, ...] | None = None
+    block_tokens: int | None = None
 
 
 class Compressed(NamedTuple):

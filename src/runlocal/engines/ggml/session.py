@@ -13,6 +13,7 @@ from runlocal.core.machine import Backend, Machine
 from runlocal.core.model import ModelSpec, PublishedFile
 from runlocal.core.noun import NamedTuple
 from runlocal.core.part import HOST, Basis, Kind, Part, gpu
+from runlocal.core.units import mib
 from runlocal.core.workload import Workload
 from runlocal.engines.ggml.cache import cache_spread, formula, layer_bytes
 from runlocal.engines.ggml.nextn import NextTokens
@@ -465,7 +466,9 @@ class Session:
         if self._copies_weights(placement):
             copied = copy_bytes(self.stored(_finest(recipe)), tied=self.layout.tied, architecture=self.layout.architecture)
         try:
-            buffers = self._buffer_lines().of(settings, placement, copied)
+            buffers = grown = self._buffer_lines().of(settings, placement, copied)
+            if self.layout.architecture in self.facts.ggml["growing_architectures"]:
+                grown = self._buffer_lines().of(settings._replace(positions=settings.cells), placement, copied)
         except NotModelled as error:
             if self.layout.architecture in self.facts.ggml["without_graph"]:
                 return ()
@@ -478,11 +481,24 @@ class Session:
         if doubt := self.facts.ggml["graph_doubts"].get(self.layout.architecture):
             basis, percent = Basis.ESTIMATED, doubt["margin_percent"]
             because += f"; {doubt['because']}: up to {percent} % more"
+        more = max(after - before for after, before in zip((*grown.gpus, grown.host), (*buffers.gpus, buffers.host), strict=True))
+        if more > 0:
+            basis = Basis.ESTIMATED
+            because += f"; reserved for the first {settings.positions} positions and enlarged as the context fills: up to {mib(more)} more when it is full"
+        devices = ((*placement.devices(), HOST), (*buffers.gpus, buffers.host), (*grown.gpus, grown.host))
         parts = [
-            Part(Kind.COMPUTE_BUFFER, "compute buffer", device, size, basis, because, source, size * percent // 100)
-            for device, size in zip(placement.devices(), buffers.gpus, strict=True)
+            Part(
+                Kind.COMPUTE_BUFFER,
+                "compute buffer, host" if device == HOST else "compute buffer",
+                device,
+                size,
+                basis,
+                because,
+                source,
+                size * percent // 100 + max(0, most - size),
+            )
+            for device, size, most in zip(*devices, strict=True)
         ]
-        parts.append(Part(Kind.COMPUTE_BUFFER, "compute buffer, host", HOST, buffers.host, basis, because, source, buffers.host * percent // 100))
         rows = max(workload.sequences, settings.output_rows)
         # With embeddings asked for, a row of them lies behind the logits, which are set aside all the same.
         values = self.layout.vocabulary_size + (self.layout.hidden_size if self.layout.pooling else 0)

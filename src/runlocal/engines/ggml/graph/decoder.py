@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 # What a layer mixes its tokens with.
 MIXERS = {
     "Attention": "attention.attend",
+    "BlockSparseAttention": "sparse.attend_blocks",
     "CompressedAttention": "compressed.attend_compressed",
     "LatentAttention": "latent.attend_latent",
     "Mamba1": "mamba.scan_1",

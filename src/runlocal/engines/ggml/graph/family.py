@@ -207,6 +207,7 @@ FAMILIES = {
     "kimi-linear": Family(rope=Rope.NONE, router=_SCORED._replace(scaled=False)),
     "minimax-01": Family(residual_normed=True, reserved_alone=True),
     "minimax-m2": Family(router=_SCORED._replace(scaled=False)),
+    "minimax-m3": Family(router=_SCORED),
     "deepseek2": Family(router=_SCORED._replace(groups=((256, (8, 4)),)), plain_router=Router(normalised=False, scaled=True, groups=((160, (8, 3)),))),
     "deepseek2-ocr": Family(router=Router(normalised=False)),
     "deepseek32": Family(router=_SCORED._replace(groups=((256, (8, 4)),))),
