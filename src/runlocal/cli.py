@@ -84,6 +84,10 @@ def check(
     no_flash_attn: Annotated[bool, typer.Option("--no-flash-attn", help="without flash attention")] = False,
     no_kv_offload: Annotated[bool, typer.Option("--no-kv-offload", help="keep the cache in host memory")] = False,
     cpu_moe: Annotated[bool, typer.Option("--cpu-moe", help="keep the experts in host memory")] = False,
+    n_cpu_moe: Annotated[int, typer.Option("--n-cpu-moe", help="keep the experts of the first N layers in host memory", metavar="N")] = 0,
+    tensor_split: Annotated[
+        Optional[str], typer.Option("--tensor-split", help="share of the layers of each GPU: 3,1 [default: what fits]", metavar="N[,N...]")
+    ] = None,
     tp: Annotated[int, typer.Option("--tp", help="tensor parallel ranks", metavar="N")] = 1,
     pp: Annotated[int, typer.Option("--pp", help="pipeline parallel ranks", metavar="N")] = 1,
     gpu_layers: Annotated[
@@ -115,8 +119,8 @@ def check(
     options = Options(
         quant=quant, ctx=ctx, parallel=parallel, gpu=tuple(gpu or ()), vram=vram, ram=ram, reserve=reserve, idle=idle, runtime=runtime, kv=kv,
         images=images, image_size=image_size, vision=not no_vision, imatrix=imatrix, ubatch=ubatch, flash_attention=False if no_flash_attn else None,
-        kv_offload=not no_kv_offload, cpu_moe=cpu_moe, tp=tp, pp=pp, gpu_layers=gpu_layers, draft=draft, mtp=mtp,
-        offload=offload, strict=strict, require_gpu=require_gpu,
+        kv_offload=not no_kv_offload, cpu_moe=cpu_moe, n_cpu_moe=n_cpu_moe, tensor_split=tensor_split, tp=tp, pp=pp, gpu_layers=gpu_layers,
+        draft=draft, mtp=mtp, offload=offload, strict=strict, require_gpu=require_gpu,
     )  # fmt: skip
     if batch is not None:
         if nodes is not None:

@@ -178,7 +178,9 @@ def test_other_placements_are_exact(
     name: str, gpus: int, gpu_layers: int | None, on_host: tuple[str, ...], context: dict[str, Any], expected: tuple[int, ...]
 ) -> None:
     shape = model(name)
-    placement = place(shape.stored_layers, gpu_layers, (1,) * gpus, experts_on_host="experts" in on_host, cache_on_host="cache" in on_host)
+    placement = place(
+        shape.stored_layers, gpu_layers, (1,) * gpus, host_experts=shape.stored_layers if "experts" in on_host else 0, cache_on_host="cache" in on_host
+    )
     found = compute_buffers(shape, context_of(shape, **{"context": 8192, **context}), placement, q4_k_m(name))
     assert (*found.gpus, found.host) == expected
 
@@ -251,7 +253,7 @@ def test_lightning_attention_takes_for_four_sequences_what_it_takes_for_one() ->
 def test_leaving_out_layers_whose_states_are_read_for_the_last_time() -> None:
     shape = model("minimax-text-01-456b")
     context = context_of(shape, 2048, ubatch=32, outputs=32, flash=False)
-    placement = place(shape.stored_layers, None, (1,), experts_on_host=True)
+    placement = place(shape.stored_layers, None, (1,), host_experts=shape.stored_layers)
     few, every = (compute_buffers(shape, context, placement, q4_k_m("minimax-text-01-456b"), all_layers=every) for every in (False, True))
     assert few == every
 

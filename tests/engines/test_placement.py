@@ -1,5 +1,7 @@
 """Layers on devices: `-ngl` counts the output layer first, and a split gives a layer to the card whose share its place falls into."""
 
+from typing import Any
+
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -51,10 +53,22 @@ def test_split_of_some_layers() -> None:
     assert not found.pipelined, "a layer on the host, no overlap"
 
 
-@pytest.mark.parametrize("keyword", ["experts_on_host", "cache_on_host"])
-def test_no_overlap_where_the_host_takes_part(keyword: str) -> None:
-    assert not place(32, None, (1.0, 1.0), **{keyword: True}).pipelined
-    assert place(32, None, (1.0, 1.0), **{keyword: True}).all_on_gpus
+@pytest.mark.parametrize("on_host", [{"host_experts": 1}, {"host_experts": 32}, {"cache_on_host": True}])
+def test_no_overlap_where_the_host_takes_part(on_host: dict[str, Any]) -> None:
+    assert not place(32, None, (1.0, 1.0), **on_host).pipelined
+    assert place(32, None, (1.0, 1.0), **on_host).all_on_gpus
+
+
+def test_a_bound_that_falls_on_a_layer_is_the_next_devices() -> None:
+    """33 with the output in thirds: layer 11 is at 11/33 and the bound at 1/3, both 0.33333334 in single precision, so it is the second GPU's."""
+    assert counts(place(32, None, (1.0, 1.0, 1.0)), "gpu0", "gpu1", "gpu2") == (11, 11, 10)
+
+
+@given(counts=st.lists(st.integers(0, 60), min_size=2, max_size=8).filter(any))
+def test_whole_numbers_of_layers_are_dealt_out_as_they_stand(counts: list[int]) -> None:
+    """What the printed `-ts` says is what each GPU gets, the output counted with the last that gets any."""
+    found = place(sum(counts) - 1, None, tuple(map(float, counts)))
+    assert [(*found.layers, found.output).count(f"gpu{index}") for index in range(len(counts))] == counts
 
 
 def test_without_a_gpu_everything_is_on_the_host() -> None:

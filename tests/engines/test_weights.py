@@ -27,7 +27,7 @@ def on(found: tuple[Weight, ...], device: str) -> int:
     return sum(weight.bytes for weight in found if weight.device == device)
 
 
-def everything(model_id: str, shares: tuple[float, ...] = (1.0,), gpu_layers: int | None = None, **more: bool) -> Placement:
+def everything(model_id: str, shares: tuple[float, ...] = (1.0,), gpu_layers: int | None = None, **more: int) -> Placement:
     return place(opened(model_id).layout.stored_layers, gpu_layers, shares, **more)
 
 
@@ -85,12 +85,19 @@ def test_the_rotary_table_is_loaded_for_every_device_with_layers() -> None:
 def test_experts_on_the_host() -> None:
     """--cpu-moe moves the expert matrices and nothing else: 48 layers of 3 matrices of 128 × 2048 × 768."""
     plain = weights("qwen3-30b-a3b", "Q8_0", everything("qwen3-30b-a3b"))
-    moved = weights("qwen3-30b-a3b", "Q8_0", everything("qwen3-30b-a3b", experts_on_host=True))
+    moved = weights("qwen3-30b-a3b", "Q8_0", everything("qwen3-30b-a3b", host_experts=48))
     experts = 48 * 3 * 128 * 2048 * 768 // 32 * 34
     assert on(moved, HOST) - on(plain, HOST) == experts
     # On the GPU they were padded: rows of 768 values are 256 short of 1024, eight blocks.
     assert on(plain, "gpu0") - on(moved, "gpu0") == experts + 48 * -(-8 * 34 // 128) * 128
     assert {weight.group for weight in moved if weight.device == HOST} == {"token embedding", "experts"}
+
+
+def test_experts_of_the_first_layers_on_the_host() -> None:
+    """--n-cpu-moe 5 of DeepSeek V2 Lite: its first layer is dense, so four of the 26 layers of experts move."""
+    plain = weights("deepseek-v2-lite-16b", "F16", everything("deepseek-v2-lite-16b"))
+    moved = weights("deepseek-v2-lite-16b", "F16", everything("deepseek-v2-lite-16b", host_experts=5))
+    assert on(moved, HOST) - on(plain, HOST) == on(plain, "gpu0") - on(moved, "gpu0") == 4 * 3 * 64 * 2048 * 1408 * 2
 
 
 def test_a_multi_token_prediction_layer_is_not_loaded() -> None:

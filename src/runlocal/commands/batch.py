@@ -8,7 +8,7 @@ from typing import Any
 from runlocal.catalog.gpus import unlisted_context
 from runlocal.catalog.machines import parse_machine
 from runlocal.commands.machines import machines
-from runlocal.commands.options import MOST_SEQUENCES, Options, cache_type, image_size, read, size
+from runlocal.commands.options import MOST_SEQUENCES, Options, cache_type, image_size, read, shares, size
 from runlocal.core.errors import Code, Exit, Problem
 from runlocal.core.machine import Gpu, Machine, Origin
 from runlocal.core.report import Cell
@@ -24,7 +24,7 @@ from runlocal.solve.load import does_not_load
 LONGEST_LINE = 1 << 20
 _KEYS = frozenset(
     "id model quant imatrix runtime gpu vram_bytes gpus compute_capability ram_bytes context_tokens pool_tokens sequences unified_kv images image_size vision "
-    "mmproj_type cache_type_k cache_type_v batch_tokens output_tokens flash_attention kv_offload gpu_layers cpu_moe swa_full "
+    "mmproj_type cache_type_k cache_type_v batch_tokens output_tokens flash_attention kv_offload gpu_layers cpu_moe n_cpu_moe tensor_split swa_full "
     "tensor_parallel pipeline_parallel draft draft_quant mtp".split()
 )
 _MMPROJ_TYPES = ("F16", "BF16", "Q8_0")
@@ -174,7 +174,7 @@ def _workload(request: Request, base: Workload) -> Workload:
     changed: dict[str, Any] = {}
     for key in ("context_tokens", "pool_tokens", "sequences", "batch_tokens", "output_tokens", "tensor_parallel", "pipeline_parallel"):
         changed[key] = _count(request, key, 1)
-    for key in ("images", "gpu_layers"):
+    for key in ("images", "gpu_layers", "n_cpu_moe"):
         changed[key] = _count(request, key, 0)
     for key in ("unified_kv", "vision", "flash_attention", "kv_offload", "cpu_moe", "swa_full", "mtp"):
         changed[key] = _flag(request, key, None)
@@ -184,6 +184,8 @@ def _workload(request: Request, base: Workload) -> Workload:
         changed[key] = cache_type(key, text) if text else None
     if (pixels := _text(request, "image_size")) is not None:
         changed["image_size"] = image_size("image_size", pixels)
+    if (split := request.get("tensor_split")) is not None:
+        changed["tensor_split"] = shares("tensor_split", split if isinstance(split, list) else [split])
     if (projector := _text(request, "mmproj_type")) is not None:
         if projector.upper() not in _MMPROJ_TYPES:
             raise Problem(Code.BAD_VALUE, f"mmproj_type {projector[:20]!r} is not a type of a projector file", hint=f"known: {', '.join(_MMPROJ_TYPES)}")

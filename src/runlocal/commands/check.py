@@ -11,7 +11,7 @@ from runlocal.core.noun import NamedTuple
 from runlocal.core.report import Check
 from runlocal.core.verdict import is_yes
 from runlocal.engines.ggml.draft import Draft
-from runlocal.engines.ggml.session import OwnTensors
+from runlocal.engines.ggml.files import OwnTensors
 from runlocal.solve.asked import Asked
 from runlocal.solve.check import check, open_draft
 

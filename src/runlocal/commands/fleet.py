@@ -39,6 +39,7 @@ _NODES = (
     Column("down", "down", Form.YES_NO, extra=True),
     Column("reason", "why not", extra=True),
 )
+_OFF_THE_GPUS = ("ram", "offload", "cpu_moe", "n_cpu_moe", "gpu_layers", "kv_offload", "tensor_split")  # or deals layers out by hand
 
 
 class Found(NamedTuple):
@@ -82,8 +83,12 @@ def _check_options(names: Sequence[str], options: Options) -> None:
         raise Problem(Code.BAD_VALUE, "--nodes takes one model", hint="ask once per model")
     if options.gpu or options.vram is not None:
         raise Problem(Code.BAD_VALUE, "--nodes says itself which machines there are", hint="leave --gpu and --vram out")
-    if options.ram is not None or options.offload or options.cpu_moe or options.gpu_layers is not None or not options.kv_offload:
-        raise Problem(Code.BAD_VALUE, "--nodes asks what the GPUs of each node hold alone", hint="leave --ram, --offload and what moves a part off the GPU out")
+    if any(getattr(options, field) != Options._field_defaults[field] for field in _OFF_THE_GPUS):
+        raise Problem(
+            Code.BAD_VALUE,
+            "--nodes asks what the GPUs of each node hold alone",
+            hint="leave --ram, --offload, --tensor-split and what moves a part off the GPU out",
+        )
 
 
 def _page(judge: FleetJudge, judged: Sequence[tuple[Node, Held]], notes: tuple[str, ...], kinds_shown: int, nodes_shown: int) -> Page:

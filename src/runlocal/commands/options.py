@@ -1,6 +1,6 @@
 """What people type, read: every value that is wrong gets a sentence and exit code 2."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import TypeVar
 
 from runlocal.core.errors import Code, Problem
@@ -20,6 +20,8 @@ _MOST_PIXELS = 32_768  # along a side: whole numbers of llama.cpp's preprocessin
 _MOST_TOKENS_PER_STEP = 1 << 20
 _MOST_RANKS = 1024
 _MOST_LAYERS = 10_000
+_MOST_SHARES = 64
+_MOST_SHARE = 1e12
 
 
 class Options(NamedTuple):
@@ -43,6 +45,8 @@ class Options(NamedTuple):
     flash_attention: bool | None = None
     kv_offload: bool = True
     cpu_moe: bool = False
+    n_cpu_moe: int = 0
+    tensor_split: str | None = None
     tp: int = 1
     pp: int = 1
     gpu_layers: int | None = None
@@ -88,6 +92,8 @@ _SPELLING = {
     "flash_attention": "--no-flash-attn",
     "kv_offload": "--no-kv-offload",
     "cpu_moe": "--cpu-moe",
+    "n_cpu_moe": "--n-cpu-moe",
+    "tensor_split": "--tensor-split",
     "tp": "--tp",
     "pp": "--pp",
     "gpu_layers": "--gpu-layers",
@@ -134,6 +140,8 @@ def workload(options: Options) -> Workload:
         kv_offload=options.kv_offload,
         gpu_layers=None if options.gpu_layers is None else within("--gpu-layers", options.gpu_layers, 0, _MOST_LAYERS),
         cpu_moe=options.cpu_moe,
+        n_cpu_moe=within("--n-cpu-moe", options.n_cpu_moe, 0, _MOST_LAYERS),
+        tensor_split=None if options.tensor_split is None else shares("--tensor-split", options.tensor_split.split(",")),
         tensor_parallel=within("--tp", options.tp, 1, _MOST_RANKS),
         pipeline_parallel=within("--pp", options.pp, 1, _MOST_RANKS),
         drafting=options.draft is not None,
@@ -166,6 +174,22 @@ def image_size(option: str, text: str) -> tuple[int, int]:
     if not 1 <= min(width, height) <= max(width, height) <= _MOST_PIXELS:
         raise Problem(Code.BAD_VALUE, f"{option} {text[:40]!r}: each side has 1 to {_MOST_PIXELS:,} pixels")
     return width, height
+
+
+def shares(option: str, texts: Sequence[object]) -> tuple[float, ...]:
+    """Shares of the layers, one per GPU: `3,1`. Raises Problem that names the option."""
+    found: list[float] = []
+    for text in texts:
+        try:
+            share = float(str(text)) if not isinstance(text, bool) else -1.0
+        except ValueError:
+            share = -1.0
+        if not 0 <= share <= _MOST_SHARE:
+            raise Problem(Code.BAD_VALUE, f"{option}: {str(text)[:20]!r} is not the share of a GPU", hint="a number for each GPU, such as 3,1")
+        found.append(share)
+    if not any(found) or len(found) > _MOST_SHARES:
+        raise Problem(Code.BAD_VALUE, f"{option}: {'no GPU gets a layer' if found and len(found) <= _MOST_SHARES else 'a number for each GPU'}, such as 3,1")
+    return tuple(found)
 
 
 def cache_type(option: str, text: str) -> str:

@@ -21,6 +21,8 @@ class Workload(NamedTuple):
     kv_offload: the cache goes to the GPU
     gpu_layers: layers on the GPUs, the output layer counted as one; None: all that the machine holds
     cpu_moe: the experts stay on the host
+    n_cpu_moe: those of the first so many layers do
+    tensor_split: relative share of the layers of each GPU; None: the runtime's own
     swa_full: sliding-window layers keep the whole context
     tensor_parallel, pipeline_parallel: ranks
     drafting: the draft model that was opened beside this one guesses tokens ahead
@@ -43,6 +45,8 @@ class Workload(NamedTuple):
     kv_offload: bool = True
     gpu_layers: int | None = None
     cpu_moe: bool = False
+    n_cpu_moe: int = 0
+    tensor_split: tuple[float, ...] | None = None
     swa_full: bool = False
     tensor_parallel: int = 1
     pipeline_parallel: int = 1

@@ -6,9 +6,9 @@ from runlocal.core.cache import Cache, CacheKind
 from runlocal.core.part import HOST, Basis, Kind, Part
 from runlocal.core.units import mib
 from runlocal.core.workload import Workload
-from runlocal.engines.ggml.cache import cache_spread, formula, layer_bytes
+from runlocal.engines.ggml.cache import CACHE_LABELS, cache_spread, formula, layer_bytes
 from runlocal.engines.ggml.placement import Placement
-from runlocal.engines.ggml.session import CACHE_LABELS, Session
+from runlocal.engines.ggml.session import Session
 from runlocal.quants.gguf import Recipe
 
 _F32_BYTES = 4

@@ -12,8 +12,8 @@ from runlocal.core.model import ModelSpec
 from runlocal.core.part import Part
 from runlocal.core.workload import Workload
 from runlocal.engines.ggml.draft import Draft
+from runlocal.engines.ggml.files import OwnTensors
 from runlocal.engines.ggml.placement import Placement
-from runlocal.engines.ggml.session import OwnTensors
 from runlocal.quants.gguf import Recipe
 
 RUNTIMES = {"llama.cpp": "llama_cpp", "ollama": "ollama"}

@@ -73,6 +73,8 @@ class LlamaCpp(Session):
             return reason
         if workload.tensor_parallel > 1 or workload.pipeline_parallel > 1:
             return "llama.cpp splits by layers (-sm layer); --tp and --pp are for other runtimes"
+        if len(workload.tensor_split or ()) > max(1, len(machine.gpus)):
+            return f"--tensor-split names {len(workload.tensor_split or ())} GPUs, and there {'is' if len(machine.gpus) == 1 else 'are'} {len(machine.gpus)}"
         return None
 
     def reserves(self, workload: Workload, machine: Machine) -> tuple[int, ...]:
@@ -115,6 +117,8 @@ class LlamaCpp(Session):
             words += ["-ub", str(workload.batch_tokens)]
         if workload.cpu_moe:
             words.append("--cpu-moe")
+        elif workload.n_cpu_moe:
+            words += ["--n-cpu-moe", str(workload.n_cpu_moe)]
         if not workload.kv_offload:
             words.append("--no-kv-offload")
         if workload.swa_full:

@@ -69,8 +69,10 @@ class _Ollama(Session):
             return "Ollama splits by layers; --tp and --pp are for other runtimes"
         if workload.sequences > 1 and self.layout.architecture in self.facts.runtime["single_sequence_architectures"]:
             return "Ollama runs this architecture with one sequence at a time"
-        if workload.cpu_moe:
+        if workload.cpu_moe or workload.n_cpu_moe:
             return "Ollama has no switch that keeps experts on the host"
+        if workload.tensor_split is not None:
+            return "Ollama shares the layers out itself; --tensor-split is for llama.cpp"
         return None
 
     def reserves(self, workload: Workload, machine: Machine) -> tuple[int, ...]:

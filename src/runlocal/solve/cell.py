@@ -93,7 +93,7 @@ def _spill(runtime: Runtime, recipe: Recipe, workload: Workload, machine: Machin
 def _spilled(laid: Laid) -> str:
     placement = laid.placement
     total = len(placement.layers) + 1
-    if placement.experts_on_host and placement.all_on_gpus:
+    if placement.host_experts and placement.all_on_gpus:
         return f"all {total} layers on the GPU, their experts in {gib(laid.load.host)} of host memory"
     if placement.cache_on_host and placement.all_on_gpus:
         return f"all {total} layers on the GPU, the cache in host memory"

@@ -14,7 +14,7 @@ from runlocal.core.model import ModelSpec
 from runlocal.core.report import Advice, Cell, Check, MachineCheck, Shelf
 from runlocal.core.verdict import Answer, best, is_yes
 from runlocal.engines.ggml.draft import Draft
-from runlocal.engines.ggml.session import OwnTensors
+from runlocal.engines.ggml.files import OwnTensors
 from runlocal.runtimes import Runtime, open_runtime
 from runlocal.solve.asked import HEADLINE_QUANT, HEADLINE_TOKENS, USUAL_CONTEXTS, Asked
 from runlocal.solve.cell import judge_cell

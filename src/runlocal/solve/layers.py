@@ -62,7 +62,7 @@ def with_layers(runtime: Runtime, recipe: Recipe, workload: Workload, machine: M
 def with_experts_on_host(runtime: Runtime, recipe: Recipe, workload: Workload, machine: Machine) -> Laid | None:
     """Every layer on the GPUs but the experts; None where the model has none or the runtime cannot."""
     moved = workload._replace(cpu_moe=True)
-    if workload.cpu_moe or runtime.refuses(recipe, moved, machine) or not runtime.placement(moved, machine).experts_on_host:
+    if workload.cpu_moe or runtime.refuses(recipe, moved, machine) or not runtime.placement(moved, machine).host_experts:
         return None
     return lay(runtime, recipe, moved, machine)
 

@@ -1,7 +1,9 @@
 """Caches on their devices (llama_kv_cache, llama_kv_cache_iswa, llama_memory_recurrent)."""
 
+from collections.abc import Iterable, Iterator
+
 from runlocal.core.cache import Cache, CacheKind
-from runlocal.core.part import HOST
+from runlocal.core.part import HOST, Basis, Kind, Part
 from runlocal.core.tensor import StorageType
 from runlocal.core.units import pad
 from runlocal.engines.ggml.placement import Placement
@@ -9,6 +11,16 @@ from runlocal.engines.ggml.settings import Settings
 from runlocal.engines.ggml.weights import ALIGNMENT, ROW_PADDING
 
 _F32_BYTES = 4
+CACHE_LABELS = {
+    CacheKind.FULL: "KV cache",
+    CacheKind.SLIDING: "KV cache, sliding window",
+    CacheKind.CHUNKED: "KV cache, chunked window",
+    CacheKind.LATENT: "latent cache (MLA)",
+    CacheKind.INDEXER: "indexer cache (DSA)",
+    CacheKind.COMPRESSED: "KV cache, compressed",
+    CacheKind.CROSS: "cross-attention cache",
+    CacheKind.RECURRENT: "recurrent state",
+}
 
 
 def layer_bytes(cache: Cache, settings: Settings, device: str) -> int:
@@ -54,3 +66,21 @@ def formula(cache: Cache, settings: Settings, layers: int) -> str:
         widths = f"(K {widths} + V {settings.type_v.name.lower()} {settings.type_v.row_bytes(values)} B)"
     streams = f" × {settings.streams} sequences" if settings.streams > 1 else ""
     return f"{layers} layers × {settings.cells_of(cache)} cells{streams} × {widths}"
+
+
+def cache_parts(caches: Iterable[Cache], settings: Settings, placement: Placement, *, vision: bool, source: str) -> Iterator[Part]:
+    """The caches on their devices. vision: False leaves those of images out."""
+    for cache in caches:
+        if (cache.kind is not CacheKind.CROSS or vision) and (cache.k_values or cache.v_values or settings.padded_v_values):
+            kind = Kind.STATE if cache.kind is CacheKind.RECURRENT else Kind.CACHE
+            for device, count in cache_spread(cache, placement).items():
+                size = count * layer_bytes(cache, settings, device)
+                yield Part(kind, CACHE_LABELS[cache.kind], device, size, Basis.EXACT, formula(cache, settings, count), source)
+
+
+def cache_sizes(caches: Iterable[Cache], settings: Settings, placement: Placement, *, vision: bool) -> Iterator[tuple[str, int]]:
+    """(device, bytes) of the caches, as in their parts."""
+    for cache in caches:
+        if cache.kind is not CacheKind.CROSS or vision:
+            for device, count in cache_spread(cache, placement).items():
+                yield device, count * layer_bytes(cache, settings, device)

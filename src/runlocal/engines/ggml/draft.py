@@ -75,6 +75,7 @@ def _workload(workload: Workload, settings: Settings) -> Workload:
         output_tokens=workload.sequences,
         gpu_layers=None,
         cpu_moe=False,
+        n_cpu_moe=0,
         vision=False,
         images=0,
         drafting=False,

@@ -83,7 +83,7 @@ def shares(
     matrices = [Stored(tensor, types[_FINE]) for tensor in loaded if tensor.quantizable]
     whole = tensor_bytes(file) + half_a_digit(file) - sum(stored.tensor_bytes * stored.tensor.count for stored in known)
     everything = _laid(matrices, place(len(placement.layers), 0, ()), tied=False)[HOST]
-    bounds = _Bounds(whole, _values(everything), types, margin_percent, apart=placement.experts_on_host)
+    bounds = _Bounds(whole, _values(everything), types, margin_percent, apart=placement.host_experts > 0)
     spread, exact = _laid(matrices, placement, tied=tied, twice=twice), _laid(known, placement, tied=tied)
     padding = sum(_padding(stored.tensor, types) * stored.tensor.count for stored in matrices)
     for device in dict.fromkeys((*spread, *exact)):

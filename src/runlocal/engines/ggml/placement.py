@@ -2,7 +2,7 @@
 
 from bisect import bisect_left, bisect_right
 from functools import lru_cache
-from itertools import accumulate
+from struct import pack, unpack
 
 from runlocal.core.noun import NamedTuple
 from runlocal.core.part import HOST, gpu
@@ -13,7 +13,7 @@ class Placement(NamedTuple):
 
     layers: device of each stored layer
     output: device of the output matrix and final norm
-    experts_on_host: expert matrices stay on the host although their layer does not
+    host_experts: expert matrices of the first so many layers stay on the host although their layer does not
     gpus: how many GPUs there are
     cache_on_host: no layer's cache goes to a GPU
     ranges: (device, first layer, layer behind the last) of each device that holds layers
@@ -21,7 +21,7 @@ class Placement(NamedTuple):
 
     layers: tuple[str, ...]
     output: str
-    experts_on_host: bool
+    host_experts: int
     gpus: int
     cache_on_host: bool
     ranges: tuple[tuple[str, int, int], ...]
@@ -38,7 +38,7 @@ class Placement(NamedTuple):
     @property
     def nothing_on_host(self) -> bool:
         """Layers, experts and caches are all on GPUs."""
-        return self.all_on_gpus and not self.experts_on_host and not self.cache_on_host
+        return self.all_on_gpus and not self.host_experts and not self.cache_on_host
 
     @property
     def pipelined(self) -> bool:
@@ -59,22 +59,22 @@ class Placement(NamedTuple):
 
 
 @lru_cache(maxsize=1024)
-def place(stored_layers: int, gpu_layers: int | None, shares: tuple[float, ...], *, experts_on_host: bool = False, cache_on_host: bool = False) -> Placement:
+def place(stored_layers: int, gpu_layers: int | None, shares: tuple[float, ...], *, host_experts: int = 0, cache_on_host: bool = False) -> Placement:
     """Layers from the last to the first go to the GPUs, the output layer before any other.
 
     gpu_layers: how many, the output layer counted as one; None or more than there are: all
     shares: relative share of each GPU; empty: everything stays on the host
+    host_experts: as in `Placement`
     """
     total = stored_layers + 1
     on_gpus = 0 if not shares else total if gpu_layers is None else min(gpu_layers, total)
     start = total - on_gpus
-    sums = list(accumulate(shares))
-    bounds = [part / sums[-1] for part in sums] if sums else []
+    bounds = _bounds(shares)
 
     def device(index: int) -> str:
         if index < start:
             return HOST
-        return gpu(min(bisect_right(bounds, (index - start) / on_gpus), len(bounds) - 1))
+        return gpu(min(bisect_right(bounds, _single((index - start) / on_gpus)), len(bounds) - 1))
 
     if len(bounds) == 1:
         layers = (HOST,) * min(start, stored_layers) + (gpu(0),) * (stored_layers - start)
@@ -83,8 +83,21 @@ def place(stored_layers: int, gpu_layers: int | None, shares: tuple[float, ...],
     return Placement(
         layers=layers,
         output=device(stored_layers),
-        experts_on_host=experts_on_host,
+        host_experts=min(host_experts, stored_layers),
         gpus=len(shares),
         cache_on_host=cache_on_host,
         ranges=tuple((name, layers.index(name), layers.index(name) + layers.count(name)) for name in dict.fromkeys(layers)),
     )
+
+
+def _bounds(shares: tuple[float, ...]) -> list[float]:
+    """Where each GPU's part of the layers ends, in single precision as the loader has it: a bound may fall on a layer, and then its last digit decides."""
+    sums: list[float] = []
+    for share in shares:
+        sums.append(_single((sums[-1] if sums else 0.0) + _single(share)))
+    return [_single(part / sums[-1]) for part in sums]
+
+
+def _single(value: float) -> float:
+    rounded: float = unpack("f", pack("f", value))[0]
+    return rounded

@@ -1,53 +1,30 @@
 """One model in ggml: its parts for any quantization, workload and placement. What was laid out once is kept, so a grid costs little more than a cell."""
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING
 
-from runlocal.architectures import layout
-from runlocal.core.cache import Cache, CacheKind
+from runlocal.core.cache import CacheKind
 from runlocal.core.errors import Code, Problem
 from runlocal.core.facts import Facts
-from runlocal.core.layout import Layout
-from runlocal.core.load import Load, load_of, summed
-from runlocal.core.machine import Backend, Machine
-from runlocal.core.model import ModelSpec, PublishedFile
+from runlocal.core.load import Load, load_of
+from runlocal.core.machine import Machine
+from runlocal.core.model import ModelSpec
 from runlocal.core.noun import NamedTuple
-from runlocal.core.part import HOST, Basis, Kind, Part, gpu
-from runlocal.core.units import mib
+from runlocal.core.part import HOST, Part
 from runlocal.core.workload import Workload
-from runlocal.engines.ggml.cache import cache_spread, formula, layer_bytes
+from runlocal.engines.ggml.cache import cache_parts, cache_sizes
+from runlocal.engines.ggml.elsewhere import MachineKind, elsewhere, exact_load, kind_of
+from runlocal.engines.ggml.files import Files
 from runlocal.engines.ggml.nextn import NextTokens
 from runlocal.engines.ggml.overhead import overhead_parts
 from runlocal.engines.ggml.placement import Placement, place
 from runlocal.engines.ggml.settings import Settings, settle
+from runlocal.engines.ggml.weight_parts import mixture_parts, weight_parts
 from runlocal.engines.ggml.weights import EMBEDDING, OUTPUT, Sized, Weight, lay, measure
-from runlocal.quants.gguf import DYNAMIC, Recipe, Stored, store, typed_name
+from runlocal.quants.gguf import Recipe
 
 if TYPE_CHECKING:
     from runlocal.engines.ggml.buffers import BufferLines
-
-_F32_BYTES = 4
-CACHE_LABELS = {
-    CacheKind.FULL: "KV cache",
-    CacheKind.SLIDING: "KV cache, sliding window",
-    CacheKind.CHUNKED: "KV cache, chunked window",
-    CacheKind.LATENT: "latent cache (MLA)",
-    CacheKind.INDEXER: "indexer cache (DSA)",
-    CacheKind.COMPRESSED: "KV cache, compressed",
-    CacheKind.CROSS: "cross-attention cache",
-    CacheKind.RECURRENT: "recurrent state",
-}
-
-
-class OwnTensors(NamedTuple):
-    """The tensors that a file really holds, what its quantization calls itself, and where it lies."""
-
-    path: str
-    quant: str
-    stored: tuple[Stored, ...]
-
-
-_Kind = tuple[bool, Backend]  # whether there is one memory for both, and the first GPU's backend
 
 
 class _Spot(NamedTuple):
@@ -61,25 +38,18 @@ class _Spot(NamedTuple):
 
     spread: bool
     copies: bool
-    weights: dict[tuple[Recipe, _Kind | None], Load]
-    others: dict[tuple[Workload, Recipe | None, _Kind | None, bool], Load]
+    weights: dict[tuple[Recipe, MachineKind | None], Load]
+    others: dict[tuple[Workload, Recipe | None, MachineKind | None, bool], Load]
 
 
-class Session:
+class Session(Files):
     """A model opened once for many questions."""
 
     def __init__(self, model: ModelSpec, facts: Facts) -> None:
-        self.model, self.facts = model, facts
-        self.layout: Layout = layout(model)
-        self.caches: tuple[Cache, ...] = self.layout.caches()
-        self.tensors = self.layout.tensors()
+        super().__init__(model, facts)
         self._lines: BufferLines | None = None
-        self._elements = sum(tensor.elements * tensor.count for tensor in self.tensors)
-        self._own: OwnTensors | None = None
-        self._tensor_bytes: dict[Recipe, int] = {}
         self._vision: dict[tuple[object, ...], tuple[Part, ...]] = {}
         self._sized: dict[Recipe, Sized] = {}
-        self._stored: dict[Recipe, tuple[Stored, ...]] = {}
         self._weights: dict[tuple[Recipe, Placement], tuple[Weight, ...]] = {}
         self._settings: dict[Workload, Settings] = {}
         self._kept_flash: dict[tuple[Settings, Placement], bool] = {}
@@ -88,7 +58,7 @@ class Session:
         self._overheads: dict[Machine, tuple[Part, ...]] = {}
         self._next: dict[tuple[Recipe, Workload, Placement], tuple[Part, ...]] = {}
         self._weight_lines: dict[tuple[Recipe, Placement, bool], tuple[Part, ...]] = {}
-        self._beside: dict[Machine, tuple[_Kind | None, Load]] = {}
+        self._beside: dict[Machine, tuple[MachineKind | None, Load]] = {}
         self._spots: dict[Placement, _Spot] = {}
 
     def settings(self, workload: Workload) -> Settings:
@@ -134,111 +104,6 @@ class Session:
         """Tokens per sequence that are guessed ahead."""
         return self.facts.runtime.get("draft_tokens", 0) if workload.drafting or workload.mtp else 0
 
-    def adopt(self, own: OwnTensors) -> None:
-        """Takes a file's own tensors in place of a recipe: what it holds is known, and other quantizations are asked about by name."""
-        self._own = own
-        recipe = Recipe(own.quant, own.quant, False)
-        self._stored[recipe] = own.stored
-        self._elements = sum(stored.tensor.elements * stored.tensor.count for stored in own.stored)
-
-    def recipe(self, name: str, imatrix: bool | None) -> Recipe:
-        """The quantization of that name; `imatrix` None: as published files are made. Raises Problem (unknown_quant)."""
-        if self._own is not None and name == self._own.quant:
-            return Recipe(name, name, False)
-        architecture = self.layout.architecture
-        quants = {
-            key.upper(): key
-            for key, quant in self.facts.quants.items()
-            if quant["format"] == "gguf" and architecture in quant.get("architectures", (architecture,))
-        }
-        files = {typed_name(file.quant, ()): file for file in self.model.files}
-        typed = typed_name(name, {**quants, **files})
-        found = quants.get({"FP16": "F16", "MXFP4": "MXFP4_MOE"}.get(typed, typed))
-        if found is None and typed in files:
-            return self._mixture(files[typed])
-        if found is None:
-            raise self._unknown(name, typed, quants)
-        row = self.facts.quants[found]
-        made = row.get("imatrix")
-        # A type that cannot be made without an importance matrix is priced either way: the recipe is the same.
-        return Recipe(
-            name=found,
-            default_type=row["default_type"],
-            imatrix=made in ("usual", "required") if imatrix is None else imatrix,
-            rules=row.get("as"),
-            embedding_type=row.get("embedding_type"),
-            output_type=row.get("output_type"),
-        )
-
-    def _mixture(self, file: PublishedFile) -> Recipe:
-        """A published file; its default type stands for the types of its tensors where one is needed."""
-        from runlocal.engines.ggml.mixture import tensor_bytes, type_at_least
-
-        return Recipe(file.quant, type_at_least(8 * tensor_bytes(file) / self._loaded_elements(), self.facts.types), False, file=file)
-
-    def _unknown(self, name: str, typed: str, quants: Mapping[str, str]) -> Problem:
-        """Why there is no quantization of that name, and which there are."""
-        from difflib import get_close_matches
-
-        shown = repr(name[:40])
-        published = {typed_name(file.quant, ()): file.quant for file in self.model.files}
-        mixture = typed.startswith(f"{DYNAMIC}_") or typed.endswith("_XL") or "QAT" in typed
-        # A recipe that is called nearly like it is another size: of a mixture, only other mixtures are near.
-        names = published if mixture else {**quants, **published}
-        candidates = tuple(names[one] for one in get_close_matches(typed, names))
-        if other := next((quant["format"] for key, quant in self.facts.quants.items() if quant["format"] != "gguf" and key.upper() == typed), None):
-            return Problem(
-                Code.UNKNOWN_QUANT, f"{shown} is a type of {other}, which no runtime here loads", hint="name one of llama.cpp's", candidates=candidates
-            )
-        if not mixture:
-            hint = "known: " + ", ".join(names.values())
-            return Problem(Code.UNKNOWN_QUANT, f"{shown} is no quantization that llama.cpp makes", hint=hint, candidates=candidates)
-        known = f"sizes known of it: {', '.join(published.values())}" if published else "no published file of it is known"
-        return Problem(
-            Code.UNKNOWN_QUANT,
-            f"{shown} is no recipe of llama.cpp but a publisher's own mixture, and no size of it is known for {self.model.id}",
-            hint=f"{known}; give the path of a .gguf to price that file",
-            candidates=candidates,
-        )
-
-    def quants_usual_in(self, runtime_id: str) -> tuple[str, ...]:
-        """What published files of this model come in, finest first. A checkpoint in MXFP4 gains nothing from more bits than it has."""
-        if self._own is not None:
-            return (self._own.quant,)
-        usual = tuple(name for name, quant in self.facts.quants.items() if runtime_id in quant.get("usual_in", ()))
-        if self.model.checkpoint_type != "MXFP4":
-            return usual
-        most = self.bits_per_weight(self.recipe("MXFP4_MOE", None))
-        return ("MXFP4_MOE", *(name for name in usual if self.bits_per_weight(self.recipe(name, None)) < most))
-
-    def stored(self, recipe: Recipe) -> tuple[Stored, ...]:
-        """Every tensor of the file as that recipe stores it."""
-        if recipe not in self._stored:
-            self._stored[recipe] = store(self.layout, self.tensors, recipe, self.facts.types)
-        return self._stored[recipe]
-
-    def file(self, recipe: Recipe) -> str:
-        """The model's file: the one that was opened, else what such files are called."""
-        return self._own.path if self._own is not None and recipe.name == self._own.quant else f"{self.model.id}-{recipe.name}.gguf"
-
-    def tensor_bytes(self, recipe: Recipe) -> int:
-        """Bytes of all tensors in the file, without header, tokenizer and padding."""
-        if recipe.file is not None:
-            from runlocal.engines.ggml.mixture import tensor_bytes
-
-            return tensor_bytes(recipe.file)
-        if recipe not in self._tensor_bytes:
-            self._tensor_bytes[recipe] = sum(stored.tensor_bytes * stored.tensor.count for stored in self.stored(recipe))
-        return self._tensor_bytes[recipe]
-
-    def bits_per_weight(self, recipe: Recipe) -> float:
-        """Bits per stored value over the whole file."""
-        return 8 * self.tensor_bytes(recipe) / (self._elements if recipe.file is None else self._loaded_elements())
-
-    def _loaded_elements(self) -> int:
-        """Values of a published mixture: files without the layers that no loader takes are the rule."""
-        return sum(tensor.elements * tensor.count for tensor in self.tensors if not tensor.skipped)
-
     def weights(self, recipe: Recipe, placement: Placement) -> tuple[Weight, ...]:
         """Every loaded tensor on its device."""
         key = (recipe, placement)
@@ -253,12 +118,14 @@ class Session:
     def placement(self, workload: Workload, machine: Machine, shares: Sequence[float] | None = None) -> Placement:
         """Layers in proportion to what each GPU can use (llama.cpp's default `--tensor-split`); `shares` replace that."""
         free = tuple(float(device.usable_bytes) for device in machine.gpus) if shares is None else tuple(shares)
+        if workload.tensor_split is not None:
+            free = (*workload.tensor_split, *(0.0 for _ in machine.gpus))[: len(machine.gpus)]
         free = free if len(free) > 1 else (1.0,) * len(free)  # one GPU takes all, whatever its size
         return place(
             self.layout.stored_layers,
             workload.gpu_layers,
             free,
-            experts_on_host=workload.cpu_moe and self.layout.experts > 0,
+            host_experts=(self.layout.stored_layers if workload.cpu_moe else workload.n_cpu_moe) if self.layout.experts else 0,
             cache_on_host=not workload.kv_offload,
         )
 
@@ -280,13 +147,13 @@ class Session:
             *self._next_parts(recipe, workload, placement),
             *self._overhead_of(machine),
         )
-        return parts if _kind(machine) is None else tuple(self._elsewhere(part, machine) for part in parts)
+        return tuple(self._on(machine, parts))
 
     def load(self, recipe: Recipe, workload: Workload, placement: Placement, machine: Machine, *, rough: bool = False) -> Load:
         """Those parts summed per device: weights, what goes with the workload and what goes with the machine are each summed once."""
         if machine not in self._beside:
             overhead = load_of(self._overhead_of(machine), placement.gpus)
-            self._beside[machine] = _kind(machine), overhead
+            self._beside[machine] = kind_of(machine), overhead
         kind, overhead = self._beside[machine]
         if placement not in self._spots:
             self._spots[placement] = _Spot(_is_spread(placement), self._copies_weights(placement), {}, {})
@@ -294,9 +161,9 @@ class Session:
         if (recipe, kind) not in spot.weights:
             if recipe.file is None:
                 found = ((weight.device, weight.bytes, not weight.group.startswith(OUTPUT)) for weight in self.weights(recipe, placement))
-                spot.weights[recipe, kind] = _exact_load(found, placement, kind)
+                spot.weights[recipe, kind] = exact_load(found, placement, kind)
             else:
-                spot.weights[recipe, kind] = self._summed(self._weight_parts_on(recipe, placement, machine), placement, machine)
+                spot.weights[recipe, kind] = load_of(self._on(machine, self._weight_parts_on(recipe, placement, machine)), placement.gpus)
         near = rough and spot.spread
         key = (workload, recipe if near or spot.copies or workload.mtp else None, kind, near)
         if key not in spot.others:
@@ -306,19 +173,31 @@ class Session:
                 *self._vision_parts(workload, placement),
                 *self._next_parts(recipe, workload, placement),
             )
-            spot.others[key] = _exact_load(held, placement, kind).plus(self._summed(others, placement, machine))
+            spot.others[key] = exact_load(held, placement, kind).plus(load_of(self._on(machine, others), placement.gpus))
         return spot.weights[recipe, kind].plus(spot.others[key]).plus(overhead)
 
-    def _weight_parts_on(self, recipe: Recipe, placement: Placement, machine: Machine) -> tuple[Part, ...]:
-        lines = (recipe, placement, recipe.file is not None and any(device.unified for device in machine.gpus))
-        if lines not in self._weight_lines:
-            self._weight_lines[lines] = (
-                self._weight_parts(recipe, self.weights(recipe, placement)) if recipe.file is None else self._mixture_parts(recipe.file, *lines[1:])
-            )
-        return self._weight_lines[lines]
+    def _on(self, machine: Machine, parts: tuple[Part, ...]) -> Iterable[Part]:
+        kind = kind_of(machine)
+        return parts if kind is None else (elsewhere(part, kind, self.facts.ggml["other_backend_margin_percent"]) for part in parts)
 
-    def _summed(self, parts: tuple[Part, ...], placement: Placement, machine: Machine) -> Load:
-        return load_of(parts if _kind(machine) is None else (self._elsewhere(part, machine) for part in parts), placement.gpus)
+    def _weight_parts_on(self, recipe: Recipe, placement: Placement, machine: Machine) -> tuple[Part, ...]:
+        one_memory = recipe.file is not None and any(device.unified for device in machine.gpus)
+        key = (recipe, placement, one_memory)
+        if key not in self._weight_lines:
+            found = (
+                weight_parts(self, recipe, self.weights(recipe, placement))
+                if recipe.file is None
+                else mixture_parts(self, recipe.file, placement, one_memory=one_memory)
+            )
+            self._weight_lines[key] = tuple(found)
+        return self._weight_lines[key]
+
+    def _cache_parts(self, workload: Workload, placement: Placement) -> tuple[Part, ...]:
+        source = self.facts.ggml["sources"]["context"]["url"]
+        return tuple(cache_parts(self.caches, self.settings(workload), placement, vision=workload.vision, source=source))
+
+    def _cache_sizes(self, workload: Workload, placement: Placement) -> Iterator[tuple[str, int]]:
+        return cache_sizes(self.caches, self.settings(workload), placement, vision=workload.vision)
 
     def straight_from(self, workload: Workload, placement: Placement, most_tokens: int) -> int | None:
         """Context from which to `most_tokens` what a workload takes is a straight line in the context, rounded down per device.
@@ -340,17 +219,6 @@ class Session:
         if machine not in self._overheads:
             self._overheads[machine] = tuple(overhead_parts(machine, self.facts.ggml))
         return self._overheads[machine]
-
-    def _elsewhere(self, part: Part, machine: Machine) -> Part:
-        """The part on a machine that is not a CUDA card beside a host: one memory for both, or a backend whose allocator is not modelled."""
-        if any(device.unified for device in machine.gpus) and part.device == HOST:
-            part = part._replace(device=gpu(0), label=f"{part.label} (in the same memory)")
-        backend = machine.gpus[0].backend
-        if backend is not Backend.CUDA and part.kind in (Kind.COMPUTE_BUFFER, Kind.VISION_BUFFER) and part.basis is not Basis.ESTIMATED:
-            percent = self.facts.ggml["other_backend_margin_percent"]
-            because = f"{part.because}; as CUDA lays it out, {backend.value}'s allocator is not modelled: up to {percent} % more"
-            part = part._replace(basis=Basis.ESTIMATED, because=because, margin_bytes=part.bytes * percent // 100)
-        return part
 
     def _buffers_of(self, recipe: Recipe, workload: Workload, placement: Placement, *, rough: bool) -> tuple[Part, ...]:
         """Buffers follow the weights only where a step copies some."""
@@ -381,90 +249,13 @@ class Session:
             why = f"CUDA has no kernel for {', '.join(without)}, so llama.cpp keeps those matrices on the host; what that takes is not computed in this version"
             raise Problem(Code.NOT_COMPUTED, why, hint='without a GPU it is: `--batch` with "gpus": 0')
 
-    def _weight_parts(self, recipe: Recipe, weights: tuple[Weight, ...]) -> tuple[Part, ...]:
-        totals: dict[tuple[str, str], int] = {}
-        for weight in weights:
-            key = (weight.device, weight.group)
-            totals[key] = totals.get(key, 0) + weight.bytes
-        own = self._own is not None and recipe.name == self._own.quant
-        source = "the file's own list of tensors" if own else self.facts.quants[recipe.name]["source"]
-        rule = "the tensors that the file holds" if own else f"{_described(recipe)} tensor by tensor"
-        return tuple(
-            Part(
-                kind=Kind.WEIGHTS,
-                label=group,
-                device=device,
-                bytes=size,
-                basis=Basis.EXACT,
-                because=f"{rule}, {self.bits_per_weight(recipe):.2f} bits per weight over the file"
-                + ("" if device == HOST else ", rows and tensors padded as CUDA pads them"),
-                source=source,
-            )
-            for (device, group), size in totals.items()
-        )
-
-    def _mixture_parts(self, file: PublishedFile, placement: Placement, one_memory: bool) -> tuple[Part, ...]:
-        """A published file on its devices, each at the most that it may get."""
-        from runlocal.engines.ggml.mixture import shares, whole_because
-
-        found = shares(
-            self.tensors,
-            file,
-            placement,
-            self.facts.types,
-            tied=self.layout.tied and not self.layout.single_embedding,
-            twice=self.layout.two_embeddings,
-            margin_percent=self.facts.ggml["mixture_layer_margin_percent"],
-            one_memory=one_memory,
-        )
-        because = whole_because(file)
-        return tuple(
-            Part(
-                kind=Kind.WEIGHTS,
-                label=EMBEDDING if share.embedding_only else "tensors of the file",
-                device=share.device,
-                bytes=share.bytes,
-                basis=Basis.MEASURED if share.certain else Basis.ESTIMATED,
-                because=because + ("" if share.certain else "; which tensor has which type is not known: the most that this device may get of it"),
-                source=file.url,
-            )
-            for share in found
-        )
-
-    def _cache_parts(self, workload: Workload, placement: Placement) -> tuple[Part, ...]:
-        settings = self.settings(workload)
-        return tuple(
-            Part(
-                kind=Kind.STATE if cache.kind is CacheKind.RECURRENT else Kind.CACHE,
-                label=CACHE_LABELS[cache.kind],
-                device=device,
-                bytes=count * layer_bytes(cache, settings, device),
-                basis=Basis.EXACT,
-                because=formula(cache, settings, count),
-                source=self.facts.ggml["sources"]["context"]["url"],
-            )
-            for cache in self.caches
-            if (cache.kind is not CacheKind.CROSS or workload.vision) and (cache.k_values or cache.v_values or settings.padded_v_values)
-            for device, count in cache_spread(cache, placement).items()
-        )
-
-    def _cache_sizes(self, workload: Workload, placement: Placement) -> Iterator[tuple[str, int]]:
-        """(device, bytes) of the caches, as in their parts."""
-        settings = self.settings(workload)
-        for cache in self.caches:
-            if cache.kind is not CacheKind.CROSS or workload.vision:
-                for device, count in cache_spread(cache, placement).items():
-                    yield device, count * layer_bytes(cache, settings, device)
-
     def _buffer_parts(self, recipe: Recipe, workload: Workload, placement: Placement) -> tuple[Part, ...]:
         """The graph's buffers, laid out by the rules of ggml's allocator."""
-        from runlocal.engines.ggml.graph import NotModelled, copy_bytes
+        from runlocal.engines.ggml.buffer_parts import buffer_parts
+        from runlocal.engines.ggml.graph import NotModelled
 
-        settings = self._settings_on(workload, placement)
-        source = self.facts.ggml["sources"]["allocator"]["url"]
-        copied = None
-        if self._copies_weights(placement):
-            copied = copy_bytes(self.stored(_finest(recipe)), tied=self.layout.tied, architecture=self.layout.architecture)
+        settings, finest = self._settings_on(workload, placement), _finest(recipe)
+        copied = self._copied(finest, placement)
         try:
             buffers = grown = self._buffer_lines().of(settings, placement, copied)
             if self.layout.architecture in self.facts.ggml["growing_architectures"]:
@@ -473,38 +264,16 @@ class Session:
             if self.layout.architecture in self.facts.ggml["without_graph"]:
                 return ()
             raise Problem(Code.NOT_COMPUTED, f"{error} is not computed in this version") from error
-        because = f"ggml's allocator over the graph of {settings.ubatch_tokens} tokens, {settings.cells} cells, {_rows(settings.output_rows)} of logits"
-        basis, percent = Basis.EXACT, 0
-        if copied is not None and recipe.file is not None:
-            basis = Basis.ESTIMATED
-            because += f"; weights that a step copies counted as {_finest(recipe).default_type}"
-        if doubt := self.facts.ggml["graph_doubts"].get(self.layout.architecture):
-            basis, percent = Basis.ESTIMATED, doubt["margin_percent"]
-            because += f"; {doubt['because']}: up to {percent} % more"
-        more = max(after - before for after, before in zip((*grown.gpus, grown.host), (*buffers.gpus, buffers.host), strict=True))
-        if more > 0:
-            basis = Basis.ESTIMATED
-            because += f"; reserved for the first {settings.positions} positions and enlarged as the context fills: up to {mib(more)} more when it is full"
-        devices = ((*placement.devices(), HOST), (*buffers.gpus, buffers.host), (*grown.gpus, grown.host))
-        parts = [
-            Part(
-                Kind.COMPUTE_BUFFER,
-                "compute buffer, host" if device == HOST else "compute buffer",
-                device,
-                size,
-                basis,
-                because,
-                source,
-                size * percent // 100 + max(0, most - size),
-            )
-            for device, size, most in zip(*devices, strict=True)
-        ]
-        rows = max(workload.sequences, settings.output_rows)
-        # With embeddings asked for, a row of them lies behind the logits, which are set aside all the same.
-        values = self.layout.vocabulary_size + (self.layout.hidden_size if self.layout.pooling else 0)
-        because = f"4 B × {values} values × {_rows(rows)}"
-        parts.append(Part(Kind.COMPUTE_BUFFER, "logits", HOST, _F32_BYTES * values * rows, Basis.EXACT, because, source))
-        return tuple(parts)
+        copied_as = finest.default_type if copied is not None and recipe.file is not None else None
+        return tuple(buffer_parts(self.layout, settings, placement, (buffers, grown), self.facts.ggml, sequences=workload.sequences, copied_as=copied_as))
+
+    def _copied(self, recipe: Recipe, placement: Placement) -> dict[tuple[str, int | None], int] | None:
+        """Bytes of the weights that a step copies to a GPU; None where it copies none."""
+        if not self._copies_weights(placement):
+            return None
+        from runlocal.engines.ggml.graph import copy_bytes
+
+        return copy_bytes(self.stored(recipe), tied=self.layout.tied, architecture=self.layout.architecture)
 
     def _next_parts(self, recipe: Recipe, workload: Workload, placement: Placement) -> tuple[Part, ...]:
         """What next-token layers take, where there are such and they guess ahead."""
@@ -515,11 +284,9 @@ class Session:
             raise Problem(Code.NOT_COMPUTED, why, hint="leave --mtp out, or name a recipe")
         key = (recipe, workload, placement)
         if key not in self._next:
-            from runlocal.engines.ggml.graph import NotModelled, copy_bytes
+            from runlocal.engines.ggml.graph import NotModelled
 
-            stored, copied = self.stored(recipe), None
-            if self._copies_weights(placement):
-                copied = copy_bytes(stored, tied=self.layout.tied, architecture=self.layout.architecture)
+            stored, copied = self.stored(recipe), self._copied(recipe, placement)
             try:
                 self._next[key] = tuple(NextTokens(self.layout, self.facts).parts(stored, workload, self.settings(workload), placement, copied))
             except NotModelled as error:
@@ -558,30 +325,8 @@ class Session:
         return self._vision[key]
 
 
-def _kind(machine: Machine) -> _Kind | None:
-    """What a machine is that is not CUDA cards beside a host: whether it has one memory for both, and its backend."""
-    if all(device.backend is Backend.CUDA and not device.unified for device in machine.gpus):
-        return None
-    return any(device.unified for device in machine.gpus), machine.gpus[0].backend
-
-
-def _exact_load(sizes: Iterable[tuple[str, int, bool]], placement: Placement, kind: _Kind | None) -> Load:
-    """The sums over (device, bytes, whether it follows the layers); where there is one memory for both, the host's part of it is the GPU's."""
-    one_memory = kind is not None and kind[0]
-    # What moves over from the host stays itself: it follows the layers or not, and takes the same bytes.
-    return summed(((gpu(0) if one_memory and device == HOST else device, size, 0, follows) for device, size, follows in sizes), placement.gpus)
-
-
 def _is_spread(placement: Placement) -> bool:
-    return not placement.all_on_gpus or placement.experts_on_host
-
-
-def _described(recipe: Recipe) -> str:
-    if recipe.rules is None:
-        return f"{recipe.name} recipe"
-    matrices = (("embedding", recipe.embedding_type), ("output", recipe.output_type))
-    options = " and ".join(f"the {matrix} in {kind}" for matrix, kind in matrices if kind)
-    return f"{recipe.name} recipe ({recipe.rules} with {options})"
+    return not placement.all_on_gpus or placement.host_experts > 0
 
 
 def _finest(recipe: Recipe) -> Recipe:
@@ -594,7 +339,3 @@ def _finest(recipe: Recipe) -> Recipe:
 
 def _pool_tokens(workload: Workload) -> int:
     return workload.pool_tokens or workload.context_tokens * workload.sequences
-
-
-def _rows(count: int) -> str:
-    return "1 row" if count == 1 else f"{count} rows"

@@ -1,5 +1,6 @@
 """Weights on their devices: what the file stores, plus CUDA's padding, plus the second copy of a tied embedding."""
 
+from bisect import bisect_left
 from collections.abc import Iterator
 
 from runlocal.core.noun import NamedTuple
@@ -91,10 +92,11 @@ def lay(sized: Sized, placement: Placement, *, tied: bool, twice: bool = False) 
     for stored in sized.outer:
         yield from _outer(stored, placement, tied=tied, twice=twice)
     for band in sized.bands:
-        if placement.experts_on_host and band.group == EXPERTS:
-            yield Weight(HOST, band.host_bytes * len(band.layers), band.largest_bytes, band.group)
-            continue
-        for device, count in placement.spread(band.layers).items():
+        layers = band.layers
+        if band.group == EXPERTS and (kept := bisect_left(layers, placement.host_experts)):
+            yield Weight(HOST, band.host_bytes * kept, band.largest_bytes, band.group)
+            layers = layers[kept:]
+        for device, count in placement.spread(layers).items():
             yield Weight(device, (band.host_bytes if device == HOST else band.gpu_bytes) * count, band.largest_bytes, band.group)
 
 

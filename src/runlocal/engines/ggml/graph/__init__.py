@@ -103,7 +103,8 @@ def compute_buffers(
     marks = [(type(layer.mixer), device) for layer, device in zip(layers, devices.layers, strict=False)]
     last = {mark: index for index, mark in enumerate(marks)}
     kinds = [
-        (layer, mark, family.kind_of(index), sizes_of.get(index), last[mark] == index) for index, (layer, mark) in enumerate(zip(layers, marks, strict=True))
+        (layer, mark, family.kind_of(index), sizes_of.get(index), last[mark] == index, index < placement.host_experts)
+        for index, (layer, mark) in enumerate(zip(layers, marks, strict=True))
     ]
     # Copies for several steps are kept apart, so those of every layer count, and so do the tensors of zeros that indexers unmask tokens with.
     # What all layers read from one tensor ties them together.
@@ -199,7 +200,7 @@ def _devices(placement: Placement, *, keeps_pins: bool) -> Devices:
     return Devices(
         layers=tuple(names.index(device) for device in placement.layers),
         output=names.index(placement.output),
-        experts_on_host=placement.experts_on_host,
+        host_experts=placement.host_experts,
         cache_on_host=placement.cache_on_host,
         host=len(names) - 1,
         keeps_pins=keeps_pins,
@@ -209,7 +210,7 @@ def _devices(placement: Placement, *, keeps_pins: bool) -> Devices:
 def copies_weights(architecture: str, placement: Placement) -> bool:
     """Whether a step copies weights from where they lie to where they are computed with."""
     family = FAMILIES.get(architecture)
-    return placement.experts_on_host or not placement.all_on_gpus or (family is not None and (family.down_on_host or family.output_on_host))
+    return placement.host_experts > 0 or not placement.all_on_gpus or (family is not None and (family.down_on_host or family.output_on_host))
 
 
 def copy_bytes(weights: Iterable[Stored], *, tied: bool, architecture: str | None = None) -> dict[tuple[str, int | None], int]:

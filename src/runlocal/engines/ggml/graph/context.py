@@ -28,7 +28,7 @@ class Devices(NamedTuple):
 
     layers: of each layer
     output: of the output matrix and its norm
-    experts_on_host: expert matrices stay on the host
+    host_experts: expert matrices of the first so many layers stay on the host
     cache_on_host: caches do
     host: the host's index
     keeps_pins: what the graph's builder says about devices holds; else the scheduler forgets it
@@ -36,7 +36,7 @@ class Devices(NamedTuple):
 
     layers: tuple[int, ...]
     output: int
-    experts_on_host: bool
+    host_experts: int
     cache_on_host: bool
     host: int
     keeps_pins: bool
@@ -131,7 +131,7 @@ class Context:
         if (role, layer) in self._weights:
             return self._weights[role, layer]
         devices = self.devices
-        on_host = devices.experts_on_host and "_exps" in role
+        on_host = layer is not None and layer < devices.host_experts and "_exps" in role
         where = beside if layer is None else layer
         device = devices.output if where is None else devices.host if on_host else devices.layers[where]
         if role == "output" and self.family.output_on_host:

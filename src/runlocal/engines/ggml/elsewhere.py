@@ -1,0 +1,39 @@
+"""Machines that are not CUDA cards beside a host: one memory for both, or a backend whose allocator is not modelled."""
+
+from collections.abc import Iterable
+
+from runlocal.core.load import Load, summed
+from runlocal.core.machine import Backend, Machine
+from runlocal.core.part import HOST, Basis, Kind, Part, gpu
+from runlocal.engines.ggml.placement import Placement
+
+MachineKind = tuple[bool, Backend]
+"""Whether there is one memory for both, and the first GPU's backend."""
+
+
+def kind_of(machine: Machine) -> MachineKind | None:
+    """What a machine is; None for CUDA cards beside a host, and for a host alone."""
+    if all(device.backend is Backend.CUDA and not device.unified for device in machine.gpus):
+        return None
+    return any(device.unified for device in machine.gpus), machine.gpus[0].backend
+
+
+def elsewhere(part: Part, kind: MachineKind, margin_percent: int) -> Part:
+    """The part on such a machine.
+
+    margin_percent: how much more than CUDA's buffers another allocator's may take
+    """
+    one_memory, backend = kind
+    if one_memory and part.device == HOST:
+        part = part._replace(device=gpu(0), label=f"{part.label} (in the same memory)")
+    if backend is not Backend.CUDA and part.kind in (Kind.COMPUTE_BUFFER, Kind.VISION_BUFFER) and part.basis is not Basis.ESTIMATED:
+        because = f"{part.because}; as CUDA lays it out, {backend.value}'s allocator is not modelled: up to {margin_percent} % more"
+        part = part._replace(basis=Basis.ESTIMATED, because=because, margin_bytes=part.bytes * margin_percent // 100)
+    return part
+
+
+def exact_load(sizes: Iterable[tuple[str, int, bool]], placement: Placement, kind: MachineKind | None) -> Load:
+    """The sums over (device, bytes, whether it follows the layers) of weights and caches, whose bytes are the same anywhere."""
+    one_memory = kind is not None and kind[0]
+    # What moves over from the host stays itself: it follows the layers or not, and takes the same bytes.
+    return summed(((gpu(0) if one_memory and device == HOST else device, size, 0, follows) for device, size, follows in sizes), placement.gpus)
