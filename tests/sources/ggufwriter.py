@@ -114,6 +114,8 @@ def keys(model: ModelSpec, layout: Layout) -> Mapping[str, Any]:
             "attention.indexer.key_length": indexer.head_dim,
             "attention.indexer.top_k": indexer.top_k,
         }
+        if indexer.block_tokens:
+            fields["attention.indexer.block_size"] = indexer.block_tokens
     if compressed := text.compressed:
         fields |= {
             "attention.q_lora_rank": compressed.q_lora_rank,

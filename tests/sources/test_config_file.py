@@ -19,11 +19,11 @@ from runlocal.sources.config import LIMIT_BYTES, spec
 from runlocal.sources.families import BY_NAME_ONLY, FAMILIES, MODEL_TYPES, WRAPPERS, hugging_face_name
 from runlocal.sources.keys import LARGEST
 
-from . import configs, configs_states, configs_vision
+from . import configs, configs_sparse, configs_states, configs_vision
 from .configs import DEEPSEEK_V2_LITE, GEMMA_3_27B, GPT_OSS_20B, LLAMA_31_8B, LLAVA_15_7B, QWEN3_30B_A3B
 
 DATA = Path(__file__).parents[2] / "data/models"
-BUNDLED = {**configs.BUNDLED, **configs_vision.BUNDLED, **configs_states.BUNDLED}
+BUNDLED = {**configs.BUNDLED, **configs_vision.BUNDLED, **configs_states.BUNDLED, **configs_sparse.BUNDLED}
 QWEN3_CODER_NEXT = configs_vision.BUNDLED["qwen3-coder-next-80b-a3b"]
 
 # As published: safetensors totals of the models' repositories (Gemma's with its tower of 423,060,336).
@@ -92,6 +92,9 @@ def test_a_tower_whose_mlp_is_a_ratio() -> None:
         (QWEN3_CODER_NEXT, {"linear_value_head_dim": 64}, "do not go together"),
         (configs.STEP_35_FLASH, {"use_head_wise_attn_gate": False}, "no gate per head"),
         (configs.STEP_35_FLASH, {"moe_layers_enum": "3,5"}, "not every layer behind the dense ones"),
+        (configs_sparse.MINIMAX_M3_TEXT, {"moe_layer_freq": [0] * 4 + [1] * 56}, "those that choose blocks of tokens are not the same"),
+        (configs_sparse.MINIMAX_M3_TEXT, {"attention_output_gate": True}, "its attention has a gate"),
+        (configs_sparse.MINIMAX_M3_TEXT, {"num_key_value_heads": 8}, "not one head per key and value head"),
     ],
 )
 def test_what_no_loader_lays_out_so_is_not_computed(table: dict[str, Any], changes: dict[str, Any], words: str) -> None:

@@ -272,6 +272,7 @@ def _indexer(keys: Keys, layers: int) -> Indexer:
         head_dim=keys.number("index_head_dim"),
         top_k=keys.number("index_topk"),
         layers=tuple(layer for layer, kind in enumerate(kinds) if kind == "full") if kinds and "shared" in kinds else None,
+        block_tokens=keys.maybe("index_block_size"),
     )
 
 

@@ -43,6 +43,13 @@ class BufferLines:
             host=low.host + (high.host - low.host) * steps // base,
         )
 
+    def when_full(self, settings: Settings, placement: Placement, copied: Mapping[tuple[str, int | None], int] | None = None) -> ComputeBuffers:
+        """The buffers of a graph that follows the positions in use, once all are: the larger one of a step of the prompt and of one token per sequence."""
+        full = settings._replace(positions=settings.cells)
+        one = full._replace(ubatch_tokens=settings.sequences, output_rows=min(settings.output_rows, settings.sequences))
+        steps = [self.of(each, placement, copied) for each in (full, one)]
+        return ComputeBuffers(gpus=tuple(map(max, *(step.gpus for step in steps))), host=max(step.host for step in steps))
+
     def straight_from(self, settings: Settings, placement: Placement) -> int | None:
         """Cells from which on the buffers are a straight line, through those many and twice as many; None where they are none."""
         start = max(_LEAST_CELLS, 2 * (self._windows * settings.sequences + settings.ubatch_tokens) // CELL_PADDING * CELL_PADDING)

@@ -259,7 +259,7 @@ class Session(Files):
         try:
             buffers = grown = self._buffer_lines().of(settings, placement, copied)
             if self.layout.architecture in self.facts.ggml["growing_architectures"]:
-                grown = self._buffer_lines().of(settings._replace(positions=settings.cells), placement, copied)
+                grown = self._buffer_lines().when_full(settings, placement, copied)
         except NotModelled as error:
             if self.layout.architecture in self.facts.ggml["without_graph"]:
                 return ()

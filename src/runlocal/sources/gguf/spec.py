@@ -28,7 +28,7 @@ _POOLINGS = {1: "mean", 2: "cls", 3: "last"}  # enum llama_pooling_type
 
 # Layers of these have several shapes; their own modules, or a function here, tell them apart.
 _VARYING = ("deci", "gemma4")
-_SPARSE = ("deepseek32", "deepseek4", "glm-dsa")  # architectures whose attention goes by an indexer
+_SPARSE = ("deepseek32", "deepseek4", "glm-dsa", "minimax-m3")  # architectures whose attention goes by an indexer
 _BY_RATIO = "attn_compressor_"  # beginning of the names of tensors whose shape follows the layer's ratio
 
 
@@ -367,6 +367,8 @@ def _compressed(fields: Metadata) -> Compressed:
 
 
 def _indexer(fields: Metadata, shapes: _Shapes, layers: int) -> Indexer:
+    if fields.architecture == "minimax-m3":
+        return _block_indexer(fields, shapes)
     found = tuple(layer for layer in shapes.layers.get("indexer.attn_k", ()) if layer < layers)
     if fields.architecture == "deepseek4":
         found = tuple(range(layers))  # its ratio says which layers have one
@@ -377,6 +379,17 @@ def _indexer(fields: Metadata, shapes: _Shapes, layers: int) -> Indexer:
         head_dim=fields.positive("attention.indexer.key_length"),
         top_k=fields.positive("attention.indexer.top_k"),
         layers=None if len(found) == layers else found,
+    )
+
+
+def _block_indexer(fields: Metadata, shapes: _Shapes) -> Indexer:
+    if shapes.layers.get("indexer.k_proj", ()) != shapes.layers.get("ffn_down_exps", ()):
+        raise bad_file(fields.path, "its layers with experts and those with an indexer are not the same", hint=BROKEN)
+    return Indexer(
+        heads=fields.positive("attention.indexer.head_count"),
+        head_dim=fields.positive("attention.indexer.key_length"),
+        top_k=fields.positive("attention.indexer.top_k"),
+        block_tokens=fields.positive("attention.indexer.block_size"),
     )
 
 

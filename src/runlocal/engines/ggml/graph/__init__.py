@@ -7,7 +7,6 @@ out by ggml's allocator (`engines/ggml/allocator.py`). So the compute buffers fo
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 
-from runlocal.architectures.blocks.sparse import BlockSparseAttention
 from runlocal.core.cache import CacheKind
 from runlocal.core.layout import Block, Layout
 from runlocal.core.noun import NamedTuple
@@ -106,11 +105,10 @@ def compute_buffers(
         (layer, mark, family.kind_of(index), sizes_of.get(index), last[mark] == index, index < placement.host_experts)
         for index, (layer, mark) in enumerate(zip(layers, marks, strict=True))
     ]
-    # Copies for several steps are kept apart, so those of every layer count, and so do the tensors of zeros that indexers unmask tokens with.
+    # Copies for several steps are kept apart, so those of every layer count, and so do what indexers read and the tensors of zeros they unmask tokens with.
     # What all layers read from one tensor ties them together.
     cached = {cache.kind for cache in layout.caches()}
-    zeros = CacheKind.INDEXER in cached and not any(isinstance(layer.mixer, BlockSparseAttention) for layer in layers)
-    tied = zeros or context.layer_input_size > 0 or ((family.down_on_host or settings.flash_on_host) and placement.pipelined)
+    tied = CacheKind.INDEXER in cached or context.layer_input_size > 0 or ((family.down_on_host or settings.flash_on_host) and placement.pipelined)
     runs = [] if all_layers or tied else list(_runs(kinds, _KEPT_WITH_STATES if CacheKind.RECURRENT in cached else _KEPT))
     left_out = {index for run in runs for index in range(run.built_end, run.end)}
     built = [index for index in range(len(layers)) if index not in left_out]

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 
 from runlocal.architectures.blocks.sparse import BlockSparseAttention
 from runlocal.core.noun import NamedTuple
+from runlocal.core.tensor import StorageType
 from runlocal.core.units import pad
 from runlocal.engines.ggml.allocator import Node
 from runlocal.engines.ggml.graph.attention import attend, hadamard, rope, store_keys
@@ -43,7 +44,7 @@ class BlockInputs(NamedTuple):
     bias: the blocks that are chosen in any case, by token
     visible: who sees which position
     cells: the cell of each position, by stream
-    blocks: the block of each cell, by stream
+    blocks: the block of each cell, by stream; in a step of one token per sequence the cell of each position once more, as a value
     mask: who sees which cell, in F32
     """
 
@@ -68,8 +69,7 @@ def attend_blocks(c: Context, block: BlockSparseAttention, x: Node, layer: int) 
     )
     q, k = (rope(c, c.norm(part, f"attn_{name}_norm", layer), layer) for part, name in ((q, "q"), (k, "k")))
     queries, key = (
-        rope(c, c.norm(reshape(mul_mat(c.weight(f"indexer.{name}_proj", layer, d, heads * block.head_dim), x), block.head_dim, heads, tokens), role, layer), layer)
-        for name, heads, role in (("q", block.heads, "indexer.q_norm"), ("k", 1, "indexer.k_norm"))
+        rope(c, c.norm(_indexed(c, block, x, layer, name, heads), f"indexer.{name}_norm", layer), layer) for name, heads in (("q", block.heads), ("k", 1))
     )
     index = c.cache(settings.type_k, layer, block.head_dim, settings.cells, settings.streams)
     graph.expand(store_keys(c, index, key, inputs.rows))
@@ -83,10 +83,13 @@ def attend_blocks(c: Context, block: BlockSparseAttention, x: Node, layer: int) 
     v_cache = c.cache(settings.type_v, layer, whole.value_width, settings.cells, settings.streams)
     graph.expand(store_keys(c, k_cache, k, cache_inputs.k_rows))
     graph.expand(store_keys(c, v_cache, v, cache_inputs.v_rows))
-    outs = [_one_stream(block, inputs, cache_inputs, (queries, index), (q, k_cache, v_cache), stream) for stream in range(settings.streams)]
-    out = outs[0]
-    for other in outs[1:]:
-        out = concat(out, other, 1)
+    if _is_step(c):
+        out = _gathered(c, block, inputs, (queries, index), (q, k_cache, v_cache))
+    else:
+        outs = [_one_stream(block, inputs, cache_inputs, (queries, index), (q, k_cache, v_cache), stream) for stream in range(settings.streams)]
+        out = outs[0]
+        for other in outs[1:]:
+            out = concat(out, other, 1)
     if cache_inputs.v_rotation:
         out = hadamard(out, cache_inputs.v_rotation)
     return mul_mat(c.weight("attn_output", layer, whole.output_width, d), out)
@@ -98,16 +101,73 @@ def _inputs(c: Context, block: BlockSparseAttention) -> BlockInputs:
         settings, tokens, streams = c.settings, c.tokens, c.settings.streams
         positions = pad(settings.positions, block.block_tokens)
         mask = c.cache_inputs(block.attention).mask
+        # A step of one token per sequence gathers what it chose; others mask what they did not.
+        step = _is_step(c)
         made = BlockInputs(
             rows=given(I64, tokens),
             bias=given(F32, positions // block.block_tokens, tokens),
             visible=given(F32, positions, tokens),
             cells=given(I32, positions, streams),
-            blocks=given(I32, settings.cells, streams),
-            mask=new("CPY", F32, mask.shape, mask),
+            blocks=given(F32, positions, streams) if step else given(I32, settings.cells, streams),
+            mask=mask if step else new("CPY", F32, mask.shape, mask),
         )
         c.shared.update(made._asdict())
     return BlockInputs(**c.shared)
+
+
+def _indexed(c: Context, block: BlockSparseAttention, x: Node, layer: int, name: str, heads: int) -> Node:
+    """Queries or keys of the indexer."""
+    weight = c.weight(f"indexer.{name}_proj", layer, block.attention.hidden_size, heads * block.head_dim)
+    return reshape(mul_mat(weight, x), block.head_dim, heads, c.tokens)
+
+
+def _is_step(c: Context) -> bool:
+    """Whether each sequence has one token."""
+    return c.tokens == c.settings.streams
+
+
+def _gathered(c: Context, block: BlockSparseAttention, inputs: BlockInputs, indexer: tuple[Node, Node], attention: Sequence[Node]) -> Node:
+    """All sequences at once, each with one token: the keys and values of the chosen blocks are gathered."""
+    (queries, index), (q, k_cache, v_cache), whole, streams = indexer, attention, block.attention, c.settings.streams
+    heads, dim, cells, span = block.heads, block.head_dim, index.shape[1], block.block_tokens
+    blocks, positions = inputs.bias.shape[0], inputs.visible.shape[0]
+    keys = get_rows(view(index, (dim, cells, streams), index.strides[1:3]), inputs.cells)
+    scores = mul_mat(reshape(keys, dim, positions, 1, streams), reshape(queries, dim, heads, 1, streams))
+    scores = in_place(like("ADD", scores, reshape(inputs.visible, positions, 1, 1, streams)))
+    best = new("POOL_2D", F32, (blocks, heads, 1, streams), scores)
+    count = min(block.top_k, blocks)
+    chosen = top_k(like("ADD", best, reshape(inputs.bias, blocks, 1, 1, streams)), count)
+
+    first = reshape(like("SCALE", new("CPY", F32, chosen.shape, chosen)), 1, count, heads, streams)
+    places = like("ADD", repeat(first, span, count, heads, streams), reshape(new("ARANGE", F32, (span, 1, 1, 1)), span, 1, 1))
+    flat = reshape(places, span * count * heads, streams)
+    places = new("CPY", I32, flat.shape, flat)
+    of_places = reshape(get_rows(reshape(inputs.blocks, 1, positions, streams), places), span, count, heads, streams)
+    rows = like("ADD", like("SCALE", of_places), reshape(new("ARANGE", F32, (whole.kv_heads, 1, 1, 1)), 1, 1, heads))
+    flat = reshape(rows, span * count * heads, streams)
+    rows = new("CPY", I32, flat.shape, flat)
+
+    found = []
+    for cache, width in ((k_cache, whole.head_dim), (v_cache, whole.value_dim)):
+        by_head = view(cache, (width, whole.kv_heads * cells, streams), (cache.strides[1] // whole.kv_heads, cache.strides[2]))
+        found.append((cache.type if cache.type.block_elements == 1 else F16, width, get_rows(by_head, rows)))
+    seen = get_rows(reshape(inputs.visible, 1, positions, streams), places)
+    k, v = (_as_type(reshape(values, width, span * count, 1, heads * streams), type) for type, width, values in found)
+    mask = _as_type(reshape(seen, span * count, 1, 1, heads * streams), F16)
+    return _attended(block, q, k, v, mask)
+
+
+def _as_type(a: Node, type: StorageType) -> Node:
+    return a if a.type is type else new("CPY", type, a.shape, a)
+
+
+def _attended(block: BlockSparseAttention, q: Node, k: Node, v: Node, mask: Node) -> Node:
+    """Flash attention once for all groups of heads."""
+    whole, tokens, groups = block.attention, q.shape[2], k.shape[3]
+    per_head = whole.heads // whole.kv_heads
+    q = _permuted(reshape(q, whole.head_dim, per_head, groups, whole.heads * tokens // (per_head * groups)), (0, 2, 3, 1))
+    out = _permuted(flash_attention(q, k, v, mask, None), (0, 1, 3, 2))
+    return reshape(out if is_contiguous(out) else cont(out), whole.output_width, tokens)
 
 
 def _one_stream(
@@ -146,11 +206,7 @@ def _one_stream(
     both = in_place(like("ADD", reshape(by_cell, cells, tokens, heads), mask))
     both = new("CPY", F16, (cells, tokens, 1, heads), reshape(both, cells, tokens, 1, heads))
 
-    group = whole.heads // whole.kv_heads
-    q = _permuted(reshape(q, whole.head_dim, group, whole.kv_heads, tokens), (0, 2, 3, 1))
-    out = flash_attention(q, _permuted(k, (0, 3, 1, 2)), _permuted(v, (0, 3, 1, 2)), both, None)
-    out = _permuted(out, (0, 1, 3, 2))
-    return reshape(out if is_contiguous(out) else cont(out), whole.output_width, tokens)
+    return _attended(block, q, _permuted(k, (0, 3, 1, 2)), _permuted(v, (0, 3, 1, 2)), both)
 
 
 def _of_stream(cache: Node, heads: int, stream: int) -> Node:
