@@ -56,6 +56,7 @@ ARCHITECTURES = {
     "hy_v3": "hy_v3",
     "internlm2": "llama",
     "jamba": "hybrid",
+    "kimi-k3": "kimi_k3",
     "kimi-linear": "kimi_linear",
     "laguna": "laguna",
     "lfm2": "lfm2",

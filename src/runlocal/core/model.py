@@ -287,6 +287,7 @@ class Text(NamedTuple):
     token_types: rows of a table of token types, absent elsewhere
     pooling: how an embedding model makes one vector of many: `mean`, `cls` (the first) or `last`
     hc_mult: residual streams, which every layer mixes (hyper-connections)
+    residual_block: layers after which the residual stream is kept, for all later layers to mix in (attention residuals), absent elsewhere
     """
 
     layers: int
@@ -334,6 +335,7 @@ class Text(NamedTuple):
     token_types: int | None = None
     pooling: str | None = None
     hc_mult: int = 1
+    residual_block: int | None = None
 
 
 class Vision(NamedTuple):

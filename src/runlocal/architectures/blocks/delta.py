@@ -68,12 +68,16 @@ class KimiDeltaAttention(NamedTuple):
     hidden_size: width of the residual stream
     heads, head_dim: heads, width of one
     conv_size: length of the convolutions
+    full_gate: the gate is from one matrix, not by way of a narrow projection (Kimi K3)
+    bounded: the decay has a lower bound (Kimi K3)
     """
 
     hidden_size: int
     heads: int
     head_dim: int
     conv_size: int
+    full_gate: bool = False
+    bounded: bool = False
 
     @property
     def width(self) -> int:
@@ -94,11 +98,14 @@ class KimiDeltaAttention(NamedTuple):
         for part in ("q", "k", "v"):
             yield Tensor(role=f"ssm_conv1d_{part}", columns=self.conv_size, rows=width, layers=layers, quantizable=False)
             yield Tensor(role=f"attn_{part}", columns=d, rows=width, layers=layers)
-        for gate in ("f", "g"):
+        for gate in ("f",) if self.full_gate else ("f", "g"):
             yield Tensor(role=f"ssm_{gate}_a", columns=d, rows=dim, layers=layers)
             yield Tensor(role=f"ssm_{gate}_b", columns=dim, rows=width, layers=layers)
+        if self.full_gate:
+            yield Tensor(role="ssm_g", columns=d, rows=width, layers=layers)
         yield Tensor(role="ssm_beta", columns=d, rows=self.heads, layers=layers)
-        yield Tensor(role="ssm_a", columns=1, rows=self.heads, layers=layers, quantizable=False)
+        rates = (self.heads, 1) if self.full_gate else (1, self.heads)
+        yield Tensor(role="ssm_a", columns=rates[0], rows=rates[1], layers=layers, quantizable=False)
         yield Tensor(role="ssm_dt.bias", columns=width, layers=layers, quantizable=False)
         yield Tensor(role="ssm_norm", columns=dim, layers=layers, quantizable=False)
         yield Tensor(role="attn_output", columns=width, rows=d, layers=layers)

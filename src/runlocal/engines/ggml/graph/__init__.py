@@ -108,7 +108,12 @@ def compute_buffers(
     # Copies for several steps are kept apart, so those of every layer count, and so do what indexers read and the tensors of zeros they unmask tokens with.
     # What all layers read from one tensor ties them together.
     cached = {cache.kind for cache in layout.caches()}
-    tied = CacheKind.INDEXER in cached or context.layer_input_size > 0 or ((family.down_on_host or settings.flash_on_host) and placement.pipelined)
+    tied = (
+        CacheKind.INDEXER in cached
+        or context.layer_input_size > 0
+        or family.every_layer
+        or ((family.down_on_host or settings.flash_on_host) and placement.pipelined)
+    )
     runs = [] if all_layers or tied else list(_runs(kinds, _KEPT_WITH_STATES if CacheKind.RECURRENT in cached else _KEPT))
     left_out = {index for run in runs for index in range(run.built_end, run.end)}
     built = [index for index in range(len(layers)) if index not in left_out]

@@ -49,15 +49,21 @@ def correct_by_value(c: Context, block: KimiDeltaAttention, x: Node, layer: int)
     loaded = load(c, remembered)
     q, k, v = (_short(c, block, x, layer, remembered, loaded, part) for part in range(len(_PARTS)))
     gate = mul_mat(c.weight("ssm_f_b", layer, dim, width), mul_mat(c.weight("ssm_f_a", layer, d, dim), x))
-    gate = reshape(like("SOFTPLUS", like("ADD", gate, c.weight("ssm_dt.bias", layer, width))), dim, heads, c.tokens)
+    gate = like("ADD", gate, c.weight("ssm_dt.bias", layer, width))
+    gate = reshape(gate if block.bounded else like("SOFTPLUS", gate), dim, heads, c.tokens)
     gate = like("MUL", gate, reshape(c.weight("ssm_a", layer, 1, heads), 1, heads, 1))
+    if block.bounded:
+        gate = like("SCALE", like("SIGMOID", like("SCALE", gate)))
     gate = reshape(gate, dim, heads, tokens, sequences)
     beta = like("SIGMOID", reshape(mul_mat(c.weight("ssm_beta", layer, d, heads), x), 1, heads, tokens, sequences))
     states = state(c, layer, block.state_values)
     before = reshape(load(c, states), dim, dim, heads, sequences)
     out = cont(delta_rule(c, states, (unit(q), unit(k), v, gate, beta, before)))
     out = c.norm(reshape(out, dim, heads, c.tokens), "ssm_norm", layer)
-    gate = mul_mat(c.weight("ssm_g_b", layer, dim, width), mul_mat(c.weight("ssm_g_a", layer, d, dim), x))
+    if block.full_gate:
+        gate = mul_mat(c.weight("ssm_g", layer, d, width), x)
+    else:
+        gate = mul_mat(c.weight("ssm_g_b", layer, dim, width), mul_mat(c.weight("ssm_g_a", layer, d, dim), x))
     out = like("MUL", out, like("SIGMOID", reshape(gate, dim, heads, c.tokens)))
     return mul_mat(c.weight("attn_output", layer, width, d), cont(out, width, c.tokens))
 

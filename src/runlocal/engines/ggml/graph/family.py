@@ -81,6 +81,8 @@ class Family(NamedTuple):
     own_layer: whose layer it is, where it is put together in another way than others' (graph/gemma.py)
     reserved_alone: the graph of a single sequence is reserved too, whose inputs grow with the square of its tokens
     down_on_host: experts' last matrix is multiplied in a precision that CUDA has no kernel for, so the host does it, with a copy of the matrix
+    every_layer: no layer stands for another, for each reads what those before it kept
+    situ: MLPs are gated by a product of a tanh and a sigmoid (SiTU)
     output_on_host: the logits are computed with the embedding on the host, or with a copy of it where they are many
     """
 
@@ -116,6 +118,8 @@ class Family(NamedTuple):
     reserved_alone: bool = False
     down_on_host: bool = False
     output_on_host: bool = False
+    every_layer: bool = False
+    situ: bool = False
 
     def kind_of(self, layer: int) -> tuple[int, bool]:
         """What differs between layers beyond their blocks."""
@@ -205,6 +209,7 @@ FAMILIES = {
     "glm4moe": Family(router=_SCORED._replace(scaled=False)),
     "hy_v3": Family(router=_SCORED._replace(scaled=False), outputs_normed=True),
     "kimi-linear": Family(rope=Rope.NONE, router=_SCORED._replace(scaled=False)),
+    "kimi-k3": Family(rope=Rope.NONE, router=_SCORED, own_layer="kimi-k3", every_layer=True, situ=True),
     "minimax-01": Family(residual_normed=True, reserved_alone=True),
     "minimax-m2": Family(router=_SCORED._replace(scaled=False)),
     "minimax-m3": Family(router=_SCORED),
