@@ -13,7 +13,7 @@ from runlocal.engines.ggml.graph.tensors import F32, concat, cont, like, new, re
 KEPT = "kept"
 
 
-def mixing_layer(c: Context, blocks: Layer, mixer: Block, x: Node, layer: int) -> Node:
+def mixing_layer(c: Context, blocks: Layer, block: Block, x: Node, layer: int) -> Node:
     """A layer whose halves each read the stream mixed with what was kept; a stream that is kept starts anew."""
     residuals = next((other for other in blocks.others if isinstance(other, AttentionResiduals)), None)
     if residuals is None or blocks.mlp is None:
@@ -26,7 +26,7 @@ def mixing_layer(c: Context, blocks: Layer, mixer: Block, x: Node, layer: int) -
         c.shared[KEPT] = concat(c.shared[KEPT], kept, 1) if KEPT in c.shared else kept
     read = c.norm(read, "attn_norm", layer)
     c.graph.expand(read)
-    out = mixed(c, mixer, read, layer)
+    out = mixed(c, block, read, layer)
     x = out if keeps else like("ADD", x, out)
     read = c.norm(mix(c, x, c.weight("ffn_res_score", layer, d)), "ffn_norm", layer)
     return like("ADD", x, feed_forward(c, blocks.mlp, read, layer))
