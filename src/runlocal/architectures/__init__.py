@@ -46,6 +46,7 @@ ARCHITECTURES = {
     "glm-dsa": "deepseek",
     "glm4": "glm",
     "glm4moe": "glm",
+    "glm5-next": "glm5_next",
     "gpt-oss": "gpt_oss",
     "granite": "llama",
     "granitehybrid": "hybrid",

@@ -61,6 +61,7 @@ class Indexer(NamedTuple):
     top_k: tokens that are chosen at most, or blocks of them
     layers: the layers that have one where that is not all; the others go by the choice of the last one before them
     block_tokens: tokens of a block, where whole blocks are chosen (MiniMax M3)
+    pool_tokens: tokens whose keys are pooled, to be chosen together (GLM-5.3 Flash)
     """
 
     heads: int
@@ -68,6 +69,7 @@ class Indexer(NamedTuple):
     top_k: int
     layers: tuple[int, ...] | None = None
     block_tokens: int | None = None
+    pool_tokens: int | None = None
 
 
 class Compressed(NamedTuple):

@@ -78,6 +78,7 @@ _FIRST_Q3_K_M, _FIRST_Q4_K_S = 2, 4  # so many attn_v come out finer in these
 _LARGE_LAYERS = 80  # llama.cpp calls models of these architectures with so many layers "70B" and stores attn_v finer
 _LARGE_ARCHITECTURES = ("qwen2", "deci", "olmo")
 _LARGE_IF_SHARED = "llama"  # "70B" only where heads share attn_v; else "65B"
+_NEVER_BELOW_Q8_0 = ("attn_q_a", "attn_q_b", "nextn.eh_proj")  # of GLM-5.3 Flash
 _UNQUANTIZED = ("F32", "F16", "BF16")
 _EMBEDDINGS = ("token_embd", "per_layer_token_embd")
 _EMBEDDING_TYPES = {
@@ -146,6 +147,8 @@ def _fit(name: str, columns: int, types: Types) -> str:
 def _choose(tensor: Tensor, traits: _Traits, tensors: tuple[Tensor, ...], types: Types) -> str | Callable[[int], str]:
     """The type of a tensor before fallback: a name, or a function of the layer where the rule looks at it."""
     recipe, role = traits.recipe, tensor.role
+    if traits.architecture == "glm5-next" and role in _NEVER_BELOW_Q8_0 and recipe.default_type not in _UNQUANTIZED:
+        return "Q8_0"
     if recipe.embedding_type and role in _EMBEDDINGS:
         return recipe.embedding_type
     if recipe.output_type and role == "output":

@@ -96,6 +96,8 @@ def compute_buffers(
     layers = layers_of(layout)
     devices = _devices(placement, keeps_pins=not as_estimated)
     copied = weight_bytes if weight_bytes and copies_weights(layout.architecture, placement) else {}
+    if layers[0].connections and not placement.nothing_on_host:
+        settings = settings._replace(unfused=_unfused(layout, settings, placement))
     context = Context(layout, family, settings, devices, copied)
     sizes_of = _sizes_by_layer(copied)
     # States are loaded ahead of what enters their layer, so on each device the last of them are read for the last time one layer early.
@@ -171,6 +173,21 @@ def _lay_out(context: Context, layers: Sequence[Layer], built: Sequence[int], ru
     return Laid(times=tuple(run.times for run in runs), rounds=tuple(rounds), sizes=sizes)
 
 
+def _unfused(layout: Layout, settings: Settings, placement: Placement) -> tuple[str, ...]:
+    """The operations of hyper-connections that are taken apart (llama_context::resolve_fused_ops): one of them would not run with its layer."""
+    from runlocal.engines.ggml.graph.hyper import FUSED
+
+    layers, devices = layers_of(layout), _devices(placement, keeps_pins=True)
+    step = settings._replace(ubatch_tokens=settings.sequences, output_rows=settings.sequences, unfused=())
+    for op in FUSED:
+        context = Context(layout, _family(layout), step, devices, defaultdict(int))
+        build(context, layers, range(len(layers)))
+        assign(context.graph, devices.host)
+        if any(node.op == op and node.device != devices.layers[layer] for node, layer in context.fused):
+            step = step._replace(unfused=(*step.unfused, op))
+    return step.unfused
+
+
 def keeps_flash_attention(layout: Layout, settings: Settings, placement: Placement) -> bool:
     """Whether `auto` leaves flash attention on (llama_context::resolve_fused_ops): in a step of a token per sequence every layer's runs on its device.
 
@@ -182,7 +199,8 @@ def keeps_flash_attention(layout: Layout, settings: Settings, placement: Placeme
     build(context, layers, range(len(layers)))
     assign(context.graph, devices.host)
     attending = [device for layer, device in zip(layers, devices.layers, strict=False) if layer.mixer and _attends(layer.mixer)]
-    return [node.device for node in context.graph.nodes if node.op == "FLASH_ATTN_EXT"] == attending
+    found = [node.device for node in context.graph.nodes if node.op == "FLASH_ATTN_EXT"]
+    return not found or found == attending  # where a step of one token has none, nothing speaks against it
 
 
 def _attends(block: Block) -> bool:

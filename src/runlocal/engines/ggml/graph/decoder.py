@@ -28,6 +28,7 @@ MIXERS = {
     "BlockSparseAttention": "sparse.attend_blocks",
     "CompressedAttention": "compressed.attend_compressed",
     "LatentAttention": "latent.attend_latent",
+    "PooledLatentAttention": "pooled.attend_pooled",
     "Mamba1": "mamba.scan_1",
     "Mamba2": "mamba.scan_2",
     "GatedDeltaNet": "delta.correct",
@@ -40,7 +41,7 @@ WHOLE = {"Rwkv6": "rwkv.layer_6", "Rwkv7": "rwkv.layer_7"}
 # Blocks that only one family has.
 OTHERS = ("AttentionResiduals", "LayerInput", "OutputScale", "Streams")
 # Layers that are put together in a way of their own.
-OWN_LAYERS = {"gemma3n": "gemma.gemma3n_layer", "gemma4": "gemma.gemma4_layer", "kimi-k3": "residuals.mixing_layer"}
+OWN_LAYERS = {"gemma3n": "gemma.gemma3n_layer", "gemma4": "gemma.gemma4_layer", "glm5-next": "pooled.streamed_layer", "kimi-k3": "residuals.mixing_layer"}
 
 
 class NotModelled(ValueError):
@@ -132,6 +133,10 @@ def build(c: Context, layers: Sequence[Layer], chosen: Sequence[int]) -> dict[in
     Returns what enters each of them.
     """
     x, embedded = _embed(c)
+    if c.family.own_layer == "glm5-next":
+        from runlocal.engines.ggml.graph.pooled import prepare
+
+        prepare(c, layers)
     streams = next((cast("Streams", other).inputs for other in layers[0].others if _name(other) == "Streams"), 0)
     if streams:
         from runlocal.engines.ggml.graph.gemma import stream_mean, streams_of
@@ -281,11 +286,14 @@ def _mixing_layer(c: Context, blocks: Layer, connections: "HyperConnections", x:
     from runlocal.engines.ggml.graph.hyper import gather, scatter
 
     read = gather(c, connections, "attn", x, layer)
-    x = scatter(mixed(c, blocks.mixer, c.norm(read.mixed, "attn_norm", layer), layer), x, read)
+    x = scatter(c, mixed(c, blocks.mixer, c.norm(read.mixed, "attn_norm", layer), layer), x, read, layer)
     read = gather(c, connections, "ffn", x, layer)
     for node in (x, read.out, read.across):
         c.graph.expand(node)
-    return scatter(feed_forward(c, blocks.mlp, c.norm(read.mixed, "ffn_norm", layer), layer), x, read)
+    x = scatter(c, feed_forward(c, blocks.mlp, c.norm(read.mixed, "ffn_norm", layer), layer), x, read, layer)
+    if c.pins:
+        x.device = c.devices.layers[layer]
+    return x
 
 
 def _beside_its_norms(c: Context, mixer: Block, mlp: DenseMlp | ExpertMlp, x: Node, layer: int, *, last: bool) -> Node:

@@ -209,6 +209,7 @@ FAMILIES = {
     "glm4moe": Family(router=_SCORED._replace(scaled=False)),
     "hy_v3": Family(router=_SCORED._replace(scaled=False), outputs_normed=True),
     "kimi-linear": Family(rope=Rope.NONE, router=_SCORED._replace(scaled=False)),
+    "glm5-next": Family(rope=Rope.NONE, router=_SCORED, own_layer="glm5-next"),
     "kimi-k3": Family(rope=Rope.NONE, router=_SCORED, own_layer="kimi-k3", every_layer=True, situ=True),
     "minimax-01": Family(residual_normed=True, reserved_alone=True),
     "minimax-m2": Family(router=_SCORED._replace(scaled=False)),
