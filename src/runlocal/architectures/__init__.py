@@ -98,6 +98,7 @@ ARCHITECTURES = {
     "qwen3next": "qwen3next",
     "qwen3vl": "llama",
     "qwen3vlmoe": "mixture",
+    "qwen4exp": "qwen4exp",
     "rwkv6": "rwkv",
     "rwkv7": "rwkv",
     "seed_oss": "llama",

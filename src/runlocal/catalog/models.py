@@ -21,6 +21,7 @@ from runlocal.core.model import (
     Mamba,
     ModelSpec,
     NextTokens,
+    Ngrams,
     Parameters,
     PublishedFile,
     Rwkv,
@@ -67,6 +68,7 @@ _PARTS = {
     "delta_net": DeltaNet,
     "kimi_delta": KimiDelta,
     "lightning": Lightning,
+    "ngrams": Ngrams,
 }
 
 

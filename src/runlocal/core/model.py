@@ -228,6 +228,25 @@ class ShortConv(NamedTuple):
     layers: tuple[int, ...]
 
 
+class Ngrams(NamedTuple):
+    """A table of hashed n-grams, of which one layer reads some rows for every token (Qwen3.8 Flash Next).
+
+    size: tokens of the longest n-gram
+    heads: rows that are read for each length
+    head_dim: width of a row
+    rows: rows of the table
+    conv_size: length of the convolution behind it
+    layer: the layer that reads it
+    """
+
+    size: int
+    heads: int
+    head_dim: int
+    rows: int
+    conv_size: int
+    layer: int
+
+
 class NextTokens(NamedTuple):
     """Multi-token-prediction layers behind the last layer.
 
@@ -289,6 +308,8 @@ class Text(NamedTuple):
     token_types: rows of a table of token types, absent elsewhere
     pooling: how an embedding model makes one vector of many: `mean`, `cls` (the first) or `last`
     hc_mult: residual streams, which every layer mixes (hyper-connections)
+    hc_low_rank: width of the projection that mixes those streams, absent where there is none
+    ngrams: a table of hashed n-grams, absent elsewhere
     residual_block: layers after which the residual stream is kept, for all later layers to mix in (attention residuals), absent elsewhere
     """
 
@@ -337,6 +358,8 @@ class Text(NamedTuple):
     token_types: int | None = None
     pooling: str | None = None
     hc_mult: int = 1
+    hc_low_rank: int | None = None
+    ngrams: Ngrams | None = None
     residual_block: int | None = None
 
 

@@ -17,6 +17,7 @@ class GatedDeltaNet(NamedTuple):
     head_dim: width of one head
     conv_size: length of the convolution
     joined: one matrix for beta and alpha (Qwen3-Next), head by head
+    sigmoid: the gate of what it yields is a sigmoid (Qwen3.8 Flash Next)
     """
 
     hidden_size: int
@@ -25,6 +26,7 @@ class GatedDeltaNet(NamedTuple):
     head_dim: int
     conv_size: int
     joined: bool = False
+    sigmoid: bool = False
 
     @property
     def value_width(self) -> int:

@@ -1,8 +1,8 @@
-"""Latent attention to chosen pools of tokens (GLM-5.3 Flash)."""
+"""Attention to chosen pools of tokens: latent (GLM-5.3 Flash), and to keys and values per head (Qwen3.8 Flash Next)."""
 
 from collections.abc import Iterator
 
-from runlocal.architectures.blocks.attention import LatentAttention
+from runlocal.architectures.blocks.attention import Attention, LatentAttention
 from runlocal.architectures.blocks.delta import KEPT
 from runlocal.core.cache import Cache, CacheKind
 from runlocal.core.noun import NamedTuple
@@ -42,3 +42,30 @@ class PooledLatentAttention(NamedTuple):
     def caches(self, layers: tuple[int, ...]) -> Iterator[Cache]:
         yield from self.latent.caches(layers)
         yield Cache(kind=CacheKind.INDEXER, layers=layers, k_values=ROWS * self.head_dim, v_values=0)
+
+
+class PooledAttention(NamedTuple):
+    """Grouped-query attention behind an indexer that scores blocks of consecutive tokens by the mean of their keys.
+
+    attention: the attention itself
+    heads, head_dim: query heads of the indexer, width of one
+    top_k: tokens that are chosen at most, whole blocks of them
+    pool_tokens: tokens of a block
+    """
+
+    attention: Attention
+    heads: int
+    head_dim: int
+    top_k: int
+    pool_tokens: int
+
+    def tensors(self, layers: tuple[int, ...]) -> Iterator[Tensor]:
+        yield from self.attention.tensors(layers)
+        for part, heads in (("q", self.heads), ("k", 1)):
+            columns, rows = self.attention.hidden_size, heads * self.head_dim
+            yield Tensor(role=f"indexer.{part}_proj", columns=columns, rows=rows, layers=layers, quantizable=False, source_type=KEPT)
+            yield Tensor(role=f"indexer.{part}_norm", columns=self.head_dim, layers=layers, quantizable=False)
+
+    def caches(self, layers: tuple[int, ...]) -> Iterator[Cache]:
+        yield from self.attention.caches(layers)
+        yield Cache(kind=CacheKind.INDEXER, layers=layers, k_values=self.head_dim, v_values=0)

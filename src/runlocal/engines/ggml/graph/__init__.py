@@ -96,7 +96,7 @@ def compute_buffers(
     layers = layers_of(layout)
     devices = _devices(placement, keeps_pins=not as_estimated)
     copied = weight_bytes if weight_bytes and copies_weights(layout.architecture, placement) else {}
-    if layers[0].connections and not placement.nothing_on_host:
+    if layers[0].has_streams and not placement.nothing_on_host:
         settings = settings._replace(unfused=_unfused(layout, settings, placement))
     context = Context(layout, family, settings, devices, copied)
     sizes_of = _sizes_by_layer(copied)

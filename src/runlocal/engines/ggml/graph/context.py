@@ -81,6 +81,7 @@ class Context:
     pins: norms, and what DeepSeek V4's layers yield, are told where to run
     chosen_tokens: what the last indexer chose
     compressed_inputs: what attention to compressed tokens reads, where there is such
+    picks: the last layer is being built, in which the rows for the logits are picked
     fused: operations that stand for several, and their layers
     shared: inputs of one architecture's own that its layers share, by name
     """
@@ -103,6 +104,7 @@ class Context:
         self.has_windows = any(self.sees_window(block) for block, _ in layout.placed)
         self.dense_layers = {layer for block, layers in layout.placed if isinstance(block, DenseMlp) for layer in layers}
         self.shared: dict[str, Node] = {}
+        self.picks = False
         self.fused: list[tuple[Node, int]] = []
         self.has_states = any(cache.kind is CacheKind.RECURRENT for cache in layout.caches())
         self._inputs: dict[bool, CacheInputs] = {}

@@ -18,7 +18,10 @@ from runlocal.engines.ggml.graph.tensors import F32, I32, cont, get_rows, given,
 if TYPE_CHECKING:
     from runlocal.architectures.blocks.compressed import HyperConnections
     from runlocal.architectures.blocks.gemma import LayerInput, OutputScale, Streams
+    from runlocal.architectures.blocks.ngrams import LowRankConnections, NgramEmbedding
     from runlocal.architectures.blocks.residuals import AttentionResiduals
+
+    Other = AttentionResiduals | LayerInput | LowRankConnections | NgramEmbedding | OutputScale | Streams
 
 # By the name of a block: where the part of the graph is built that it stands for, `module.function` beside this module.
 # A module is loaded with the first model that has such a block.
@@ -28,6 +31,7 @@ MIXERS = {
     "BlockSparseAttention": "sparse.attend_blocks",
     "CompressedAttention": "compressed.attend_compressed",
     "LatentAttention": "latent.attend_latent",
+    "PooledAttention": "qwen4exp.attend_blocks",
     "PooledLatentAttention": "pooled.attend_pooled",
     "Mamba1": "mamba.scan_1",
     "Mamba2": "mamba.scan_2",
@@ -39,9 +43,15 @@ MIXERS = {
 # Blocks that are whole layers but for their norms.
 WHOLE = {"Rwkv6": "rwkv.layer_6", "Rwkv7": "rwkv.layer_7"}
 # Blocks that only one family has.
-OTHERS = ("AttentionResiduals", "LayerInput", "OutputScale", "Streams")
+OTHERS = ("AttentionResiduals", "LayerInput", "LowRankConnections", "NgramEmbedding", "OutputScale", "Streams")
 # Layers that are put together in a way of their own.
-OWN_LAYERS = {"gemma3n": "gemma.gemma3n_layer", "gemma4": "gemma.gemma4_layer", "glm5-next": "pooled.streamed_layer", "kimi-k3": "residuals.mixing_layer"}
+OWN_LAYERS = {
+    "gemma3n": "gemma.gemma3n_layer",
+    "gemma4": "gemma.gemma4_layer",
+    "glm5-next": "pooled.streamed_layer",
+    "kimi-k3": "residuals.mixing_layer",
+    "qwen4exp": "qwen4exp.streamed_layer",
+}
 
 
 class NotModelled(ValueError):
@@ -60,9 +70,14 @@ class Layer(NamedTuple):
     mlp: DenseMlp | ExpertMlp | None
     norms: Norms | None
     beside: DenseMlp | None = None
-    others: "tuple[AttentionResiduals | LayerInput | OutputScale | Streams, ...]" = ()
+    others: "tuple[Other, ...]" = ()
     connections: "HyperConnections | None" = None
     scan: Block | None = None
+
+    @property
+    def has_streams(self) -> bool:
+        """Whether it mixes several residual streams."""
+        return self.connections is not None or any(_name(other) == "LowRankConnections" for other in self.others)
 
 
 @lru_cache(maxsize=4)
@@ -72,7 +87,7 @@ def layers_of(layout: Layout) -> tuple[Layer, ...]:
     mlps: dict[int, DenseMlp | ExpertMlp] = {}
     norms: dict[int, Norms] = {}
     beside: dict[int, DenseMlp] = {}
-    others: dict[int, tuple[AttentionResiduals | LayerInput | OutputScale | Streams, ...]] = {}
+    others: dict[int, tuple[Other, ...]] = {}
     connections: dict[int, HyperConnections] = {}
     scans: dict[int, Block] = {}
     for block, where in layout.placed:
@@ -91,7 +106,7 @@ def layers_of(layout: Layout) -> tuple[Layer, ...]:
             elif isinstance(block, ExpertMlp) and block.scaled and isinstance(dense_one := mlps[layer], DenseMlp):
                 beside[layer], mlps[layer] = dense_one, block
             elif name in OTHERS:
-                others[layer] = (*others.get(layer, ()), cast("AttentionResiduals | LayerInput | OutputScale | Streams", block))
+                others[layer] = (*others.get(layer, ()), cast("Other", block))
             elif name == "HyperConnections" and layer not in connections:
                 connections[layer] = cast("HyperConnections", block)
             elif not isinstance(block, NoAttention):
@@ -133,6 +148,10 @@ def build(c: Context, layers: Sequence[Layer], chosen: Sequence[int]) -> dict[in
     Returns what enters each of them.
     """
     x, embedded = _embed(c)
+    if c.family.own_layer == "qwen4exp":
+        from runlocal.engines.ggml.graph.qwen4exp import begin
+
+        x = begin(c, layers[0], x)
     if c.family.own_layer == "glm5-next":
         from runlocal.engines.ggml.graph.pooled import prepare
 
@@ -150,6 +169,8 @@ def build(c: Context, layers: Sequence[Layer], chosen: Sequence[int]) -> dict[in
     entries = {}
     for index in chosen:
         entries[index] = x
+        if index == chosen[-1]:
+            c.picks = True
         if c.family.own_layer and (block := layers[index].mixer):
             x = builder(OWN_LAYERS[c.family.own_layer])(c, layers[index], block, x, index)
             continue
@@ -348,7 +369,11 @@ def _logits(c: Context, x: Node, *, biased: bool) -> None:
     if family.outputs_last:
         x.is_output = True
         x = get_rows(x, c.output_rows)
-    if not layout.encoder or "output_norm" in roles:
+    if "output_hc_norm" in roles:
+        from runlocal.engines.ggml.graph.qwen4exp import end
+
+        x = end(c, x)
+    elif not layout.encoder or "output_norm" in roles:
         x = c.norm(x, "output_norm", None, bias=biased)
     x.is_output = True
     if layout.encoder:

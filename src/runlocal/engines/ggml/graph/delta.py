@@ -21,7 +21,8 @@ def correct(c: Context, block: GatedDeltaNet, x: Node, layer: int) -> Node:
     step = like("SOFTPLUS", like("ADD", alpha, c.weight("ssm_dt.bias", layer, v_heads)))
     gate = reshape(like("MUL", step, c.weight("ssm_a", layer, v_heads)), 1, v_heads, tokens, sequences)
     remembered = state(c, layer, block.conv_values)
-    convolved = remember(c, remembered, reshape(load(c, remembered), block.conv_size - 1, block.conv_width, sequences), mixed)
+    loaded = reshape(load(c, remembered), block.conv_size - 1, block.conv_width, sequences)
+    convolved = remember(c, remembered, loaded, mixed, copied=block.sigmoid)
     states = state(c, layer, block.state_values)
     before = reshape(load(c, states), dim, dim, v_heads, sequences)
     hidden = new("SSM_CONV", F32, (block.conv_width, tokens, sequences, 1), convolved, c.weight("ssm_conv1d", layer, block.conv_size, block.conv_width))
@@ -35,7 +36,7 @@ def correct(c: Context, block: GatedDeltaNet, x: Node, layer: int) -> Node:
     if block.joined and k_heads != v_heads:
         q, k = _repeated(q, v_heads), _repeated(k, v_heads)
     out = c.norm(delta_rule(c, states, (q, k, v, gate, beta, before)), "ssm_norm", layer)
-    out = like("MUL", out, like("SILU", reshape(z, dim, v_heads, tokens, sequences)))
+    out = like("MUL", out, like("SIGMOID" if block.sigmoid else "SILU", reshape(z, dim, v_heads, tokens, sequences)))
     out = reshape(out, block.value_width, tokens, sequences)
     return reshape(mul_mat(c.weight("ssm_out", layer, block.value_width, d), out), d, c.tokens)
 

@@ -196,6 +196,7 @@ FAMILIES = {
     "qwen3next": Family(shared_sigmoid=True, outputs_normed=True),
     "qwen35": Family(positions=4, outputs_normed=True),
     "qwen35moe": Family(positions=4, shared_sigmoid=True, outputs_normed=True),
+    "qwen4exp": Family(positions=4, shared_sigmoid=True, own_layer="qwen4exp"),
     "qwen2moe": Family(router=Router(normalised=False)),
     "olmoe": Family(router=Router(normalised=False)),
     "dots1": Family(router=_SCORED),
