@@ -476,7 +476,7 @@ _USUAL = {
 }
 
 # Architectures of bundled models whose files are not read: a stranger's file or config.json of these is refused, their bundled models are asked for by name.
-BY_NAME_ONLY = frozenset(("glm5-next", "kimi-k3", "kimi-linear", "minimax-01", "mllama", "qwen4exp", "rwkv6", "rwkv7"))
+BY_NAME_ONLY = frozenset(("minimax-01", "mllama", "rwkv6", "rwkv7"))
 
 
 def hugging_face_name(architecture: str) -> str | None:

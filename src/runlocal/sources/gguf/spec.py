@@ -9,7 +9,7 @@ from runlocal.core.model import Compressed, DeltaNet, Experts, Indexer, Latent, 
 from runlocal.core.noun import NamedTuple
 from runlocal.sources.families import BY_NAME_ONLY, hugging_face_name
 from runlocal.sources.files import bad_file, identifier, label
-from runlocal.sources.gguf import gemma, states
+from runlocal.sources.gguf import delta, gemma, states
 from runlocal.sources.gguf.header import Header, stem
 from runlocal.sources.gguf.metadata import BROKEN, LARGEST_LAYERS, Metadata
 from runlocal.sources.gguf.stored import matrices, quantization
@@ -27,7 +27,7 @@ _POOLINGS = {1: "mean", 2: "cls", 3: "last"}  # enum llama_pooling_type
 
 
 # Layers of these have several shapes; their own modules, or a function here, tell them apart.
-_VARYING = ("deci", "gemma4")
+_VARYING = ("deci", "gemma4", *delta.KIMI)
 _SPARSE = ("deepseek32", "deepseek4", "glm-dsa", "minimax-m3")  # architectures whose attention goes by an indexer
 _BY_RATIO = "attn_compressor_"  # beginning of the names of tensors whose shape follows the layer's ratio
 
@@ -80,7 +80,7 @@ _BY_HEADS = ("attn_q", "attn_k", "attn_v", "attn_output", "attn_gate")
 _NARROW_VALUES = ("mimo2",)
 
 
-_DELTA_NETS = ("qwen3next", "qwen35", "qwen35moe")
+_DELTA_NETS = ("qwen3next", "qwen35", "qwen35moe", *delta.STREAMED)
 
 
 class _Shapes(NamedTuple):
@@ -120,7 +120,7 @@ def spec(header: Header, path: str) -> ModelSpec:
     fields = Metadata(header, architecture, path, block_count)
     if architecture == "deci":
         fields = fields.without_zeros("attention.head_count", "attention.head_count_kv")
-    fields = states.tidied(fields)
+    fields = delta.tidied(states.tidied(fields))
     shapes = _shapes(fields)
     text = _text(fields, shapes)
     if architecture == "gemma4":
@@ -131,6 +131,10 @@ def spec(header: Header, path: str) -> ModelSpec:
         text = _searched(fields, shapes, text)
     elif architecture in states.PURE + states.HYBRID:
         text = states.stateful(fields, shapes.dimensions, shapes.layers, text)
+    elif architecture in delta.KIMI:
+        text = delta.with_delta(fields, shapes.dimensions, shapes.layers, text)
+    elif architecture in delta.STREAMED:
+        text = delta.with_streams(fields, shapes.dimensions, shapes.layers, text)
     return stranger(
         path,
         model_id=identifier(stem(path)),
@@ -339,7 +343,7 @@ def _latent(fields: Metadata) -> Latent | None:
         key, value = fields.positive("attention.key_length", width), fields.positive("attention.value_length", width)
     if not key or not value:
         raise fields.not_computed("it was converted before llama.cpp kept latents in the cache", hint="convert the model again with today's llama.cpp")
-    rotated = fields.positive("rope.dimension_count")
+    rotated = fields.number("rope.dimension_count")
     if rotated >= key:
         raise bad_file(fields.path, f"{rotated} rotated values do not fit a key of {key}", hint=BROKEN)
     return Latent(
