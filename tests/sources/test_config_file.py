@@ -95,6 +95,9 @@ def test_a_tower_whose_mlp_is_a_ratio() -> None:
         (configs_sparse.MINIMAX_M3_TEXT, {"moe_layer_freq": [0] * 4 + [1] * 56}, "those that choose blocks of tokens are not the same"),
         (configs_sparse.MINIMAX_M3_TEXT, {"attention_output_gate": True}, "its attention has a gate"),
         (configs_sparse.MINIMAX_M3_TEXT, {"num_key_value_heads": 8}, "not one head per key and value head"),
+        (configs_sparse.BUNDLED["kimi-linear-48b-a3b"], {"num_attention_heads": 16}, "another number of heads"),
+        ({**configs_sparse.KIMI_K3_TEXT, "architectures": ["KimiK3LinearForCausalLM"]}, {"mla_use_output_gate": False}, "other gates than Kimi K3"),
+        ({**configs_sparse.GLM_53_FLASH_TEXT, "architectures": ["Glm5NextForCausalLM"]}, {"mhc": False}, "no residual streams"),
     ],
 )
 def test_what_no_loader_lays_out_so_is_not_computed(table: dict[str, Any], changes: dict[str, Any], words: str) -> None:

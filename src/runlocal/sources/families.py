@@ -134,6 +134,7 @@ _GLM4_MOE = Family(
 _DEEPSEEK = Family("deepseek2", mixture=Mixture.DEEPSEEK, latent=True)
 _DEEPSEEK_V3 = _DEEPSEEK._replace(router_bias=True, next_tokens=False)
 _DEEPSEEK_V32 = _DEEPSEEK_V3._replace(architecture="deepseek32", indexer=True, next_tokens=True)
+_KIMI_LINEAR = _DEEPSEEK._replace(architecture="kimi-linear", router_bias=True)
 _NUMBERED_EXPERTS = {"n_routed_experts": "num_experts", "n_shared_experts": "num_shared_experts"}
 _EXAONE_MOE = Family(
     "exaone-moe",
@@ -249,6 +250,7 @@ FAMILIES: Mapping[str, Family] = {
     "GemmaForCausalLM": _GEMMA,
     "Glm4ForCausalLM": _GLM4,
     "Glm4MoeForCausalLM": _GLM4_MOE,
+    "Glm5NextForCausalLM": _DEEPSEEK._replace(architecture="glm5-next", router_bias=True, indexer=True, next_tokens=True, shared_embeddings=True),
     "Glm4MoeLiteForCausalLM": _DEEPSEEK_V3._replace(next_tokens=True),
     "GlmMoeDsaForCausalLM": _DEEPSEEK_V32._replace(architecture="glm-dsa", shared_embeddings=True),
     "GlmForCausalLM": Family("chatglm", qkv_bias="attention_bias", rotary=2),
@@ -297,6 +299,8 @@ FAMILIES: Mapping[str, Family] = {
         sliding=Sliding.PATTERN,
     ),
     "JambaForCausalLM": Family("jamba"),
+    "KimiK3LinearForCausalLM": _KIMI_LINEAR._replace(architecture="kimi-k3"),
+    "KimiLinearForCausalLM": _KIMI_LINEAR,
     "LlamaForCausalLM": _LLAMA,
     "Mamba2ForCausalLM": _MAMBA._replace(architecture="mamba2", tied=False),
     "MambaForCausalLM": _MAMBA,
@@ -423,6 +427,7 @@ WRAPPERS: Mapping[str, Wrapper] = {
     "Gemma3nForConditionalGeneration": Wrapper(None, "Gemma3nForCausalLM"),
     "Gemma4ForConditionalGeneration": Wrapper("gemma4", "Gemma4ForCausalLM"),
     "Gemma4UnifiedForConditionalGeneration": Wrapper("gemma4_unified", "Gemma4ForCausalLM"),
+    "Glm5NextForConditionalGeneration": Wrapper(None, "Glm5NextForCausalLM"),
     "Glm4vForConditionalGeneration": Wrapper("glm4v", "Glm4ForCausalLM"),
     "Glm4vMoeForConditionalGeneration": Wrapper("glm4v", "Glm4MoeForCausalLM"),
     "Idefics3ForConditionalGeneration": Wrapper("idefics3"),
@@ -430,6 +435,7 @@ WRAPPERS: Mapping[str, Wrapper] = {
     "InternVLChatModel": Wrapper("internvl"),
     "InternVLForConditionalGeneration": Wrapper("internvl"),
     "KimiK25ForConditionalGeneration": Wrapper("kimik25", "DeepseekV3ForCausalLM"),
+    "KimiK3ForConditionalGeneration": Wrapper(None, "KimiK3LinearForCausalLM"),
     "KimiVLForConditionalGeneration": Wrapper("kimivl", "DeepseekV3ForCausalLM"),
     "Lfm2VlForConditionalGeneration": Wrapper("lfm2", "Lfm2ForCausalLM"),
     "Llama4ForConditionalGeneration": Wrapper("llama4", "Llama4ForCausalLM"),
@@ -457,6 +463,8 @@ _USUAL = {
     "gemma3n": "Gemma3nForConditionalGeneration",
     "gemma4": "Gemma4ForConditionalGeneration",
     "glm4moe": "Glm4MoeForCausalLM",
+    "glm5-next": "Glm5NextForConditionalGeneration",
+    "kimi-k3": "KimiK3ForConditionalGeneration",
     "llama": "LlamaForCausalLM",
     "llama4": "Llama4ForConditionalGeneration",
     "mamba": "MambaForCausalLM",
@@ -472,6 +480,7 @@ _USUAL = {
     "qwen35": "Qwen3_5ForConditionalGeneration",
     "qwen35moe": "Qwen3_5MoeForConditionalGeneration",
     "qwen3vl": "Qwen3VLForConditionalGeneration",
+    "qwen4exp": "Qwen4ExpForConditionalGeneration",
     "qwen3vlmoe": "Qwen3VLMoeForConditionalGeneration",
 }
 
