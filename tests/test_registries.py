@@ -8,7 +8,8 @@ from typing import Any, get_type_hints
 
 import pytest
 
-from runlocal.architectures import ARCHITECTURES, layout
+from runlocal.architectures import ARCHITECTURES, CHECKPOINTS, has_gguf, layout
+from runlocal.architectures.towers import CHECKPOINTS as CHECKPOINT_TOWERS
 from runlocal.architectures.towers import TOWERS, tensors
 from runlocal.catalog.facts import facts
 from runlocal.catalog.models import bundled, index
@@ -26,7 +27,7 @@ FAMILIES = {path.stem for path in (ROOT / "src" / "runlocal" / "architectures").
 SHARED_BY_TOWERS = {"encoder"}
 
 
-@pytest.mark.parametrize("module", sorted(set(ARCHITECTURES.values())))
+@pytest.mark.parametrize("module", sorted({*ARCHITECTURES.values(), *CHECKPOINTS.values()}))
 def test_a_family_lays_a_model_out(module: str) -> None:
     family = import_module(f"runlocal.architectures.{module}")
     assert list(inspect.signature(family.layout).parameters) == ["model"]
@@ -34,11 +35,13 @@ def test_a_family_lays_a_model_out(module: str) -> None:
 
 
 def test_every_family_is_registered() -> None:
-    assert set(ARCHITECTURES.values()) == FAMILIES
+    assert {*ARCHITECTURES.values(), *CHECKPOINTS.values()} == FAMILIES
     assert list(ARCHITECTURES) == sorted(ARCHITECTURES)
+    assert list(CHECKPOINTS) == sorted(CHECKPOINTS)
+    assert not set(CHECKPOINTS) & set(ARCHITECTURES)
 
 
-@pytest.mark.parametrize("module", sorted(set(TOWERS.values())))
+@pytest.mark.parametrize("module", sorted({*TOWERS.values(), *CHECKPOINT_TOWERS.values()}))
 def test_a_tower_gives_tensors(module: str) -> None:
     tower = import_module(module)
     assert get_type_hints(tower.tensors)["return"] == tuple[Tensor, ...]
@@ -47,19 +50,21 @@ def test_a_tower_gives_tensors(module: str) -> None:
 
 def test_every_tower_is_registered() -> None:
     folder = ROOT / "src" / "runlocal" / "architectures" / "towers"
-    assert {module.rpartition(".")[2] for module in TOWERS.values()} == {path.stem for path in folder.glob("*.py")} - {"__init__"} - SHARED_BY_TOWERS
+    modules = {*TOWERS.values(), *CHECKPOINT_TOWERS.values()}
+    assert {module.rpartition(".")[2] for module in modules} == {path.stem for path in folder.glob("*.py")} - {"__init__"} - SHARED_BY_TOWERS
     assert list(TOWERS) == sorted(TOWERS)
+    assert list(CHECKPOINT_TOWERS) == sorted(CHECKPOINT_TOWERS)
 
 
 @pytest.mark.parametrize("model_id", MODELS)
 def test_a_bundled_model_can_be_laid_out(model_id: str) -> None:
     model = bundled(model_id)
-    assert model.architecture in ARCHITECTURES
+    assert model.architecture in ARCHITECTURES or model.architecture in CHECKPOINTS
     laid = layout(model)
     assert laid.parameters() > 0
     assert {layer for cache in laid.caches() for layer in cache.layers} <= set(range(model.text.layers))
     if model.vision is not None:
-        assert model.vision.tower in TOWERS
+        assert model.vision.tower in TOWERS or (model.vision.tower in CHECKPOINT_TOWERS and not has_gguf(model))
         assert tensors(model.vision, model.text.hidden_size)
 
 

@@ -65,6 +65,9 @@ def check(
     ram: Annotated[Optional[str], typer.Option("--ram", help="host memory for what does not go on the GPU [default: this computer's]", metavar="SIZE")] = None,
     reserve: Annotated[Optional[str], typer.Option("--reserve", help="memory to leave free per GPU [default: what the runtime leaves]", metavar="SIZE")] = None,
     idle: Annotated[bool, typer.Option("--idle", help="count memory that other processes hold as free")] = False,
+    ignore_pid: Annotated[
+        Optional[list[int]], typer.Option("--ignore-pid", help="count memory that this process holds as free; repeat for more", metavar="N")
+    ] = None,
     runtime: Annotated[
         Optional[str],
         typer.Option("--runtime", "-r", help="llama.cpp, ollama, ... with @VERSION if need be [default: what loads the model]", metavar="ID[@VERSION]"),
@@ -95,6 +98,10 @@ def check(
     ] = None,
     draft: Annotated[Optional[str], typer.Option("--draft", help="a draft model that guesses tokens ahead", metavar="MODEL[@QUANT]")] = None,
     mtp: Annotated[bool, typer.Option("--mtp", help="the model's own next-token layers guess tokens ahead")] = False,
+    beside: Annotated[
+        Optional[list[str]],
+        typer.Option("--with", help="a model that already runs beside it, in a process of its own; repeat for more", metavar="MODEL[@QUANT][@CTX]"),
+    ] = None,
     offload: Annotated[bool, typer.Option("--offload", help="partial offload into host memory counts as a yes")] = False,
     strict: Annotated[bool, typer.Option("--strict", help="`tight` is a no")] = False,
     require_gpu: Annotated[bool, typer.Option("--require-gpu", help="no GPU is an error")] = False,
@@ -120,7 +127,8 @@ def check(
         quant=quant, ctx=ctx, parallel=parallel, gpu=tuple(gpu or ()), vram=vram, ram=ram, reserve=reserve, idle=idle, runtime=runtime, kv=kv,
         images=images, image_size=image_size, vision=not no_vision, imatrix=imatrix, ubatch=ubatch, flash_attention=False if no_flash_attn else None,
         kv_offload=not no_kv_offload, cpu_moe=cpu_moe, n_cpu_moe=n_cpu_moe, tensor_split=tensor_split, tp=tp, pp=pp, gpu_layers=gpu_layers,
-        draft=draft, mtp=mtp, offload=offload, strict=strict, require_gpu=require_gpu,
+        draft=draft, mtp=mtp, offload=offload, strict=strict, require_gpu=require_gpu, ignore_pid=tuple(ignore_pid or ()),
+        beside=tuple(beside or ()),
     )  # fmt: skip
     if batch is not None:
         if nodes is not None:
@@ -138,6 +146,43 @@ def check(
     if quiet:
         return Outcome((), lambda: found.exit)
     return Outcome((checks_as(wanted, found.checks, _style(), explain=explain, title=_typed()),), lambda: found.exit, found.hints)
+
+
+def buy(
+    model: Annotated[str, typer.Argument(help="a bundled id, a Hugging Face repo id, an Ollama tag, or a path", metavar="MODEL")],
+    quant: Annotated[
+        Optional[str], typer.Option("--quant", "-q", help="quantization [default: Q4_K_M where that is usual, or the file's own]", metavar="Q")
+    ] = None,
+    ctx: Annotated[Optional[str], typer.Option("--ctx", "-c", help="context of one sequence: 8192, 8k, 128k, max [default: 8k]", metavar="N")] = None,
+    parallel: Annotated[int, typer.Option("--parallel", "-n", help="sequences at once, each with that context", metavar="N")] = 1,
+    kv: Annotated[Optional[str], typer.Option("--kv", "-k", help="cache type; K:V gives two types [default: f16]", metavar="TYPE")] = None,
+    images: Annotated[int, typer.Option("--images", help="images processed at once; 0: tower loaded, none processed", metavar="N")] = 1,
+    no_vision: Annotated[bool, typer.Option("--no-vision", help="leave tower, projector and image graph out")] = False,
+    runtime: Annotated[Optional[str], typer.Option("--runtime", "-r", help="[default: what loads the model]", metavar="ID[@VERSION]")] = None,
+    reserve: Annotated[Optional[str], typer.Option("--reserve", help="memory to leave free per GPU [default: what the runtime leaves]", metavar="SIZE")] = None,
+    max_price: Annotated[Optional[float], typer.Option("--max-price", help="US dollars for all cards, or the machine, at most", metavar="USD")] = None,
+    vendor: Annotated[Optional[str], typer.Option("--vendor", help="of these alone: nvidia, amd, intel, apple", metavar="V[,V...]")] = None,
+    cards: Annotated[Optional[int], typer.Option("--cards", help="so many of a kind [default: the fewest of 1, 2, 4 and 8 that do]", metavar="N")] = None,
+    min_speed: Annotated[Optional[float], typer.Option("--min-speed", help="tokens per second, estimated, at least", metavar="N")] = None,
+    compare: Annotated[Optional[str], typer.Option("--compare", help="these machines side by side: 4090,5090,m4-max-64,2x3090", metavar="SPEC,SPEC...")] = None,
+    limit: Annotated[Optional[int], typer.Option("--limit", help="rows of the table; 0: all, as machine formats have them [default: 40]", metavar="N")] = None,
+    form: FormatOption = "table",
+    as_json: JsonOption = False,
+    quiet: Annotated[bool, typer.Option("--quiet", help="print nothing, answer with the exit code")] = False,
+) -> Outcome:
+    """Which hardware runs it: every card, several of a kind, every Mac, smallest and cheapest first."""
+    wanted_form = _format(form, as_json)
+    from runlocal.commands import buy as command
+    from runlocal.render.formats import listing_as, page_as
+
+    options = Options(quant=quant, ctx=ctx, parallel=parallel, kv=kv, images=images, vision=not no_vision, runtime=runtime, reserve=reserve)
+    found = command.run(model, options, command.Wanted(max_price, vendor, cards, min_speed, compare, limit))
+    if quiet:
+        return Outcome((), lambda: found.exit)
+    if wanted_form in (Format.CSV, Format.TSV, Format.NDJSON):
+        return Outcome((listing_as(wanted_form, found.whole.listings[0], _style(), title=_typed()),), lambda: found.exit)
+    page = found.whole if wanted_form is Format.JSON else found.page
+    return Outcome((page_as(wanted_form, page, _style(), title=_typed()),), lambda: found.exit)
 
 
 def models(
@@ -318,7 +363,7 @@ def _told(problem: Problem, arguments: list[str]) -> Outcome:
     return Outcome((), lambda: problem.exit, (problem_text(problem),))
 
 
-_COMMANDS: dict[str, Any] = {"check": check, "models": models, "show": show, "gpus": gpus}
+_COMMANDS: dict[str, Any] = {"check": check, "models": models, "show": show, "gpus": gpus, "buy": buy}
 
 
 def app(arguments: list[str]) -> typer.Typer:

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from runlocal.architectures import ARCHITECTURES, layout
+from runlocal.architectures import ARCHITECTURES, CHECKPOINTS, has_gguf, layout
 from runlocal.catalog.models import bundled
 from runlocal.core.cache import Cache, CacheKind
 from runlocal.core.errors import Code, Problem
@@ -34,8 +34,7 @@ def caches(model_id: str) -> dict[CacheKind, Cache]:
 def test_computed_parameters_are_those_published(model_id: str) -> None:
     """To the digit; where not, the file says why, and the difference is less than 0.01 %."""
     model = bundled(model_id)
-    tower = model.vision.tower_parameters + model.vision.projector_parameters if model.vision else 0
-    computed, published = layout(model).parameters() + tower, model.parameters.published
+    computed, published = layout(model).parameters() + model.tower_parameters, model.parameters.published
     if model.parameters.exception is None:
         assert computed == published
     elif published is None:
@@ -96,8 +95,69 @@ def test_deepseek_v4_keeps_a_window_and_one_cell_for_several_tokens() -> None:
 
 
 def test_every_architecture_is_used_or_made_for_a_file_of_the_users() -> None:
-    unknown = {bundled(model_id).architecture for model_id in IDS} - set(ARCHITECTURES)
-    assert not unknown
+    used = {bundled(model_id).architecture for model_id in IDS}
+    assert not used - set(ARCHITECTURES) - set(CHECKPOINTS)
+    assert set(CHECKPOINTS) <= used, "what no file of the user's can be of is there for a bundled model"
+    assert {model_id for model_id in IDS if bundled(model_id).architecture in CHECKPOINTS} == {model_id for model_id in IDS if not has_gguf(bundled(model_id))}
+
+
+def test_florence_2_by_hand() -> None:
+    """BART of 6 + 6 layers and width 768: one embedding for both halves, 1,024 + 2 positions for each, an offset for every logit."""
+    attention = 4 * (768 * 768 + 768)
+    mlp = (768 * 3072 + 3072) + (3072 * 768 + 768)
+    norm = 2 * 768
+    outer = 51_289 * 768 + 2 * (1026 * 768 + norm) + 51_289
+    assert laid("florence-2-base").parameters() == outer + 6 * (attention + mlp + 2 * norm) + 6 * (2 * attention + mlp + 3 * norm) == 140_258_137
+    found = caches("florence-2-base")
+    every = tuple(range(6))
+    assert found[CacheKind.FULL] == Cache(kind=CacheKind.FULL, layers=every, k_values=768, v_values=768, heads=12)
+    assert found[CacheKind.ENCODED] == Cache(kind=CacheKind.ENCODED, layers=every, k_values=768, v_values=768, heads=12)
+
+
+def test_a_token_of_an_answer_does_not_read_the_encoder() -> None:
+    whole, encoder = laid("florence-2-base"), [tensor for tensor in laid("florence-2-base").tensors() if tensor.role.startswith("enc.")]
+    assert whole.active_parameters(0) == whole.parameters() - sum(tensor.elements * tensor.count for tensor in encoder)
+
+
+def test_adapters_stand_beside_every_matrix_of_the_layers_and_nothing_else() -> None:
+    """Rank 16 of Meta's QLoRA checkpoints, 2048 x 2048, 2048 x 512 twice, 2048 x 2048, and three matrices of 2048 x 8192."""
+    a_layer = 16 * (4096 + 2560 + 2560 + 4096 + 3 * 10_240)
+    assert laid("llama-3.2-1b-qlora-int4").parameters() - laid("llama-3.2-1b").parameters() == 16 * a_layer == 11_272_192
+    beside = {role.partition(".lora")[0] for role in tensors("llama-3.2-1b-qlora-int4") if ".lora" in role}
+    assert beside == {"attn_q", "attn_k", "attn_v", "attn_output", "ffn_gate", "ffn_up", "ffn_down"}
+    assert caches("llama-3.2-1b-qlora-int4") == caches("llama-3.2-1b")
+
+
+def test_speech_encoder_of_phi_4_multimodal_by_hand() -> None:
+    """24 conformer blocks of width 1024, and what makes one frame of eight: transformers, models/phi4_multimodal; two projectors to 3072.
+
+    A table of 2 x 500 distances for 16 heads, and mean and deviation of 80 bands.
+    """
+    d = 1024
+    mlp = 2 * d + (d * 3072 + 3072) + (1536 * d + d)
+    convolution = 2 * d + (d * 2 * d + 2 * d) + 2 * d + (3 * d + d) + 2 * (d * d + d)
+    block = 2 * mlp + 4 * (d * d + d) + convolution + 2 * 2 * d
+    frames = (9 * d + d) + 2 * ((9 * d + d) + (d * d + d)) + (10 * d * d + d)
+    projectors = 2 * ((d * 3072 + 3072) + (3072 * 3072 + 3072))
+    audio = bundled("phi-4-multimodal-5.6b").audio
+    assert audio is not None
+    assert audio.parameters == 24 * block + frames + projectors + 2 * 500 * 16 + 2 * 80 == 466_416_416
+
+
+def test_adapters_of_phi_4_multimodal_by_hand() -> None:
+    """Ranks of 256 (images) and 320 (speech) beside the fused matrices of 32 layers."""
+    sides = (3072 + 5120) + (3072 + 3072) + (3072 + 16_384) + (8192 + 3072)
+    found = laid("phi-4-multimodal-5.6b").parameters() - laid("phi-4-mini").parameters()
+    assert found == 32 * (256 + 320) * sides == 830_472_192
+    assert laid("phi-4-multimodal-5.6b").active_parameters(0) == laid("phi-4-mini").active_parameters(0), "text goes without"
+    assert laid("llama-3.2-1b-qlora-int4").active_parameters(0) > laid("llama-3.2-1b").active_parameters(0), "one adapter is part of the model"
+
+
+def test_llama_guard_3_in_int4_by_hand() -> None:
+    """12 layers, an MLP of 6,400, and 20 rows of the output matrix (https://github.com/meta-llama/PurpleLlama, Llama-Guard3/1B/MODEL_CARD.md)."""
+    a_layer = 2 * 2048 * 2048 + 2 * 2048 * 512 + 3 * 2048 * 6400 + 2 * 2048
+    assert laid("llama-guard-3-1b-int4").parameters() == 128_256 * 2048 + 12 * a_layer + 2048 + 20 * 2048
+    assert round((128_256 * 2048 * 2 + 12 * a_layer + 2048) / 1e6) == 1123, "with all rows: what the card says"
 
 
 def test_an_architecture_that_nothing_lays_out_is_an_error() -> None:

@@ -16,6 +16,7 @@ from runlocal.core.tensor import Tensor
 ROOT = Path(__file__).parents[2]
 MINICPM_KEYS = 70 * 70
 SIGLIP_HEAD = 15_238_352  # a probe, attention, a norm and an MLP that pool the features
+MOONDREAM_REGION = 60_317_312  # encoders and decoders of coordinates and sizes (RegionConfig of its config.py)
 CLIP_BLOCK = 4 * (1024 * 1024 + 1024) + (1024 * 4096 + 4096) + (4096 * 1024 + 1024) + 2 * 2 * 1024
 
 
@@ -79,6 +80,10 @@ def beside_the_checkpoint(vision: Vision, text_hidden_size: int) -> int:
             return MINICPM_KEYS * text_hidden_size
         case "llava-siglip":  # neither the last norm nor the pooling head is in the file
             return -2 * vision.hidden_size - SIGLIP_HEAD
+        case "moondream":  # the last block twice; features of one image where the checkpoint has two side by side; nothing that points or finds
+            d, inner = vision.hidden_size, vision.projector_intermediate_size or 0
+            block = 4 * (d * d + d) + (d * vision.intermediate_size + vision.intermediate_size) + (vision.intermediate_size * d + d) + 2 * 2 * d
+            return block - d * inner - MOONDREAM_REGION
         case "muse":  # the converter adds up the two frames of a patch
             return -3 * vision.patch_size**2 * vision.hidden_size
         case "gemma4_unified":  # the audio projection counts as projector there: 640 values per frame
@@ -94,12 +99,12 @@ def test_count_is_the_published_one(model: str) -> None:
 
 
 def test_every_tower_is_met_by_a_published_count() -> None:
-    assert {vision.tower for vision, _ in ALL.values()} == set(towers.TOWERS)
+    assert {vision.tower for vision, _ in ALL.values()} == {*towers.TOWERS, *towers.CHECKPOINTS}
 
 
-@pytest.mark.parametrize("tower", sorted(towers.TOWERS))
+@pytest.mark.parametrize("tower", sorted({*towers.TOWERS, *towers.CHECKPOINTS}))
 def test_every_registered_module_is_there(tower: str) -> None:
-    assert callable(import_module(towers.TOWERS[tower]).tensors)
+    assert callable(import_module({**towers.TOWERS, **towers.CHECKPOINTS}[tower]).tensors)
 
 
 @pytest.mark.parametrize("model", sorted(ALL))
@@ -132,6 +137,37 @@ def test_siglip_of_gemma_3_by_hand() -> None:
     assert values(tuple(t for t in tensors if not towers.is_projector(t))) == tower
     assert values(tuple(t for t in tensors if towers.is_projector(t))) == 1152 + 1152 * 2560
     assert merge_size(vision) == 4  # 64 × 64 patches become 16 × 16 tokens
+
+
+def test_davit_by_hand() -> None:
+    """Four stages of 128 to 1024, one pair of blocks each but the third of nine; the first convolution is 7 x 7, the others 3 x 3."""
+    vision, width = BUNDLED["florence-2-base"]
+
+    def pair(d: int) -> int:
+        block = 2 * (9 * d + d) + 2 * 2 * d + (3 * d * d + 3 * d) + (d * d + d) + (4 * d * d + 4 * d) + (4 * d * d + d)
+        return 2 * block
+
+    convolutions = (49 * 3 * 128 + 128 + 2 * 128) + sum(9 * d * 2 * d + 2 * d + 2 * d for d in (128, 256, 512))
+    tower = convolutions + pair(128) + pair(256) + 9 * pair(512) + pair(1024)
+    assert tower == vision.tower_parameters == 90_368_000
+    positions = 50 * 512 + 50 * 512 + 100 * 1024  # half a vector each for row and column; times
+    assert vision.projector_parameters == 1024 * width + 2 * width + positions
+    assert values(towers.tensors(vision, width)) == tower + vision.projector_parameters
+
+
+def test_region_model_of_moondream_by_hand() -> None:
+    """Coordinates of 256 features and 1,024 bins, sizes of 512 and 2,048, MLPs of 8,192 over 2,048 values, and the features themselves."""
+    coordinates = (256 * 2048 + 2048) + (2048 * 8192 + 8192) + (8192 * 1024 + 1024) + 256 // 2
+    sizes = (512 * 2048 + 2048) + (2048 * 8192 + 8192) + (8192 * 2048 + 2048) + 2 * 512 // 2
+    assert coordinates + sizes == MOONDREAM_REGION
+
+
+def test_projector_file_of_moondream_is_the_published_one() -> None:
+    """909,777,984 bytes: 457 tensors in F16, vectors in F32, and a header of 26,176 bytes."""
+    found = towers.tensors(*BUNDLED["moondream2"])
+    assert sum(tensor.count for tensor in found) == 457
+    stored = sum(tensor.elements * tensor.count * (2 if tensor.rows > 1 else 4) for tensor in found)
+    assert 909_777_984 - stored == 26_176
 
 
 def test_mllama_by_hand() -> None:

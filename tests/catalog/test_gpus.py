@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from runlocal.catalog.gpu_entries import GpuEntry
+from runlocal.catalog.gpu_entries import GpuEntry, price_text
 from runlocal.catalog.gpu_names import canonical, keys
 from runlocal.catalog.gpus import cards, common_sizes, find_gpu, look_up, match_driver
 from runlocal.core.errors import Code, Exit, Problem
@@ -387,3 +387,19 @@ def test_the_canonical_form_is_stable(text: str) -> None:
     once = canonical(text)
     assert all(part.isascii() for part in once)
     assert once == once.casefold()
+
+
+def test_the_price_is_the_last_in_shops_else_used_else_at_launch_never_by_the_hour() -> None:
+    kinds = {gpu_id: price.kind for gpu_id in ("rtx-4090", "rtx-3090", "rtx-2080") if (price := find_gpu(gpu_id).price)}
+    assert kinds == {"rtx-4090": "now", "rtx-3090": "used", "rtx-2080": "launch"}
+    assert find_gpu("b200").price is None
+    assert [price.kind for price in find_gpu("b200").prices] == ["cloud"]
+
+
+def test_prices_in_words() -> None:
+    launch, used = find_gpu("rtx-3090").prices
+    (new,) = (price for price in find_gpu("rtx-5090").prices if price.kind == "now")
+    assert price_text([(launch, 1)]) == "$1,499 launch 2020"
+    assert price_text([(used, 4)]) == "$2,400 used 2026-06"
+    assert price_text([(used, 1), (new, 1)]) == "$2,900 used+new 2026-05"
+    assert price_text([(find_gpu("h100-80gb-sxm").prices[0], 1)]) == "$1.99/h cloud 2026-05"

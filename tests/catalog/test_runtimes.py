@@ -20,11 +20,12 @@ MLLAMA_TABLE = [
     ("exllamav3", False, None, "1.6.5", None),
     ("tensorrt-llm", True, None, "1.2.1", False),
     ("lmstudio", True, ">=0.3.5", "0.4.18", True),
+    ("executorch", None, None, "1.5.1", None),
 ]
 
 
 @pytest.mark.parametrize(("id", "loads", "versions", "newest", "vision"), MLLAMA_TABLE)
-def test_llama_3_2_vision(id: str, loads: bool, versions: str | None, newest: str, vision: bool | None) -> None:
+def test_llama_3_2_vision(id: str, loads: bool | None, versions: str | None, newest: str, vision: bool | None) -> None:
     found = support(id, *MLLAMA)
     assert (found.id, found.loads, found.versions, found.newest_known, found.vision) == (id, loads, versions, newest, vision)
     assert found.note and found.source and found.source.startswith("https://")
@@ -60,12 +61,23 @@ def test_auto(architecture: str, hf_architecture: str, has_vision: bool, expecte
 
 
 def test_a_model_that_everything_loads() -> None:
-    assert all(found.loads for found in all_support(*LLAMA))
+    assert [found.id for found in all_support(*LLAMA) if not found.loads] == ["executorch"], "models are exported for that one by one"
+
+
+def test_an_architecture_of_its_own_goes_before_the_class_where_the_row_says_so() -> None:
+    """Llama Guard 4 has the class of Llama 4 and no experts."""
+    dense, scout = ("llama4-dense", "Llama4ForConditionalGeneration", True), ("llama4", "Llama4ForConditionalGeneration", True)
+    assert [found.id for found in all_support(*dense) if found.loads] == ["vllm", "sglang", "transformers"]
+    assert support("vllm", *dense).versions == ">=0.9.0"
+    assert support("vllm", *scout).versions != ">=0.9.0"
+    assert support("llama.cpp", *scout).loads is True
+    assert auto(*dense) == ("sglang", "0.5.23")
+    assert auto(*scout) == ("llama.cpp", "0c1e57098")
 
 
 def test_the_class_of_config_json_is_more_specific_than_the_architecture() -> None:
     assert support("llama.cpp", "llama", "LlavaForConditionalGeneration", True).vision is True
-    assert support("llama.cpp", "phi3", "Phi4MMForCausalLM", True).vision is False
+    assert support("llama.cpp", "phi4mm", "Phi4MMForCausalLM", True).loads is False
     assert support("llama.cpp", "phi3", "Phi3ForCausalLM").vision is None
     assert support("ollama", "olmo2", "Olmo3ForCausalLM").versions == ">=0.13.4"
     assert support("ollama", "olmo2", "Olmo2ForCausalLM").versions == ">=0.5.2"

@@ -5,6 +5,7 @@ import pytest
 from runlocal.commands import show
 from runlocal.commands.options import Options
 from runlocal.core.listing import Listing, Page
+from runlocal.core.units import MIB
 from runlocal.core.verdict import Answer
 from solve.asking import ask
 
@@ -76,3 +77,16 @@ def test_names_lead_to_where_they_are() -> None:
     rows = {row["name"]: row["url"] for row in listing(page("llama-3.2-11b-vision"), "aliases").rows}
     assert rows["meta-llama/Llama-3.2-11B-Vision-Instruct"] == "https://huggingface.co/meta-llama/Llama-3.2-11B-Vision-Instruct"
     assert rows["llama3.2-vision:11b"] == "https://ollama.com/library/llama3.2-vision:11b"
+
+
+def test_a_model_that_nothing_priced_loads_has_the_size_of_its_checkpoint() -> None:
+    """12,001,097,216 values of two bytes."""
+    found = listing(page("llama-guard-4-12b"), "sizes")
+    assert [(row["quant"], row["tensor_bytes"]) for row in found.rows] == [("BF16", 2 * 12_001_097_216)]
+
+
+def test_a_checkpoint_of_mixed_types_is_known_by_its_file() -> None:
+    shown = page("llama-3.2-1b-spinquant-int4")
+    assert "sizes" not in {found.kind for found in shown.listings}
+    (row,) = listing(shown, "files").rows
+    assert row["file_bytes"] == 1083 * MIB

@@ -11,7 +11,7 @@ import pytest
 from runlocal.catalog.runtimes import parse_version, runtimes
 
 FOLDER = Path(__file__).resolve().parents[2] / "data" / "runtimes"
-FORMATS = {"gguf", "safetensors", "exl2", "exl3"}
+FORMATS = {"gguf", "safetensors", "exl2", "exl3", "pte"}
 UNITS = re.compile(r"_(bytes|tokens|fraction|percent|per_logit)$")
 COUNTS = re.compile(r"(sequences|images|tiles|multiple|checkpoints|layers|slots|engine|build|architectures|as_small|in_budget|on_gpu|quantized|four_ranks)$")
 COMMIT = re.compile(r"[0-9a-f]{9,40}")
@@ -20,7 +20,7 @@ HEAD = {"id": str, "name": str, "url": str, "newest_known": str, "newest_checked
 HEAD_OPTIONAL = {"newest_date": str, "follows": list, "registry": dict, "supports": list, "never": list, "constants": dict}
 REGISTRY = {"read_at": str, "complete": bool, "note": str, "source": str, "checked": str}
 ROW = {"source": str, "checked": str}
-ROW_OPTIONAL = {"architectures": list, "hf_architectures": list, "note": str}
+ROW_OPTIONAL = {"architectures": list, "hf_architectures": list, "before_class": bool, "note": str}
 SUPPORTS_OPTIONAL = {**ROW_OPTIONAL, "package": str, "from": str, "to": str, "newest_known": str, "vision": bool}
 CONSTANT = {"source": str, "checked": str}
 CONSTANT_OPTIONAL = {"value": object, "by_version": list, "note": str}
@@ -82,6 +82,7 @@ def test_rows_are_strict(runtime_id: str) -> None:
         assert_sourced(row)
         keys = row.get("architectures", []) + row.get("hf_architectures", [])
         assert keys and len(keys) == len(set(keys)) and all(re.fullmatch(r"[A-Za-z0-9._-]+", key) for key in keys)
+        assert row.get("before_class", True) and not ("before_class" in row and "hf_architectures" in row)
         for end in ("from", "to", "newest_known"):
             if end in row:
                 assert_version(row[end])

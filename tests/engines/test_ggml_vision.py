@@ -223,7 +223,7 @@ class TestParts:
         assert f16[2].bytes == engine.mllama_image_graph(mllama()).bytes
 
     def test_tower_without_a_known_graph_is_a_problem(self) -> None:
-        vision = SHAPES["gemma-3-4b"][0]._replace(tower="moondream")
+        vision = SHAPES["gemma-3-4b"][0]._replace(tower="davit")
         with pytest.raises(Problem) as problem:
             engine.image_buffer(vision, 2560, None, 1, FACTS)
         assert problem.value.code is Code.NOT_COMPUTED

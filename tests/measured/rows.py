@@ -52,6 +52,7 @@ def label(row: Row) -> str:
     if row["output_tokens"] not in (None, row["sequences"]):
         words.append(f"out{row['output_tokens']}")
     words += [f"draft-{row['draft']}-{row['draft_quant']}"] if "draft" in row else []
-    words += [f"{key.replace('_', '')}{row[key]}" for key in ("gpu_layers", "compute_capability") if key in row]
+    words += [f"{key.replace('_', '')}{row[key]}" for key in ("gpu_layers", "n_cpu_moe", "compute_capability") if key in row]
+    words += [f"ts{':'.join(map(str, row['tensor_split']))}"] if "tensor_split" in row else []
     words += [key.replace("_", "") for key in ("swa_full", "cpu_moe", "mtp") if row.get(key)]
     return "-".join([*words, f"{row['gpus']}gpus", row["quant"]])

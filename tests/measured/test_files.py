@@ -41,3 +41,12 @@ def test_header_and_tokenizer_of_published_mixtures_are_those_of_their_repositor
                 assert file.metadata_bytes == known[file.repo], (model_id, file.quant)
                 checked += 1
     assert checked > 90
+
+
+def test_two_files_of_moondream_have_one_header() -> None:
+    """F16 as its authors made it, and Ollama's Q4_0 (sha256 of the projector beside both: 4cc1cb36...)."""
+    runtime = open_runtime("llama.cpp", "0c1e57098", bundled("moondream2"), facts("llama.cpp", None))
+    whole = 2_839_535_072 - runtime.tensor_bytes(runtime.recipe("F16", None))
+    quantized = 828_661_152 - runtime.tensor_bytes(runtime.recipe("Q4_0", False))
+    assert 0 < whole < LARGEST_TOKENIZER_BYTES
+    assert abs(whole - quantized) <= KEYS_OF_THE_QUANTIZER_BYTES

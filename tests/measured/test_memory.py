@@ -53,6 +53,8 @@ def test_all_kinds_of_settings_are_among_them() -> None:
         "swa_full",
         "draft",
         "mtp",
+        "n_cpu_moe",
+        "tensor_split",
     }
     assert {row["gpus"] for row in ROWS} == {0, 1, 2, 3, 4}
     assert {(row["sequences"] > 1, row.get("unified_kv", False)) for row in ROWS} == {(False, False), (True, False), (True, True)}

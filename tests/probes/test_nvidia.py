@@ -81,7 +81,7 @@ def test_lists_of_a_driver_that_fills_them_wrongly_are_left_out(driver: Driver) 
     """https://github.com/wookayin/gpustat/issues/161: 535.0 to 535.85."""
     found = driver(TWO_CARDS.replace("580.95.05", "535.54.03")).gpus[1]
     assert found.processes is None
-    assert any("535.86" in note for note in found.notes)
+    assert found.why_no_processes is not None and "535.86" in found.why_no_processes
     assert driver(TWO_CARDS.replace("580.95.05", "535.86.05")).gpus[1].processes
 
 

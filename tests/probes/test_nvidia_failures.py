@@ -52,6 +52,7 @@ QUIET = {
 def sentences(detection: Detection) -> list[str]:
     """Everything that is said."""
     said = [*detection.notes, *(found.problem for found in detection.gpus if found.problem), *(note for found in detection.gpus for note in found.notes)]
+    said += [found.why_no_processes for found in detection.gpus if found.why_no_processes]
     for text in said:
         assert re.fullmatch(r"[A-Z].*\S\.", text), text
         assert "fault in runlocal: " not in text, text

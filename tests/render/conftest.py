@@ -9,7 +9,7 @@ from runlocal.core.load import load_of
 from runlocal.core.machine import Gpu, Machine, Origin
 from runlocal.core.model import Alias, Context, License, ModelSpec, Parameters, Source, Text
 from runlocal.core.part import HOST, Basis, Kind, Part, gpu, need
-from runlocal.core.report import Advice, Cell, Check, MachineCheck, Shelf, Support
+from runlocal.core.report import Advice, Cell, Check, MachineCheck, Shelf, Spread, Support
 from runlocal.core.units import GIB, KIB, MIB
 from runlocal.core.verdict import Answer, headroom
 
@@ -203,7 +203,7 @@ def _tight() -> Check:
 
 def _spills() -> Check:
     machine = HERE
-    base = cell("Q4_K_M", 8192, machine, scale=2, answer=Answer.SPILLS, gpu_layers=71)
+    base = cell("Q4_K_M", 8192, machine, scale=2, answer=Answer.SPILLS, gpu_layers=71, spread=Spread((("host", 0, 30), ("gpu0", 30, 100)), "gpu0", 0, False))
     moved = part(Kind.WEIGHTS, "repeating layers", HOST, 8 * GIB)
     kept = tuple(one._replace(bytes=one.bytes - 8 * GIB) if one.label == "repeating layers" else one for one in base.parts)
     both = (*kept, moved)

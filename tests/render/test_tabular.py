@@ -5,9 +5,9 @@ import io
 
 import pytest
 
-from runlocal.core.listing import Column, Listing
+from runlocal.core.listing import Column, Listing, Page, Shown
 from runlocal.core.report import Check
-from runlocal.render.formats import Format, checks_as, listing_as
+from runlocal.render.formats import Format, checks_as, listing_as, page_as
 from runlocal.render.style import Style
 from runlocal.render.tabular import CHECK_HEADER, escape, separated
 
@@ -74,3 +74,16 @@ def test_markdown_escapes() -> None:
 def test_an_absent_key_of_a_row_is_empty() -> None:
     listing = Listing(kind="models", title="", columns=(Column(key="id", label="id"), Column(key="x", label="x")), rows=({"id": "a"},))
     assert listing_as(Format.CSV, listing, Style()) == "id,x\na,"
+
+
+def test_a_column_for_people_and_one_for_machines_stand_where_they_belong() -> None:
+    columns = (Column("id", "id"), Column("price", "price", on=Shown.SCREEN), Column("price_usd", "amount", on=Shown.DATA))
+    listing = Listing(kind="machines", title="Two", columns=columns, rows=({"id": "a", "price": "$5 used", "price_usd": 5},))
+    assert listing_as(Format.CSV, listing, Style()) == "id,price_usd\na,5"
+    assert listing_as(Format.NDJSON, listing, Style()) == '{"id":"a","price_usd":5}'
+    assert listing_as(Format.MARKDOWN, listing, Style()).splitlines()[2:] == ["| id | price |", "|---|---|", "| a | $5 used |"]
+    for width in (80, 8):
+        text = listing_as(Format.TABLE, listing, Style(width=width))
+        assert "price" in text and "amount" not in text
+    page = Page("buy", "Page", (), (listing,))
+    assert page_as(Format.CSV, page, Style()) == "section,key,value\nmachines,a/price_usd,5"

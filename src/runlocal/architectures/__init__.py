@@ -1,6 +1,7 @@
 """A model's shapes laid out as tensors and caches: one family per module, composed from blocks.
 
-Names and shapes are those that llama.cpp's converter writes (conversion/*.py, gguf-py/gguf/tensor_mapping.py).
+Names and shapes are those that llama.cpp's converter writes (conversion/*.py, gguf-py/gguf/tensor_mapping.py). Of what it does not convert, those
+of the nearest that it does, and else the checkpoint's.
 """
 
 from importlib import import_module
@@ -109,13 +110,31 @@ ARCHITECTURES = {
     "step35": "step35",
 }
 
+CHECKPOINTS = {
+    "aya_vision": "cohere",
+    "cohere2_vision": "cohere",
+    "florence2": "florence2",
+    "k2_horizon": "llama",
+    "llama-int4": "llama",
+    "llama4-dense": "llama",
+    "llava_onevision": "llama",
+    "molmo": "llama",
+    "paligemma": "gemma",
+    "phi3_v": "phi",
+    "phi3small": "phi",
+    "phi4mm": "phi",
+    "solar": "llama",
+}
+"""Architectures of which there is no GGUF file that llama.cpp loads: only the checkpoint, in its own type. Names are the checkpoint's `model_type`
+where it has one that says enough."""
+
 
 def layout(model: ModelSpec) -> Layout:
     """The model's tensors and caches.
 
     Raises Problem (not_computed) for an architecture that no module here lays out: it is never approximated by a neighbour.
     """
-    module = ARCHITECTURES.get(model.architecture)
+    module = ARCHITECTURES.get(model.architecture) or CHECKPOINTS.get(model.architecture)
     if module is None:
         raise Problem(
             Code.NOT_COMPUTED,
@@ -123,3 +142,8 @@ def layout(model: ModelSpec) -> Layout:
             hint="`runlocal models` lists the models that it does",
         )
     return cast(Layout, import_module(f"runlocal.architectures.{module}").layout(model))
+
+
+def has_gguf(model: ModelSpec) -> bool:
+    """Whether there are GGUF files of the model, so that its tensors can be had in a quantization of llama.cpp's."""
+    return model.architecture in ARCHITECTURES

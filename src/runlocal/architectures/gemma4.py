@@ -64,4 +64,4 @@ def _outer(text: Text) -> Iterator[Tensor]:
     if size := text.hidden_size_per_layer_input:
         yield from layer_inputs(text.hidden_size, size, text.layers, text.vocabulary_size)
     if text.window is None or text.window.full_layers:
-        yield Tensor(role="rope_freqs", columns=text.head_dim // 2, quantizable=False)
+        yield Tensor(role="rope_freqs", columns=text.head_dim // 2, quantizable=False, read_by=text.window.full_layers if text.window else ())

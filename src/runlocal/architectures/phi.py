@@ -8,7 +8,7 @@ from runlocal.core.model import ModelSpec
 def layout(model: ModelSpec) -> Layout:
     match model.architecture:
         case "phi2":
-            return decoder(model, norms=("attn_norm",), output_bias=True)
+            return decoder(model, norms=("attn_norm",), output_bias=True, fused_qkv=model.text.fused_qkv)
         case "phimoe":
             return decoder(model, output_bias=True)
         case _:

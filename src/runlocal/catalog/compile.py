@@ -51,6 +51,7 @@ def bundle(data: Path) -> dict[str, Any]:
     made["series"] = [series["families"] for series in _load(data / "series.toml")["series"]]
     made["licenses"] = _load(data / "licenses.toml")
     made["dtypes"] = _load(data / "dtypes.toml")["types"]
+    made["speed"] = [{key: row[key] for key in row if key != "rows"} for row in _load(data / "speed.toml")["class"]]
     made |= gpu_tables(_room(data, "gpus"))
     for room in ("quants", "runtimes", "engines"):
         made[room] = _room(data, room)

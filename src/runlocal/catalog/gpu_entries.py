@@ -1,5 +1,6 @@
 """Rows of `data/gpus` as entries, with what is assumed of a card where nobody measured it."""
 
+from collections.abc import Sequence
 from typing import Any
 
 from runlocal.core.machine import Backend, Gpu
@@ -7,6 +8,10 @@ from runlocal.core.noun import NamedTuple
 from runlocal.core.units import GIB, MIB
 
 Table = dict[str, Any]
+
+_BOUGHT = ("now", "used", "launch")
+_SAID = {"now": "new"}
+_YEAR, _MONTH = len("2026"), len("2026-06")
 
 
 class MigProfile(NamedTuple):
@@ -47,6 +52,14 @@ class GpuPrice(NamedTuple):
     kind: str
     date: str
     source: GpuSource
+
+
+def price_text(prices: Sequence[tuple[GpuPrice, int]]) -> str:
+    """The least for so many boards of each price, with its kind and when that was: `$1,499 launch 2020`, `$1,200 used 2026-06`, `$1.99/h cloud 2026-05`."""
+    amount = sum(price.usd * boards for price, boards in prices)
+    kinds = tuple(dict.fromkeys(_SAID.get(price.kind, price.kind) for price, _ in prices))
+    when = min(price.date for price, _ in prices)[: _YEAR if kinds == ("launch",) else _MONTH]
+    return f"${amount:g}/h cloud {when}" if kinds == ("cloud",) else f"${amount:,.0f} {'+'.join(kinds)} {when}"
 
 
 class GpuEntry(NamedTuple):
@@ -100,6 +113,16 @@ class GpuEntry(NamedTuple):
         return self.memory_bytes - self.reserved_bytes
 
     @property
+    def several(self) -> bool:
+        """Whether a computer can have more than one: it is a card, no computer itself."""
+        return self.form not in ("laptop", "soc") and not self.unified
+
+    @property
+    def price(self) -> GpuPrice | None:
+        """What a buyer pays, as far as it is known: the last price new in shops, else used, else the maker's at launch. Never by the hour."""
+        return next((price for kind in _BOUGHT for price in reversed(self.prices) if price.kind == kind), None)
+
+    @property
     def launch_price_usd(self) -> int | None:
         """Of the whole board or the cheapest machine."""
         return next((round(price.usd) for price in self.prices if price.kind == "launch"), None)
@@ -118,6 +141,7 @@ class GpuEntry(NamedTuple):
             compute_capability=self.compute_capability,
             unified=self.unified,
             bandwidth_bytes=self.bandwidth_bytes,
+            memory_type=self.memory_type,
         )
 
 

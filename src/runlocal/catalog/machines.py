@@ -30,9 +30,13 @@ class _Group(NamedTuple):
 def parse_machine(spec: str) -> Machine:
     """The machine that `--gpu SPEC` names: cards joined by `+`, each with an optional count before or after it, a MIG profile after a colon.
 
-    A whole name wins over a count: `1080 ti` is a card. Raises Problem(BAD_VALUE) for a malformed spec and Problem(UNKNOWN_GPU) for a name
+    A whole name wins over a count: `1080 ti` is a card. `cpu` is a machine without a GPU.
+
+    Raises Problem(BAD_VALUE) for a malformed spec and Problem(UNKNOWN_GPU) for a name
     that is not in the catalogue or does not settle which card is meant.
     """
+    if spec.strip().lower() == "cpu":
+        return Machine(origin=Origin.NAMED, label="CPU only", gpus=())
     text = re.sub(_PLUS_IN_NAME, "max ", _bounded(spec), flags=_FLAGS) if "+" in spec else _bounded(spec)
     groups = [_group(part.strip(), spec) for part in text.split("+")]
     gpus: list[Gpu] = []

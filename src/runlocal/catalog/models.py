@@ -7,6 +7,7 @@ from runlocal.catalog.names import resolve
 from runlocal.core.model import (
     Alias,
     AltUp,
+    Audio,
     Compressed,
     Context,
     Cross,
@@ -50,6 +51,8 @@ def spec_from_table(model_id: str, table: Table) -> ModelSpec:
     fields["files"] = tuple(PublishedFile(**file) for file in fields.get("files", ()))
     if "vision" in fields:
         fields["vision"] = Vision(**_tuples(fields["vision"]))
+    if "audio" in fields:
+        fields["audio"] = Audio(**fields["audio"])
     return ModelSpec(id=model_id, **fields)
 
 

@@ -1,6 +1,7 @@
 """Which runtime loads which architecture, from which version to which, and each runtime's constants: data/runtimes/<id>.toml.
 
-A row of a file names architectures (llama.cpp's `general.architecture`) or classes of config.json; the class is the more specific key.
+A row of a file names architectures (llama.cpp's `general.architecture`) or classes of config.json; the class is the more specific key, but where
+a row says `before_class`: a model whose class loads otherwise than others of it has an architecture of its own.
 """
 
 import re
@@ -17,7 +18,7 @@ Table: TypeAlias = dict[str, Any]
 Value: TypeAlias = "bool | int | float | str | tuple[Value, ...]"
 Version: TypeAlias = tuple[str, tuple[int, ...], int, int]
 
-_IDS = ("llama.cpp", "ollama", "vllm", "sglang", "transformers", "mlx", "exllamav2", "exllamav3", "tensorrt-llm", "lmstudio")
+_IDS = ("llama.cpp", "ollama", "vllm", "sglang", "transformers", "mlx", "exllamav2", "exllamav3", "tensorrt-llm", "lmstudio", "executorch")
 # After llama.cpp and Ollama, in this order, where none of the two ever loaded the architecture.
 _OTHERS_TODAY = ("sglang", "vllm", "transformers", "mlx")
 _ALIASES = {
@@ -217,12 +218,12 @@ def _rows(table: Table) -> Iterator[Table]:
 
 def _row(table: Table, architecture: str, hf_architecture: str | None, has_vision: bool) -> Table | None:
     """The row that says most about the architecture: the class before the architecture, image input where it is wanted, today before once."""
-    best: tuple[tuple[bool, bool, bool], Table] | None = None
+    best: tuple[tuple[bool, bool, bool, bool], Table] | None = None
     for row in _rows(table):
-        by_class = hf_architecture in row.get("hf_architectures", ())
-        if not by_class and architecture not in row.get("architectures", ()):
+        by_class, by_architecture = hf_architecture in row.get("hf_architectures", ()), architecture in row.get("architectures", ())
+        if not by_class and not by_architecture:
             continue
-        rank = (by_class, (row.get("vision") is True) == has_vision, "to" not in row)
+        rank = (by_architecture and "before_class" in row, by_class, (row.get("vision") is True) == has_vision, "to" not in row)
         if best is None or rank > best[0]:
             best = rank, row
     return best[1] if best else None

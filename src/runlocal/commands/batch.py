@@ -17,6 +17,7 @@ from runlocal.core.workload import Workload
 from runlocal.render.json import cell_json, error_json
 from runlocal.runtimes import Runtime
 from runlocal.solve.asked import HEADLINE_QUANT, HEADLINE_TOKENS, Asked
+from runlocal.solve.beside import beside
 from runlocal.solve.cell import judge_cell
 from runlocal.solve.check import cells, contexts, headline, open_for
 from runlocal.solve.load import does_not_load
@@ -25,7 +26,7 @@ LONGEST_LINE = 1 << 20
 _KEYS = frozenset(
     "id model quant imatrix runtime gpu vram_bytes gpus compute_capability ram_bytes context_tokens pool_tokens sequences unified_kv images image_size vision "
     "mmproj_type cache_type_k cache_type_v batch_tokens output_tokens flash_attention kv_offload gpu_layers cpu_moe n_cpu_moe tensor_split swa_full "
-    "tensor_parallel pipeline_parallel draft draft_quant mtp".split()
+    "tensor_parallel pipeline_parallel draft draft_quant mtp with".split()
 )
 _MMPROJ_TYPES = ("F16", "BF16", "Q8_0")
 _UNLIMITED_BYTES = 1 << 60
@@ -44,8 +45,9 @@ class Batch:
         self.machine = machines(options)[0].machine if self.given else None
         self.ram = size("--ram", options.ram)
         self.exit = Exit.YES
-        self._opened: dict[tuple[str | None, ...], Runtime] = {}
+        self._opened: dict[tuple[object, ...], Runtime] = {}
         self._draft = options.draft
+        self._beside = options.beside
 
     def answers(self, lines: Iterable[str]) -> Iterator[str]:
         """One line of JSON per line that is not blank; `exit` tells the worst of them."""
@@ -87,17 +89,21 @@ class Batch:
 
     def _runtime(self, request: Request) -> Runtime:
         from runlocal.catalog.runtimes import find_runtime
-        from runlocal.commands.check import draft_named, open_model
+        from runlocal.commands.check import draft_named, open_model, running
 
         name, draft, quant = _text(request, "runtime"), _text(request, "draft") or self._draft, _text(request, "draft_quant")
         if quant and not draft:
             raise Problem(Code.BAD_VALUE, "draft_quant is the quantization of a draft model, and no `draft` is named")
-        key = (request["model"], name, draft, quant)
+        others = _texts(request, "with") or self._beside
+        tokens = _count(request, "context_tokens", 1) if others else None
+        key = (request["model"], name, draft, quant, others, tokens)
         if key not in self._opened:
             runtime, version = find_runtime(name) if name and name != "auto" else (self.asked.runtime, self.asked.version)
             opened = open_model(request["model"])
-            beside = draft_named(draft, quant, self.asked) if draft else None
-            self._opened[key] = open_for(opened.model, runtime, version, opened.own, beside)
+            drafting = draft_named(draft, quant, self.asked) if draft else None
+            alone = open_for(opened.model, runtime, version, opened.own, drafting)
+            asked = self.asked._replace(runtime=runtime, version=version)
+            self._opened[key] = beside(alone, running(others, asked._replace(contexts=(tokens,)) if tokens else asked))
         return self._opened[key]
 
     def _machine(self, request: Request, runtime: Runtime) -> Machine:
@@ -108,6 +114,8 @@ class Batch:
             return Machine(origin=Origin.UNLIMITED if ram is None else Origin.BUDGET, label="CPU", gpus=(), host_bytes=ram)
         if name := _text(request, "gpu"):
             machine = parse_machine(name)
+            if not machine.gpus and ram is None:
+                raise Problem(Code.BAD_VALUE, f"{name!r} has host memory alone, and how much is not said", hint='"ram_bytes": 68719476736')
             return machine if ram is None else machine._replace(host_bytes=ram)
         vram = _count(request, "vram_bytes", 1)
         capability = request.get("compute_capability")
@@ -202,6 +210,14 @@ def _text(request: Request, key: str) -> str | None:
     if value is not None and not isinstance(value, str):
         raise Problem(Code.BAD_VALUE, f"{key} is a text, not {json.dumps(value)[:40]}")
     return value
+
+
+def _texts(request: Request, key: str) -> tuple[str, ...]:
+    value = request.get(key)
+    texts = value if isinstance(value, list) else [] if value is None else [value]
+    if not all(isinstance(text, str) for text in texts):
+        raise Problem(Code.BAD_VALUE, f"{key} is a text or a list of texts, not {json.dumps(value)[:40]}")
+    return tuple(texts)
 
 
 def _flag(request: Request, key: str, default: bool | None) -> bool | None:

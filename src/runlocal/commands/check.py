@@ -4,8 +4,8 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from runlocal.commands import machines as asked_machines
-from runlocal.commands.options import Options, read, spelled
-from runlocal.core.errors import Exit
+from runlocal.commands.options import MOST_BESIDE, Options, context_tokens, read, spelled
+from runlocal.core.errors import Code, Exit, Problem
 from runlocal.core.model import ModelSpec
 from runlocal.core.noun import NamedTuple
 from runlocal.core.report import Check
@@ -13,7 +13,8 @@ from runlocal.core.verdict import is_yes
 from runlocal.engines.ggml.draft import Draft
 from runlocal.engines.ggml.files import OwnTensors
 from runlocal.solve.asked import Asked
-from runlocal.solve.check import check, open_draft
+from runlocal.solve.beside import Running
+from runlocal.solve.check import check, open_draft, open_running
 
 if TYPE_CHECKING:
     from runlocal.solve.advice import Speller
@@ -32,6 +33,7 @@ def run(names: Sequence[str], options: Options) -> Found:
     asked = read(options)
     places = asked_machines.machines(options)
     draft = draft_named(options.draft, None, asked) if options.draft is not None else None
+    others = running(options.beside, asked)
     checks = []
     for name in names:
         opened = open_model(name)
@@ -42,6 +44,7 @@ def run(names: Sequence[str], options: Options) -> Found:
             _speller(name if opened.own else opened.model.id, places[0].options),
             opened.own,
             draft,
+            others,
         )
         checks.append(found._replace(notes=(*opened.notes, *found.notes)))
     yes = any(one.answer is not None and is_yes(one.answer, strict=asked.strict, offload=asked.offload) for one in checks)
@@ -53,6 +56,8 @@ def _speller(typed: str, options: Options) -> "Speller":
     """Spells the command line that asks the same of the first machine with some options changed, or of another model."""
 
     def spell(change: Mapping[str, Any], other: str | None) -> str:
+        if more := change.get("ignore_pid"):
+            change = {**change, "ignore_pid": (*options.ignore_pid, *more)}
         return spelled(other or typed, options._replace(**change))
 
     return spell
@@ -93,6 +98,32 @@ def draft_named(text: str, quant: str | None, asked: Asked) -> Draft:
         name, named = text, quant or ""
     opened = open_model(name)
     return open_draft(opened.model, named or None, asked, opened.own)
+
+
+def running(texts: Sequence[str], asked: Asked) -> tuple[Running, ...]:
+    """The models of `--with MODEL[@QUANT][@CTX]`. Raises Problem."""
+    if len(texts) > MOST_BESIDE:
+        raise Problem(Code.BAD_VALUE, f"--with: {len(texts)} models are more than the {MOST_BESIDE} that are computed beside one another")
+    return tuple(_running(text, asked) for text in texts)
+
+
+def _running(text: str, asked: Asked) -> Running:
+    name, quant, context = _pieces(text)
+    opened = open_model(name)
+    tokens = None
+    if context is not None:
+        tokens = opened.model.context.native_tokens if context == "max" else context_tokens("--with", context)
+    return open_running(opened.model, quant or None, tokens, asked, opened.own)
+
+
+def _pieces(text: str) -> tuple[str, str, str | None]:
+    """MODEL, QUANT (empty: none) and CTX of `MODEL[@QUANT][@CTX]`; an `@` in the path of a file is the path's."""
+    folder, slash, last = text.rpartition("/")
+    if last.lower().endswith((".gguf", ".json")):
+        return text, "", None
+    name, *rest = last.split("@")
+    context = rest.pop().strip().lower() if rest and (rest[-1].strip()[:1].isdecimal() or rest[-1].strip().lower() == "max") else None
+    return folder + slash + name, "@".join(rest), context  # no quantization begins with a digit
 
 
 def _open_file(path: str) -> Opened:

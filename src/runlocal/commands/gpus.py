@@ -1,5 +1,6 @@
 """`runlocal gpus`: what is in this machine, or the catalogue."""
 
+from runlocal.catalog.file_names import model_named
 from runlocal.catalog.gpu_entries import GpuEntry, GpuPrice
 from runlocal.catalog.gpus import cards, find_gpu
 from runlocal.commands.here import detection as detect
@@ -43,7 +44,7 @@ def _here() -> Found:
         else ""
     ]
     for found in detection.gpus:
-        said = (*found.notes, *(one for one in (found.problem, found.left_out) if one))
+        said = (*found.notes, *(one for one in (found.problem, found.left_out, found.why_no_processes) if one))
         notes += [note if found.name in note else f"{found.name}: {note}" for note in said]
     notes += [*_held(detection), *detection.notes, *detection.absent, *host.notes]
     listing = Listing(
@@ -86,11 +87,13 @@ def _why_not(found: DetectedGpu) -> str:
 
 
 def _held(detection: Detection) -> list[str]:
-    """Who holds memory, a sentence each."""
+    """Who holds memory, and of which model, a sentence each."""
     sentences = []
     for found in detection.gpus:
         for process in found.processes or ():
-            name = f" ({process.name})" if process.name else ""
+            model = next((named for text in process.models if (named := model_named(text))), None)
+            words = ", ".join(word for word in (process.name, model) if word)
+            name = f" ({words})" if words else ""
             size = gib(process.bytes) if process.bytes is not None else "memory that the driver does not count"
             sentences.append(f"{found.name}: process {process.pid}{name} holds {size}.")
     return sentences

@@ -22,6 +22,8 @@ _MOST_RANKS = 1024
 _MOST_LAYERS = 10_000
 _MOST_SHARES = 64
 _MOST_SHARE = 1e12
+MOST_BESIDE = 16
+MOST_PID = (1 << 32) - 1  # Windows numbers processes in 32 bits
 
 
 class Options(NamedTuple):
@@ -35,6 +37,7 @@ class Options(NamedTuple):
     ram: str | None = None
     reserve: str | None = None
     idle: bool = False
+    ignore_pid: tuple[int, ...] = ()
     runtime: str | None = None
     kv: str | None = None
     images: int = 1
@@ -52,6 +55,7 @@ class Options(NamedTuple):
     gpu_layers: int | None = None
     draft: str | None = None
     mtp: bool = False
+    beside: tuple[str, ...] = ()
     offload: bool = False
     strict: bool = False
     require_gpu: bool = False
@@ -67,7 +71,7 @@ def spelled(model: str, options: Options) -> str:
         if isinstance(value, bool):
             words.append("--no-imatrix" if field == "imatrix" and not value else option)
         elif isinstance(value, tuple):
-            words += [word for one in value for word in (option, _word(one))]
+            words += [word for one in value for word in (option, _word(str(one)))]
         else:
             words += [option, _word(str(value))]
     return " ".join(words)
@@ -83,6 +87,7 @@ _SPELLING = {
     "ram": "--ram",
     "reserve": "--reserve",
     "idle": "--idle",
+    "ignore_pid": "--ignore-pid",
     "runtime": "-r",
     "images": "--images",
     "image_size": "--image-size",
@@ -99,6 +104,7 @@ _SPELLING = {
     "gpu_layers": "--gpu-layers",
     "draft": "--draft",
     "mtp": "--mtp",
+    "beside": "--with",
     "offload": "--offload",
     "strict": "--strict",
 }
@@ -116,7 +122,7 @@ def read(options: Options) -> Asked:
     return Asked(
         workload=workload(options),
         quants=_several("--quant", options.quant, str.strip),
-        contexts=_several("--ctx", options.ctx, lambda text: None if text.lower() == "max" else _said("--ctx", parse_context, text)),
+        contexts=_several("--ctx", options.ctx, lambda text: None if text.lower() == "max" else context_tokens("--ctx", text)),
         caches=_several("--kv", options.kv, _cache_pair) or (("f16", "f16"),),
         imatrix=options.imatrix,
         runtime=runtime,
@@ -165,6 +171,11 @@ def size(option: str, text: str | None) -> int | None:
     return _said(option, parse_size, text)
 
 
+def context_tokens(option: str, text: str) -> int:
+    """Tokens of `8192`, `8k`. Raises Problem that names the option."""
+    return _said(option, parse_context, text)
+
+
 def image_size(option: str, text: str) -> tuple[int, int]:
     """Width and height in pixels of `1024x768`. Raises Problem that names the option."""
     sides = text.strip().lower().replace("×", "x").split("x")
@@ -187,8 +198,10 @@ def shares(option: str, texts: Sequence[object]) -> tuple[float, ...]:
         if not 0 <= share <= _MOST_SHARE:
             raise Problem(Code.BAD_VALUE, f"{option}: {str(text)[:20]!r} is not the share of a GPU", hint="a number for each GPU, such as 3,1")
         found.append(share)
-    if not any(found) or len(found) > _MOST_SHARES:
-        raise Problem(Code.BAD_VALUE, f"{option}: {'no GPU gets a layer' if found and len(found) <= _MOST_SHARES else 'a number for each GPU'}, such as 3,1")
+    if not found or len(found) > _MOST_SHARES:
+        raise Problem(Code.BAD_VALUE, f"{option}: {len(found)} shares", hint=f"a number for each GPU, such as 3,1; at most {_MOST_SHARES}")
+    if not any(found):
+        raise Problem(Code.BAD_VALUE, f"{option}: no GPU gets a layer", hint="a number for each GPU, such as 3,1")
     return tuple(found)
 
 

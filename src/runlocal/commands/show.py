@@ -3,8 +3,9 @@
 from collections.abc import Iterator, Mapping
 
 from runlocal.architectures import layout
+from runlocal.catalog.facts import storage_types
 from runlocal.catalog.models import bundled, index, licence
-from runlocal.catalog.runtimes import all_support
+from runlocal.catalog.runtimes import all_support, support
 from runlocal.commands import machines
 from runlocal.commands.check import open_model
 from runlocal.commands.options import Options, read
@@ -17,6 +18,7 @@ from runlocal.core.units import context_text
 from runlocal.runtimes import Runtime
 from runlocal.solve.asked import HEADLINE_TOKENS, Asked
 from runlocal.solve.check import cells, headline, open_for
+from runlocal.solve.ranks import VLLM, rank_sizes
 from runlocal.solve.relatives import Relatives, relatives
 from runlocal.solve.shelf import smallest_machine
 
@@ -55,7 +57,6 @@ def _known(section: Section) -> Section:
 
 def _identity(model: ModelSpec) -> Section:
     laid = layout(model)
-    tower = model.vision.tower_parameters + model.vision.projector_parameters if model.vision else 0
     used = model.text.experts.used if model.text.experts else 0
     return Section(
         "Model",
@@ -65,7 +66,7 @@ def _identity(model: ModelSpec) -> Section:
             Fact("released", "released", model.released),
             Fact("variant", "variant", model.variant),
             Fact("modalities", "modalities", model.modalities),
-            Fact("parameters", "parameters", laid.parameters() + tower, Form.PARAMETERS),
+            Fact("parameters", "parameters", laid.parameters() + model.tower_parameters, Form.PARAMETERS),
             Fact("active_parameters", "read per text token", laid.active_parameters(used), Form.PARAMETERS),
             Fact("published_parameters", "published total", model.parameters.published, Form.COUNT),
             Fact("parameters_exception", "why they differ", model.parameters.exception),
@@ -96,8 +97,9 @@ def _named(model_id: str | None) -> str | None:
 def _shape(model: ModelSpec) -> Section:
     text = model.text
     facts = [
-        Fact("architecture", "architecture", f"{model.architecture} ({model.hf_architecture})"),
-        Fact("layers", "layers", text.layers),
+        Fact("architecture", "architecture", f"{model.architecture} ({model.hf_architecture})" if model.hf_architecture else model.architecture),
+        Fact("encoder_layers", "encoder layers", text.encoder_layers or None),
+        Fact("layers", "decoder layers" if text.encoder_layers else "layers", text.layers),
         Fact("hidden_size", "hidden size", text.hidden_size),
         Fact("intermediate_size", "MLP width", text.intermediate_size or None),
         Fact("heads", "heads", text.heads),
@@ -110,11 +112,22 @@ def _shape(model: ModelSpec) -> Section:
     ]
     if experts := text.experts:
         facts.append(Fact("experts", "experts", f"{experts.count}, {experts.used} per token, width {experts.intermediate_size}"))
+    if sizes := _rank_sizes(model):
+        facts.append(Fact("vllm_tensor_parallel", "ranks in vLLM (--tp)", ", ".join(sizes)))
     if vision := model.vision:
         facts.append(
             Fact("vision_tower", "vision tower", f"{vision.tower}, {vision.tower_parameters + vision.projector_parameters:,} parameters with projector")
         )
+    if audio := model.audio:
+        facts.append(Fact("audio_encoder", "speech encoder", f"{audio.encoder}, {audio.parameters:,} parameters with projectors"))
     return Section("Shape", tuple(facts))
+
+
+def _rank_sizes(model: ModelSpec) -> tuple[str, ...]:
+    """The tensor-parallel sizes of the language model in vLLM; empty where it does not load the model, or its rules for it are not known here."""
+    if support(VLLM, model.architecture, model.hf_architecture, model.vision is not None).loads is not True:
+        return ()
+    return tuple(str(size) for size in rank_sizes(model) or ())
 
 
 def _caches(model: ModelSpec) -> Iterator[str]:
@@ -130,6 +143,8 @@ def _caches(model: ModelSpec) -> Iterator[str]:
                 yield f"{count} layers of {cache.k_values} values for every {cache.ratio} tokens"
             case CacheKind.CROSS:
                 yield f"{count} cross-attention layers of {cache.cells} image tokens, whatever the context"
+            case CacheKind.ENCODED:
+                yield f"{count} layers of {cache.k_values} + {cache.v_values} values for every token of the input"
             case CacheKind.RECURRENT:
                 yield f"{count} layers of a fixed state"
             case CacheKind.SLIDING | CacheKind.CHUNKED:
@@ -155,10 +170,11 @@ def _licence(model: ModelSpec) -> Section:
 
 
 def _sizes(model: ModelSpec, asked: Asked, machine: Machine) -> Iterator[Listing]:
-    """The file in every usual quantization of the runtime that loads the model: its size, what it lost, what holds it; nothing where none is priced."""
+    """The file in every usual quantization of the runtime that loads the model: its size, what it lost, what holds it; else the checkpoint."""
     try:
         runtime = open_for(model, asked.runtime, asked.version)
     except Problem:
+        yield from _checkpoint(model)
         return
     found = cells(runtime, asked, machine)
     tokens = context_text(found[0].context_tokens)
@@ -189,12 +205,26 @@ def _sizes(model: ModelSpec, asked: Asked, machine: Machine) -> Iterator[Listing
             Column("tensor_bytes", "download", Form.GB),
             Column("need_bytes", "needs", Form.GIB),
             Column("answer", "here", Form.ANSWER),
-            Column("fits_context_tokens", "up to", Form.TOKENS),
+            Column("fits_context_tokens", "up to", Form.LONGEST),
             Column("smallest_machine", "smallest that holds it"),
             *(Column(_key(measure), measure, Form.NUMBER) for measure in measures),
         ),
         rows=tuple(rows),
         notes=tuple(dict.fromkeys(_measured_by(loss) for loss in model.losses)),
+    )
+
+
+def _checkpoint(model: ModelSpec) -> Iterator[Listing]:
+    """The checkpoint in its own type, where that is one size for every value; its tensors, tower and projector together."""
+    stored = storage_types().get(model.checkpoint_type)
+    if stored is None or stored.block_elements > 1:
+        return
+    row: Row = {"quant": model.checkpoint_type, "tensor_bytes": (layout(model).parameters() + model.tower_parameters) * stored.block_bytes}
+    yield Listing(
+        kind="sizes",
+        title="Size of the checkpoint's tensors; nothing that is priced loads it",
+        columns=(Column("quant", "type"), Column("tensor_bytes", "download", Form.GB)),
+        rows=(row,),
     )
 
 
@@ -270,7 +300,7 @@ def _comparisons(around: Relatives, asked: Asked, machine: Machine) -> Iterator[
                 Column("quant", "quant"),
                 Column("need_bytes", "needs", Form.GIB, extra=True),
                 Column("answer", "here", Form.ANSWER),
-                Column("fits_context_tokens", "up to", Form.TOKENS),
+                Column("fits_context_tokens", "up to", Form.LONGEST),
             ),
             rows=tuple(rows),
         )

@@ -10,7 +10,7 @@ class CacheKind(StrEnum):
 
     FULL: one cell per token of context; SLIDING, CHUNKED: one per token of the window; LATENT: one latent per token in place of keys
     and values (MLA); INDEXER: one key per token, by which tokens are chosen (DSA); COMPRESSED: one cell for several tokens; CROSS: a
-    fixed number of image tokens; RECURRENT: a fixed state per sequence.
+    fixed number of image tokens; ENCODED: one per token of the input that an encoder read; RECURRENT: a fixed state per sequence.
     """
 
     FULL = "full"
@@ -20,6 +20,7 @@ class CacheKind(StrEnum):
     INDEXER = "indexer"
     COMPRESSED = "compressed"
     CROSS = "cross"
+    ENCODED = "encoded"
     RECURRENT = "recurrent"
 
 

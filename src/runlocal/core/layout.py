@@ -19,6 +19,10 @@ class Block(Protocol):
 
 
 _NO_PARAMETERS = ("rope_", "ffn_gate_tid2eid")  # beginnings of the names of tables that the converter or a hash makes
+_NOT_READ = (*_NO_PARAMETERS, "enc.")  # and of an encoder's tensors, which read the input and no token of the answer
+
+CHOSEN = ".lora_of_"
+"""In the names of adapters that images or speech choose; a text token reads none of them."""
 
 
 class Placed(NamedTuple):
@@ -95,14 +99,27 @@ class Layout(NamedTuple):
         """Parameters of the layers that run, with embedding and output; tables and copies do not count."""
         return sum(t.elements * t.count for t in self.tensors() if self.runs(t) and not t.repeated and not t.role.startswith(_NO_PARAMETERS))
 
+    def idle_layers(self) -> frozenset[int]:
+        """Layers that a text token passes by: those of cross-attention, where there is no image."""
+        return frozenset(layer for cache in self.caches() if cache.kind is CacheKind.CROSS for layer in cache.layers)
+
+    def reads(self, tensor: Tensor) -> bool:
+        """Whether a text token reads the tensor, in the layers that are not idle: it runs, is no table that a row is looked up in, no part of an
+        encoder, and no adapter that images or speech choose."""
+        looked_up = tensor.role == "per_layer_token_embd" or (tensor.role == "token_embd" and not self.tied)
+        return self.runs(tensor) and not (tensor.repeated or tensor.role.startswith(_NOT_READ) or looked_up or CHOSEN in tensor.role)
+
     def active_parameters(self, experts_used: int) -> int:
-        """Parameters read for one text token: no embedding lookup, no cross-attention layers (idle without an image), only the chosen experts."""
-        idle = {layer for cache in self.caches() if cache.kind is CacheKind.CROSS for layer in cache.layers}
+        """Parameters read for one text token: no embedding lookup, no cross-attention layers (idle without an image), no encoder,
+        no adapters for images or speech, only the chosen experts."""
+        idle = self.idle_layers()
         total = 0
-        for tensor in self.tensors():
-            looked_up = tensor.role == "per_layer_token_embd" or (tensor.role == "token_embd" and not self.tied)
-            if not self.runs(tensor) or tensor.repeated or tensor.role.startswith(_NO_PARAMETERS) or looked_up:
-                continue
+        for tensor in filter(self.reads, self.tensors()):
             read = tensor.elements * (len([layer for layer in tensor.layers if layer not in idle]) if tensor.layers else 1)
-            total += read * experts_used // self.experts if "_exps" in tensor.role else read
+            total += read * experts_used // self.experts if is_expert(tensor) else read
         return total
+
+
+def is_expert(tensor: Tensor) -> bool:
+    """Whether the tensor stacks experts, of which a token reads those that are chosen for it."""
+    return "_exps" in tensor.role

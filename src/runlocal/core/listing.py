@@ -12,7 +12,8 @@ Value = str | int | float | tuple[str, ...] | None
 class Form(StrEnum):
     """How a value is shown to people.
 
-    COUNT: 1,234; PARAMETERS: 88.6 B; GIB, GB: from bytes; RATE: bytes per second as GB/s; TOKENS: 128k; DOLLARS: $1,500;
+    COUNT: 1,234; PARAMETERS: 88.6 B; GIB, GB: from bytes; RATE: bytes per second as GB/s; TOKENS: 128k; LONGEST: a context that fits, 34k, rounded down;
+    DOLLARS: $1,500;
     YES_NO: from a bool; ANSWER: from an `Answer`
     """
 
@@ -24,9 +25,18 @@ class Form(StrEnum):
     GB = "gb"
     RATE = "rate"
     TOKENS = "tokens"
+    LONGEST = "longest"
     DOLLARS = "dollars"
     YES_NO = "yes_no"
     ANSWER = "answer"
+
+
+class Shown(StrEnum):
+    """Whom a column is for: people, machine formats, or both."""
+
+    BOTH = "both"
+    SCREEN = "screen"
+    DATA = "data"
 
 
 class Column(NamedTuple):
@@ -36,12 +46,14 @@ class Column(NamedTuple):
     label: its heading on screen
     form: how its values are shown
     extra: left out on screen where the width is short, the last one first; machine formats have it always
+    on: whom it is for
     """
 
     key: str
     label: str
     form: Form = Form.TEXT
     extra: bool = False
+    on: Shown = Shown.BOTH
 
 
 class Listing(NamedTuple):
@@ -59,6 +71,16 @@ class Listing(NamedTuple):
     columns: tuple[Column, ...]
     rows: tuple[Mapping[str, Value], ...]
     notes: tuple[str, ...] = ()
+
+    @property
+    def screen(self) -> tuple[Column, ...]:
+        """The columns for people."""
+        return tuple(column for column in self.columns if column.on is not Shown.DATA)
+
+    @property
+    def keys(self) -> tuple[str, ...]:
+        """The keys of machine formats."""
+        return tuple(column.key for column in self.columns if column.on is not Shown.SCREEN)
 
 
 class Fact(NamedTuple):

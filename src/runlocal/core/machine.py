@@ -1,5 +1,6 @@
 """Machines: what a model would run on."""
 
+from collections.abc import Collection, Sequence
 from enum import StrEnum
 
 from runlocal.core.noun import NamedTuple
@@ -38,6 +39,7 @@ class Gpu(NamedTuple):
     unified: the memory is the host's own
     uuid: the driver's, None where not here
     bandwidth_bytes: bytes per second, None where not known
+    memory_type: `GDDR6X`, None where not known
     """
 
     index: int  # type: ignore[assignment]  # the field hides tuple.index, which nothing here needs
@@ -53,11 +55,34 @@ class Gpu(NamedTuple):
     unified: bool = False
     uuid: str | None = None
     bandwidth_bytes: int | None = None
+    memory_type: str | None = None
 
     @property
     def usable_bytes(self) -> int:
         """What a process can allocate there now: total, less the driver's reserve, less what others hold."""
         return max(0, self.memory_bytes - self.reserved_bytes - (self.in_use_bytes or 0))
+
+
+class Holder(NamedTuple):
+    """A process that holds memory of a machine's GPUs.
+
+    pid: its number
+    name: its program; None where not known
+    bytes: what it holds of each GPU, in the machine's order; None where the driver does not say
+    model: id of the bundled model that it was started with; None where it runs none, or one that nobody here knows
+    files: names of the files and repositories that it was started with, without their folders
+    """
+
+    pid: int
+    name: str | None
+    bytes: tuple[int | None, ...]
+    model: str | None = None
+    files: tuple[str, ...] = ()
+
+    @property
+    def known_bytes(self) -> int:
+        """What it holds on all GPUs together, as far as the driver says."""
+        return sum(size or 0 for size in self.bytes)
 
 
 class Machine(NamedTuple):
@@ -68,6 +93,7 @@ class Machine(NamedTuple):
     gpus: its devices; empty: CPU only
     host_bytes: host memory that may be used; None: enough for what always stays on the host, nothing may be offloaded
     notes: what the reader should know about how it was found, a sentence each
+    holders: who holds memory of its GPUs, largest first; empty for a machine that is not here, and where nobody says
     """
 
     origin: Origin
@@ -75,3 +101,24 @@ class Machine(NamedTuple):
     gpus: tuple[Gpu, ...]
     host_bytes: int | None = None
     notes: tuple[str, ...] = ()
+    holders: tuple[Holder, ...] = ()
+
+    def without(self, pids: Collection[int]) -> "Machine":
+        """The machine as it is when those processes have ended, as far as the driver says what they hold."""
+        ended = [holder for holder in self.holders if holder.pid in pids]
+        return self._replace(
+            gpus=tuple(
+                device
+                if device.in_use_bytes is None
+                else device._replace(in_use_bytes=max(0, device.in_use_bytes - sum(holder.bytes[place] or 0 for holder in ended)))
+                for place, device in enumerate(self.gpus)
+            ),
+            holders=tuple(holder for holder in self.holders if holder not in ended),
+        )
+
+    def holding(self, gpu_bytes: Sequence[int], host_bytes: int) -> "Machine":
+        """The machine when so much more of each GPU, and of the host's memory, is in use."""
+        return self._replace(
+            gpus=tuple(device._replace(in_use_bytes=(device.in_use_bytes or 0) + size) for device, size in zip(self.gpus, gpu_bytes, strict=True)),
+            host_bytes=None if self.host_bytes is None else max(0, self.host_bytes - host_bytes),
+        )

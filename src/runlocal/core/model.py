@@ -273,6 +273,7 @@ class Text(NamedTuple):
     vocabulary_size: rows of the output matrix
     tied_embeddings: the output matrix is the embedding
     qkv_bias: query, key and value projections have a bias
+    fused_qkv: they are one matrix, of an architecture whose files have one or three
     output_bias: the attention's output projection has a bias
     mlp_bias: the MLP's projections have a bias
     gated_mlp: the MLP has a gate beside up and down
@@ -311,6 +312,8 @@ class Text(NamedTuple):
     hc_low_rank: width of the projection that mixes those streams, absent where there is none
     ngrams: a table of hashed n-grams, absent elsewhere
     residual_block: layers after which the residual stream is kept, for all later layers to mix in (attention residuals), absent elsewhere
+    encoder_layers: layers of an encoder before the decoder, which `layers` counts; 0 where there is only a decoder
+    adapter_ranks: ranks of the low-rank adapters that the checkpoint keeps beside every matrix of the layers; several: for images or speech alone
     """
 
     layers: int
@@ -322,6 +325,7 @@ class Text(NamedTuple):
     tied_embeddings: bool
     intermediate_size: int = 0
     qkv_bias: bool = False
+    fused_qkv: bool = False
     output_bias: bool = False
     mlp_bias: bool = False
     gated_mlp: bool = True
@@ -361,6 +365,8 @@ class Text(NamedTuple):
     hc_low_rank: int | None = None
     ngrams: Ngrams | None = None
     residual_block: int | None = None
+    encoder_layers: int = 0
+    adapter_ranks: tuple[int, ...] = ()
 
 
 class Vision(NamedTuple):
@@ -392,6 +398,7 @@ class Vision(NamedTuple):
     projector_intermediate_size: width of the projector's MLP where it has a width of its own
     projector_norm: the projector begins with a layer norm (LFM2-VL)
     standardized: features are shifted and scaled before the projector (Gemma 4)
+    stages: pairs of blocks in each stage, whose width is twice that of the one before (DaViT); the other widths are the last stage's
     """
 
     tower: str
@@ -420,6 +427,18 @@ class Vision(NamedTuple):
     projector_intermediate_size: int | None = None
     projector_norm: bool = True
     standardized: bool = False
+    stages: tuple[int, ...] = ()
+
+
+class Audio(NamedTuple):
+    """The speech encoder and its projectors, as a count: no runtime that is priced loads one.
+
+    encoder: the family of the encoder
+    parameters: parameters of all of it as published
+    """
+
+    encoder: str
+    parameters: int
 
 
 class Context(NamedTuple):
@@ -575,7 +594,7 @@ class ModelSpec(NamedTuple):
     released: the day it was published, YYYY-MM-DD or YYYY-MM
     variant: what this id's weights were trained to do: `instruct`, `base`, `reasoning`, `guard`, `embedding`
     architecture: llama.cpp's name of the architecture, else the family's own; a key of the architecture registry
-    hf_architecture: the class named in config.json
+    hf_architecture: the class named in config.json; empty where the checkpoint has no such file
     modalities: `text`, `vision`, `audio`
     checkpoint_type: storage type of the published checkpoint, `BF16`
     license: a key of data/licenses.toml
@@ -584,6 +603,7 @@ class ModelSpec(NamedTuple):
     parameters: published counts
     text: the language model
     vision: the tower, absent in text models
+    audio: the speech encoder, absent in models that do not hear
     text_twin: id of a model with the same text weights and no tower
     aliases: other names
     sources: where the shapes were read
@@ -616,3 +636,10 @@ class ModelSpec(NamedTuple):
     scores: tuple[Score, ...] = ()
     losses: tuple[Loss, ...] = ()
     files: tuple[PublishedFile, ...] = ()
+    audio: Audio | None = None
+
+    @property
+    def tower_parameters(self) -> int:
+        """Parameters beside the language model: towers, encoders and their projectors."""
+        seeing = self.vision.tower_parameters + self.vision.projector_parameters if self.vision else 0
+        return seeing + (self.audio.parameters if self.audio else 0)

@@ -39,6 +39,44 @@ class Support(NamedTuple):
         return self.versions or ""
 
 
+class Neighbour(NamedTuple):
+    """A model that already runs on the machine, in a process of its own.
+
+    quant, runtime, runtime_version, context_tokens: as in `Cell`
+    need_bytes, host_need_bytes: its own, which count among the cell's
+    command: what starts it
+    """
+
+    model: str
+    quant: str
+    runtime: str
+    runtime_version: str | None
+    context_tokens: int
+    need_bytes: int
+    host_need_bytes: int
+    command: str
+
+    @property
+    def name(self) -> str:
+        """`llama-3.2-3b@Q4_K_M`."""
+        return f"{self.model}@{self.quant}"
+
+
+class Spread(NamedTuple):
+    """Which layers lie where.
+
+    ranges: (device, first layer, layer behind the last) of each device that holds any, layers counted from 0
+    output: device of the output layer
+    host_experts: experts of the first so many layers lie on the host, whatever their layer's device
+    cache_on_host: all caches do
+    """
+
+    ranges: tuple[tuple[str, int, int], ...]
+    output: str
+    host_experts: int
+    cache_on_host: bool
+
+
 class Cell(NamedTuple):
     """One quantization at one context on one machine.
 
@@ -57,6 +95,8 @@ class Cell(NamedTuple):
     image_tokens: (least, most) tokens of context that the images take; None without images, or where it is not known
     draft: the draft model and its quantization, `llama-3.2-1b@Q4_K_M`; None without one
     mtp: next-token layers guess ahead
+    beside: models that already run there; their parts are among the cell's, under labels that begin with their ids
+    spread: which layers lie where; None where nothing was laid out
     """
 
     quant: str
@@ -87,6 +127,8 @@ class Cell(NamedTuple):
     image_tokens: tuple[int, int] | None = None
     draft: str | None = None
     mtp: bool = False
+    beside: tuple[Neighbour, ...] = ()
+    spread: Spread | None = None
 
 
 class Shelf(NamedTuple):

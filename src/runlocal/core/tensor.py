@@ -32,6 +32,7 @@ class Tensor(NamedTuple):
     skipped: True where the file stores it and the loader leaves it out (multi-token-prediction layers)
     source_type: what the converter writes where that is neither the checkpoint's 16-bit type nor F32 for vectors
     repeated: True where it is a copy of another tensor, which does not count as parameters
+    read_by: of a table outside of the layers, those that read it; empty: all do
     """
 
     role: str
@@ -43,6 +44,7 @@ class Tensor(NamedTuple):
     skipped: bool = False
     source_type: str | None = None
     repeated: bool = False
+    read_by: tuple[int, ...] = ()
 
     @property
     def elements(self) -> int:

@@ -56,11 +56,13 @@ class Process(NamedTuple):
     pid: its number, the host's where we run in a container
     name: its program, without arguments; None where it cannot be read
     bytes: what it holds; None where the driver does not say (Windows, WSL)
+    models: files, repositories and tags of models that its command line names, where it is a program that runs models
     """
 
     pid: int
     name: str | None
     bytes: int | None
+    models: tuple[str, ...] = ()
 
 
 class DetectedGpu(NamedTuple):
@@ -87,6 +89,7 @@ class DetectedGpu(NamedTuple):
     pci: of a card whose driver gives no name: vendor, device and revision, in hexadecimal digits
     macos: of an Apple GPU whose limit nobody told: the first number of macOS's version, 0 where not known; None elsewhere
     notes: what the reader should know of it, a sentence each
+    why_no_processes: why nobody can say who holds its memory, a sentence; None where somebody can, or was not asked
     """
 
     driver_index: int
@@ -110,6 +113,7 @@ class DetectedGpu(NamedTuple):
     pci: tuple[str, str, str] | None = None
     macos: int | None = None
     notes: tuple[str, ...] = ()
+    why_no_processes: str | None = None
 
 
 class Found(NamedTuple):
@@ -157,8 +161,13 @@ class Detection(NamedTuple):
     @property
     def visible(self) -> tuple[Gpu, ...]:
         """The devices that a program started here can use, in the order and with the numbers it sees them."""
-        seen = [(found.visible_index, found.gpu) for found in self.gpus if found.visible_index is not None and found.gpu is not None]
-        return tuple(gpu._replace(index=place) for place, (_, gpu) in enumerate(sorted(seen, key=lambda pair: pair[0])))
+        return tuple(found.gpu._replace(index=place) for place, found in enumerate(self.usable) if found.gpu is not None)
+
+    @property
+    def usable(self) -> tuple["DetectedGpu", ...]:
+        """What was found of those devices, in the same order."""
+        seen = [(found.visible_index, found) for found in self.gpus if found.visible_index is not None and found.gpu is not None]
+        return tuple(found for _, found in sorted(seen, key=lambda pair: pair[0]))
 
     @property
     def why_no_gpu(self) -> str:

@@ -10,6 +10,7 @@ from pathlib import Path
 
 from runlocal.core.noun import NamedTuple
 from runlocal.core.units import GIB, KIB, MIB
+from runlocal.probes import commandline
 from runlocal.probes.detected import Process
 from runlocal.probes.text import clean, read_text
 
@@ -142,11 +143,11 @@ def _regions(fields: Mapping[str, str]) -> dict[str, int]:
 
 
 def named(proc: Path, held: Mapping[int, int]) -> tuple[Process, ...]:
-    """The processes that hold something, largest first. Their programs' names alone: arguments can hold secrets."""
-    found = [Process(pid=pid, name=_program(proc, pid), bytes=size) for pid, size in held.items() if 0 < size <= LARGEST_BYTES]
-    return tuple(sorted(found, key=lambda process: (-(process.bytes or 0), process.pid)))
+    """The processes that hold something, largest first."""
+    sizes = [(size, pid) for pid, size in held.items() if 0 < size <= LARGEST_BYTES]
+    return tuple(_process(proc, pid, size) for size, pid in sorted(sizes, key=lambda pair: (-pair[0], pair[1])))
 
 
-def _program(proc: Path, pid: int) -> str | None:
-    command = (read_text(proc / str(pid) / "cmdline", 4096) or "").split("\0")[0]
-    return clean(command.rstrip("/").rsplit("/", 1)[-1]) or None
+def _process(proc: Path, pid: int, size: int) -> Process:
+    program, models = commandline.read(proc, pid)
+    return Process(pid=pid, name=program or None, bytes=size, models=models)

@@ -1,5 +1,7 @@
 """A cell's parts over the devices of its machine."""
 
+from collections.abc import Sequence
+
 from runlocal.core.machine import Machine, Origin
 from runlocal.core.noun import NamedTuple
 from runlocal.core.part import HOST, Basis, Kind, Part, gpu, need
@@ -72,6 +74,23 @@ def left(device: str, cell: Cell, machine: Machine) -> int | None:
 def device_text(device: str) -> str:
     """`GPU 0`, `host`."""
     return HOST if device == HOST else f"GPU {device.removeprefix('gpu')}"
+
+
+def layers_text(members: Sequence[str], cell: Cell) -> str:
+    """`layers 0 to 36 and the output`, counted from 0, of neighbouring devices; empty where all is on one device or they hold none."""
+    spread = cell.spread
+    if spread is None:
+        return ""
+    there = [(first, behind - 1) for device, first, behind in spread.ranges if device in members]
+    alone = len(spread.ranges) == 1 and spread.ranges[0][0] == spread.output
+    found = [] if alone or not there else [f"layers {there[0][0]} to {there[-1][1]}" if there[0][0] != there[-1][1] else f"layer {there[0][0]}"]
+    if spread.output in members and not alone:
+        found.append("the output")
+    if HOST in members and spread.host_experts and spread.ranges[-1][0] != HOST:
+        found.append("the experts of " + (f"layers 0 to {spread.host_experts - 1}" if spread.host_experts > 1 else "layer 0"))
+    if HOST in members and spread.cache_on_host and spread.ranges[-1][0] != HOST:
+        found.append("the cache")
+    return " and ".join([", ".join(found[:-1]), found[-1]]) if len(found) > 1 else "".join(found)
 
 
 def part_rows(found: MachineCheck) -> tuple[list[tuple[str, bool]], list[list[str]]]:

@@ -23,7 +23,7 @@ def page_text(page: Page, style: Style) -> str:
 def listing_lines(listing: Listing, style: Style) -> list[Line]:
     """The lines of `listing_text`: columns side by side, text wrapped where the width is short; then extra columns left out;
     a record per row where that is not enough."""
-    columns = list(listing.columns)
+    columns = list(listing.screen)
     left_out: list[str] = []
     while True:
         table = _table(columns, listing.rows, style)
@@ -36,7 +36,7 @@ def listing_lines(listing: Listing, style: Style) -> list[Line]:
     lines = paragraph(listing.title, style, ink=BOLD)
     notes = list(listing.notes)
     if listing.rows and widths is None:
-        lines += [(), *_records(_table(listing.columns, listing.rows, style), style)]
+        lines += [(), *_records(_table(listing.screen, listing.rows, style), style)]
     elif listing.rows and widths is not None:
         lines += [(), *(line for row in table for line in _wrapped(row, widths, style))]
         notes += [f"Left out for want of width: {', '.join(left_out)}."] if left_out else []

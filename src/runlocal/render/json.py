@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 from runlocal import __version__
 from runlocal.core.errors import Problem
 from runlocal.core.machine import Gpu
-from runlocal.core.report import Cell, Check, MachineCheck
+from runlocal.core.report import Cell, Check, MachineCheck, Spread
 from runlocal.core.verdict import best
 
 if TYPE_CHECKING:
@@ -79,7 +79,7 @@ def _listing(listing: "Listing") -> Object:
 
 
 def _rows(listing: "Listing") -> Iterator[Object]:
-    keys = [column.key for column in listing.columns]
+    keys = listing.keys
     return ({key: row.get(key) for key in keys} for row in listing.rows)
 
 
@@ -126,6 +126,7 @@ def _machine(found: MachineCheck) -> Object:
         "origin": machine.origin,
         "gpus": [_gpu(device) for device in machine.gpus],
         "host_memory_bytes": machine.host_bytes,
+        "processes": [{"pid": one.pid, "name": one.name, "model": one.model, "bytes": one.bytes} for one in machine.holders],
         "cells": [_cell(cell) for cell in found.cells],
     }
 
@@ -139,6 +140,17 @@ def _gpu(device: Gpu) -> Object:
         "reserved_bytes": device.reserved_bytes,
         "in_use_bytes": device.in_use_bytes,
         "usable_bytes": device.usable_bytes,
+    }
+
+
+def _spread(spread: Spread | None) -> Object | None:
+    if spread is None:
+        return None
+    return {
+        "layers": [{"device": device, "first": first, "last": behind - 1} for device, first, behind in spread.ranges],
+        "output": spread.output,
+        "host_experts": spread.host_experts,
+        "cache_on_host": spread.cache_on_host,
     }
 
 
@@ -158,6 +170,19 @@ def _cell(cell: Cell) -> Object:
         "flash_attention": cell.flash_attention,
         "draft": cell.draft,
         "mtp": cell.mtp,
+        "with": [
+            {
+                "model": one.model,
+                "quant": one.quant,
+                "runtime": one.runtime,
+                "runtime_version": one.runtime_version,
+                "context_tokens": one.context_tokens,
+                "need_bytes": one.need_bytes,
+                "host_need_bytes": one.host_need_bytes,
+                "command": one.command,
+            }
+            for one in cell.beside
+        ],
         "answer": cell.answer,
         "reason": cell.reason,
         "warnings": cell.warnings,
@@ -171,6 +196,7 @@ def _cell(cell: Cell) -> Object:
         "fits_context_tokens": cell.fits_context_tokens,
         "gpu_layers": cell.gpu_layers,
         "layers": cell.layers,
+        "spread": _spread(cell.spread),
         "parts": [
             {
                 "kind": part.kind,

@@ -8,7 +8,7 @@ from runlocal.core.report import Cell, MachineCheck
 from runlocal.core.units import gib, size_text
 from runlocal.render import layout
 from runlocal.render.bar import LETTERS, Load, bar_lines
-from runlocal.render.breakdown import Row, device_text, devices, left, rows, shares_host_memory, usable
+from runlocal.render.breakdown import Row, device_text, devices, layers_text, left, rows, shares_host_memory, usable
 from runlocal.render.layout import Line, paragraph, row_line
 from runlocal.render.phrases import BASIS_WORDS, asked_text, settings_text
 from runlocal.render.style import BOLD, DIM, HEAD, KIND_INKS, MISSING, PLAIN, Style, clean
@@ -45,12 +45,14 @@ def _bars(cell: Cell, machine: Machine, style: Style) -> Iterable[list[Line]]:
         else:
             groups.append(([name], title, load))
     for members, title, load in groups:
-        head = paragraph(f"{_which(members)}{title}: {gib(load.need_bytes)} needed", style)
+        held = layers_text(members, cell)
+        head = paragraph(f"{_which(members)}{title}: {gib(load.need_bytes)} needed{held and f' for {held}'}", style)
         yield [*head, *(bar_lines(load, scale, min(style.width, _WIDEST_BAR), style) if load.scale_bytes else [])]
     if HOST in names and HOST not in bars and not any(shares_host_memory(name, machine) for name in bars):
         size = usable(HOST, machine)
         of = "" if size is None else f" of {gib(size)} that may be used"
-        yield paragraph(f"host memory: {size_text(need(cell.parts, HOST))} needed{of}", style)
+        held = layers_text([HOST], cell)
+        yield paragraph(f"host memory: {size_text(need(cell.parts, HOST))} needed{of}{held and f', for {held}'}", style)
 
 
 def _which(members: Sequence[str]) -> str:

@@ -47,9 +47,10 @@ def runtime_text(cell: Cell) -> str:
 
 
 def asked_text(cell: Cell) -> str:
-    """`Q4_K_M at 8k context`, and what departs from one sequence."""
+    """`Q4_K_M at 8k context`, and what departs from one sequence of one model."""
     sequences = f" × {cell.sequences} sequences" if cell.sequences != 1 else ""
-    return f"{cell.quant} at {context_text(cell.context_tokens)} context{sequences}"
+    beside = f" beside {_and([one.name for one in cell.beside])}" if cell.beside else ""
+    return f"{cell.quant} at {context_text(cell.context_tokens)} context{sequences}{beside}"
 
 
 def answer_sentence(model: ModelSpec, found: MachineCheck) -> str:

@@ -216,4 +216,5 @@ def _command_lines(check: Check, style: Style) -> list[Line]:
     cell = check.machines[0].headline if len(check.machines) == 1 else None
     if cell is None or not cell.command or cell.answer in (Answer.DOES_NOT_FIT, Answer.CANNOT_RUN):
         return []
-    return [(("Start it with", HEAD),), *paragraph(cell.command, style, indent=2)]
+    commands = (*(one.command for one in cell.beside), cell.command)
+    return [(("Start it with", HEAD),), *(line for command in commands for line in paragraph(command, style, indent=2))]

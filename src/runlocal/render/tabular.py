@@ -68,7 +68,7 @@ def checks_separated(checks: Iterable[Check], delimiter: str) -> str:
 
 def listing_separated(listing: Listing, delimiter: str) -> str:
     """A listing as CSV or TSV."""
-    keys = [column.key for column in listing.columns]
+    keys = listing.keys
     return separated(keys, [[row.get(key) for key in keys] for row in listing.rows], delimiter)
 
 
@@ -76,7 +76,7 @@ def page_separated(page: Page, delimiter: str) -> str:
     """A page as CSV or TSV in the long form, so that facts and tables go into one file: section, key, value."""
     rows: list[Row] = [(section.heading, fact.key, fact.value) for section in page.sections for fact in section.facts]
     for listing in page.listings:
-        first, *others = (column.key for column in listing.columns)
+        first, *others = listing.keys
         rows += [(listing.kind, f"{row.get(first)}/{key}", row.get(key)) for row in listing.rows for key in others]
     return separated(("section", "key", "value"), rows, delimiter)
 
@@ -126,7 +126,7 @@ def _machine_markdown(check: Check, found: MachineCheck) -> str:
 def listing_markdown(listing: Listing) -> str:
     """A listing under its title, values as people read them."""
     table = _markdown_table(
-        [_head(column) for column in listing.columns], [[screen_text(row.get(column.key), column.form) for column in listing.columns] for row in listing.rows]
+        [_head(column) for column in listing.screen], [[screen_text(row.get(column.key), column.form) for column in listing.screen] for row in listing.rows]
     )
     return "\n\n".join([f"**{escape(listing.title)}**", table, *(escape(note) for note in listing.notes)])
 

@@ -3,7 +3,7 @@
 from runlocal.core.listing import Form, Value
 from runlocal.core.units import GB, context_text, gb, size_text
 from runlocal.core.verdict import Answer
-from runlocal.render.phrases import ANSWER_WORDS
+from runlocal.render.phrases import ANSWER_WORDS, longest_text
 
 UNKNOWN = "?"
 
@@ -44,6 +44,8 @@ def _number(value: float, form: Form) -> str:
             return f"{value / GB:,.0f} GB/s"
         case Form.TOKENS:
             return context_text(int(value))
+        case Form.LONGEST:
+            return longest_text(int(value))
         case Form.DOLLARS:
             return f"${value:,.0f}"
         case Form.NUMBER | Form.TEXT | Form.YES_NO | Form.ANSWER:

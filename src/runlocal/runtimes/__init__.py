@@ -65,6 +65,12 @@ class Runtime(Protocol):
     def load(self, recipe: Recipe, workload: Workload, placement: Placement, machine: Machine, *, rough: bool = False) -> Load:
         """The same, summed per device, for a fraction of the time."""
 
+    def layer_bytes(self, recipe: Recipe, workload: Workload, placement: Placement) -> tuple[int, ...]:
+        """Bytes that each layer and, last, the output take on a GPU; what the placement keeps on the host whatever the layer is left out."""
+
+    def reads(self, recipe: Recipe, workload: Workload, placement: Placement) -> dict[str, int] | None:
+        """Bytes that each device reads for one token of one sequence with its context full; None where that is not known."""
+
     def straight_from(self, workload: Workload, placement: Placement, most_tokens: int) -> int | None:
         """Context from which to `most_tokens` the load is the straight line through it and twice as much, rounded down; None where it may not be."""
 

@@ -1,20 +1,22 @@
 """The cheapest changes that would make a no a yes, each tried with the same engine before it is offered."""
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
-from runlocal.core.machine import Machine, Origin
+from runlocal.core.machine import Holder, Machine, Origin
 from runlocal.core.model import ModelSpec
 from runlocal.core.report import Advice, Cell
-from runlocal.core.units import GIB, context_text
+from runlocal.core.units import GIB, context_text, size_text
 from runlocal.core.verdict import Answer, is_yes
 from runlocal.core.workload import Workload
 from runlocal.runtimes import Runtime
 from runlocal.solve.asked import Asked
+from runlocal.solve.beside import alike, alone
 from runlocal.solve.cell import judge_cell
 from runlocal.solve.load import does_not_load
 
 MOST_ADVICE = 5
+_MOST_CLOSED = 8  # a list of more processes is no advice
 _LEAST_USEFUL_CONTEXT = 2048
 _SMALLER_CACHES = ("q8_0", "q4_0")
 _MEMORY_SIZES = tuple(size * GIB for size in (16, 32, 64, 128, 256, 512, 1024))
@@ -33,10 +35,12 @@ def advice(runtime: Runtime, headline: Cell, asked: Asked, machine: Machine, spe
         return ()
     tried = _Trial(runtime, headline, asked, machine, spell)
     found = [
+        *tried.closing(),
         *tried.caches(),
         *tried.contexts(),
         *tried.quants(),
         *tried.without_draft(),
+        *tried.without_others(),
         *tried.without_next_tokens(),
         *tried.without_vision(open_twin),
         *tried.fewer_sequences(),
@@ -54,6 +58,27 @@ class _Trial:
         self.workload = asked.workload._replace(context_tokens=headline.context_tokens, cache_type_k=headline.cache_type_k, cache_type_v=headline.cache_type_v)
         cache = headline.cache_type_k if headline.cache_type_k == headline.cache_type_v else f"{headline.cache_type_k}:{headline.cache_type_v}"
         self.options = {"quant": headline.quant, "ctx": context_text(headline.context_tokens), "kv": None if cache == "f16" else cache}
+
+    def closing(self) -> Iterator[Advice]:
+        """Other processes end: as few as will do, the largest first."""
+        holders = [holder for holder in self.machine.holders if holder.known_bytes][:_MOST_CLOSED]
+        if not holders or self.headline.answer is Answer.CANNOT_RUN:
+            return
+        least = next((count for count in range(1, len(holders) + 1) if self._without(holders[:count])), None)
+        if least is None:
+            return
+        # Of several GPUs a large process may hold none of the one that is short.
+        closed = holders[:least]
+        for holder in closed[:-1]:
+            if self._without(fewer := [one for one in closed if one is not holder]):
+                closed = fewer
+        if found := self._without(closed):
+            yield found
+
+    def _without(self, holders: Sequence[Holder]) -> Advice | None:
+        pids = tuple(holder.pid for holder in holders)
+        held = ", ".join(f"{holder.name or 'a process'} (pid {holder.pid}, {size_text(holder.known_bytes)})" for holder in holders)
+        return self._try(f"close {held}", self.workload, {"ignore_pid": pids}, machine=self.machine.without(pids))
 
     def caches(self) -> Iterator[Advice]:
         if self.headline.answer is Answer.CANNOT_RUN:
@@ -85,6 +110,11 @@ class _Trial:
         if self.workload.drafting and (found := self._try("without the draft model (slower)", self.workload._replace(drafting=False), {"draft": None})):
             yield found
 
+    def without_others(self) -> Iterator[Advice]:
+        names = " and ".join(one.name for one in self.headline.beside)
+        if (runtime := alone(self.runtime)) and (found := self._try(f"without {names} beside it", self.workload, {"beside": ()}, runtime=runtime)):
+            yield found
+
     def without_next_tokens(self) -> Iterator[Advice]:
         if self.workload.mtp and (found := self._try("without --mtp (slower)", self.workload._replace(mtp=False), {"mtp": False})):
             yield found
@@ -96,7 +126,7 @@ class _Trial:
         if found := self._try("--no-vision (text only)", self.workload._replace(vision=False), {"vision": False}):
             yield found
         if model.text_twin and (opened := open_twin(model.text_twin)):
-            twin, runtime = opened
+            twin, runtime = opened[0], alike(self.runtime, opened[1])
             change = f"{twin.id}: the same text weights without the image part, where images are not needed"
             if found := self._try(
                 change, self.workload._replace(drafting=False, mtp=False), {"runtime": None, "draft": None, "mtp": False}, runtime=runtime, other=twin.id

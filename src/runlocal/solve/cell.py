@@ -1,17 +1,20 @@
 """One cell: a quantization at one context on one machine, judged."""
 
+from runlocal.architectures import has_gguf
 from runlocal.core.load import Load, load_of
 from runlocal.core.machine import Machine, Origin
 from runlocal.core.noun import NamedTuple
-from runlocal.core.report import Cell
+from runlocal.core.report import Cell, Spread
 from runlocal.core.units import gib
 from runlocal.core.verdict import Answer, headroom, judge
 from runlocal.core.workload import Workload
 from runlocal.quants.gguf import Recipe
 from runlocal.runtimes import Runtime
-from runlocal.solve.layers import Laid, lay_best, most_layers, with_experts_on_host, with_layers
+from runlocal.solve.beside import in_one_server, neighbours
 from runlocal.solve.load import not_looked_at
 from runlocal.solve.longest import longest_context
+from runlocal.solve.spill import Spill
+from runlocal.solve.split import Laid, lay_best
 
 
 class Judged(NamedTuple):
@@ -54,7 +57,7 @@ def judge_cell(runtime: Runtime, recipe: Recipe, workload: Workload, machine: Ma
     """The verdict with everything behind it; `refusal` says why the runtime does not load the model at all."""
     refused, answer, laid, left_free = answer_of(runtime, recipe, workload, machine, reserve_bytes, refusal)
     if laid is None:
-        return _refused(runtime, recipe, workload, machine, refused, priced=refusal is not None)
+        return _refused(runtime, recipe, workload, machine, refused, priced=refusal is not None and has_gguf(runtime.model))
     if answer is None:
         return _made(runtime, recipe, workload, machine, laid, None, "", left_free, None)
     reason, on_gpus = "", laid.placement.gpu_layers
@@ -63,41 +66,23 @@ def judge_cell(runtime: Runtime, recipe: Recipe, workload: Workload, machine: Ma
     elif answer is Answer.DOES_NOT_FIT:
         reason = _short_of(laid.load, machine)
         if machine.gpus and workload.gpu_layers is None:
-            on_gpus, spilled = _spill(runtime, recipe, workload, machine, laid, left_free)
+            on_gpus, spilled = Spill(runtime, recipe, workload, machine, left_free).best()
             if spilled is not None:
                 laid, answer, reason = spilled, Answer.SPILLS, _spilled(spilled)
     longest = longest_context(runtime, recipe, workload._replace(context_tokens=0, pool_tokens=None), machine, left_free)
     return _made(runtime, recipe, workload, machine, laid, answer, reason, left_free, longest)._replace(gpu_layers=on_gpus)
 
 
-def _spill(runtime: Runtime, recipe: Recipe, workload: Workload, machine: Machine, full: Laid, left_free: tuple[int, ...]) -> tuple[int, Laid | None]:
-    """The most layers that fit on the GPUs; and what lies where then, if host memory may take the rest and does.
-
-    Experts go to the host before whole layers do: few of them are read for a token.
-    """
-    most = most_layers(runtime, recipe, workload, machine, full)
-    if machine.host_bytes is None:
-        return most or 0, None
-    moved = with_experts_on_host(runtime, recipe, workload, machine)
-    if moved is not None and judge(moved.load, machine, left_free) is not Answer.DOES_NOT_FIT:
-        return moved.placement.gpu_layers, moved
-    for layers in range(most if most is not None else -1, -1, -1):
-        laid = with_layers(runtime, recipe, workload, machine, layers)
-        if judge(laid.load, machine, left_free) is not Answer.DOES_NOT_FIT:
-            return layers, laid
-        if laid.load.host > machine.host_bytes:
-            return layers, None
-    return 0, None
-
-
 def _spilled(laid: Laid) -> str:
-    placement = laid.placement
-    total = len(placement.layers) + 1
-    if placement.host_experts and placement.all_on_gpus:
-        return f"all {total} layers on the GPU, their experts in {gib(laid.load.host)} of host memory"
-    if placement.cache_on_host and placement.all_on_gpus:
-        return f"all {total} layers on the GPU, the cache in host memory"
-    return f"{placement.gpu_layers} of {total} layers on the GPU, the rest in {gib(laid.load.host)} of host memory"
+    placement, total = laid.placement, len(laid.placement.layers) + 1
+    on_gpus = f"all {total} layers" if placement.all_on_gpus else f"{placement.gpu_layers} of {total} layers"
+    moved = [] if placement.all_on_gpus else ["the rest"]
+    if placement.host_experts:
+        of_all = placement.host_experts == len(placement.layers)
+        moved.append("the experts" + ("" if of_all else f" of the first {placement.host_experts}"))
+    if placement.cache_on_host:
+        moved.append("the cache")
+    return f"{on_gpus} on the GPU, {' and '.join(moved)} in {gib(laid.load.host)} of host memory"
 
 
 def _short_of(load: Load, machine: Machine) -> str:
@@ -125,6 +110,7 @@ def _made(
     longest: int | None,
 ) -> Cell:
     batch, flash = runtime.step(workload, laid.placement)
+    others = neighbours(runtime, machine)
     unlimited = machine.origin is Origin.UNLIMITED
     return Cell(
         quant=recipe.name,
@@ -151,22 +137,25 @@ def _made(
         gpu_layers=laid.placement.gpu_layers,
         layers=len(laid.placement.layers) + 1,
         parts=() if answer is Answer.CANNOT_RUN else runtime.parts(recipe, laid.workload, laid.placement, machine),
-        command=runtime.command(recipe, laid.workload, laid.placement),
+        command=in_one_server(runtime.command(recipe, laid.workload, laid.placement), others),
         image_tokens=_image_tokens(runtime, workload),
         draft=runtime.draft_of(workload),
         mtp=workload.mtp,
+        beside=others,
+        spread=Spread(laid.placement.ranges, laid.placement.output, laid.placement.host_experts, laid.placement.cache_on_host),
     )
 
 
 def _refused(runtime: Runtime, recipe: Recipe, workload: Workload, machine: Machine, reason: str, *, priced: bool) -> Cell:
-    """A cell that cannot run. Where only the loading fails, what it would take is priced all the same."""
+    """A cell that cannot run. Where only the loading fails, what it would take is priced all the same, but not a file that there is not."""
     placement = runtime.placement(workload, machine)
     parts = runtime.parts(recipe, workload, placement, machine) if priced else ()
     laid = Laid(workload, placement, load_of(parts, len(machine.gpus)))
     cell = _made(runtime, recipe, workload, machine, laid, Answer.CANNOT_RUN, reason, (), None)._replace(parts=parts)
     if priced:
         return cell._replace(command=None)
-    return cell._replace(need_bytes=None, host_need_bytes=None, reserve_bytes=None, headroom_bytes=(), gpu_layers=None, command=None)
+    cell = cell._replace(need_bytes=None, host_need_bytes=None, reserve_bytes=None, headroom_bytes=(), gpu_layers=None, command=None, spread=None)
+    return cell if has_gguf(runtime.model) else cell._replace(bits_per_weight=None, tensor_bytes=None)
 
 
 def _images(runtime: Runtime, workload: Workload) -> int:

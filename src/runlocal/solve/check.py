@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from runlocal.architectures import layout
+from runlocal.architectures import has_gguf, layout
 from runlocal.catalog.bundle import data_date
 from runlocal.catalog.facts import facts
 from runlocal.catalog.models import bundled, licence
@@ -13,12 +13,14 @@ from runlocal.core.machine import Machine, Origin
 from runlocal.core.model import ModelSpec
 from runlocal.core.report import Advice, Cell, Check, MachineCheck, Shelf
 from runlocal.core.verdict import Answer, best, is_yes
+from runlocal.core.workload import Workload
 from runlocal.engines.ggml.draft import Draft
 from runlocal.engines.ggml.files import OwnTensors
-from runlocal.runtimes import Runtime, open_runtime
+from runlocal.runtimes import RUNTIMES, Runtime, open_runtime
 from runlocal.solve.asked import HEADLINE_QUANT, HEADLINE_TOKENS, USUAL_CONTEXTS, Asked
+from runlocal.solve.beside import Running, beside, counted_twice
 from runlocal.solve.cell import judge_cell
-from runlocal.solve.load import does_not_load
+from runlocal.solve.load import ON_GGML, does_not_load
 
 LLAMA_CPP = "llama.cpp"
 
@@ -34,10 +36,8 @@ def open_for(model: ModelSpec, runtime_id: str | None, version: str | None, own:
     """
     if runtime_id is None:
         chosen = auto(model.architecture, model.hf_architecture, model.vision is not None)
-        if chosen is None:
-            raise Problem(
-                Code.NOT_COMPUTED, f"no runtime that we know of loads {model.id} ({model.architecture})", hint="`-r RUNTIME` prices it in one all the same"
-            )
+        if chosen is None or chosen[0] not in RUNTIMES or (chosen[0] in ON_GGML and not has_gguf(model)):
+            raise _not_priced(model)
         runtime_id, version = chosen
     version = version or newest_known(runtime_id)
     runtime = open_runtime(runtime_id, version, model, facts(runtime_id, version))
@@ -48,12 +48,36 @@ def open_for(model: ModelSpec, runtime_id: str | None, version: str | None, own:
     return runtime
 
 
+def _not_priced(model: ModelSpec) -> Problem:
+    """Nothing that is priced loads the model: says what does."""
+    found = [one.name for one in all_support(model.architecture, model.hf_architecture, model.vision is not None) if one.loads]
+    if not found:
+        what = f"no runtime that we know of loads {model.id} ({model.architecture})"
+        return Problem(Code.NOT_COMPUTED, what, hint="`-r RUNTIME` prices it in one all the same")
+    return Problem(
+        Code.NOT_COMPUTED,
+        f"{model.id} is loaded by {', '.join(found)}; what they take is not computed in this version",
+        hint=f"`runlocal show {model.id}` says what is known; computed: {', '.join(RUNTIMES)}",
+    )
+
+
 def open_draft(model: ModelSpec, quant: str | None, asked: Asked, own: OwnTensors | None = None) -> Draft:
     """A draft model in llama.cpp; its quantization is the file's own where none is named, else `Q4_K_M`. Raises Problem."""
     version = asked.version if asked.runtime == LLAMA_CPP else None
     runtime = open_for(model, LLAMA_CPP, version, own)
     recipe = runtime.recipe(quant or (own.quant if own else HEADLINE_QUANT), asked.imatrix)
     return Draft(runtime, recipe, runtime.file(recipe), does_not_load(model, runtime))
+
+
+def open_running(model: ModelSpec, quant: str | None, tokens: int | None, asked: Asked, own: OwnTensors | None = None) -> Running:
+    """A model that already runs: `Q4_K_M`, or a file's own, where no quantization is named; one sequence, every option at its default. Raises Problem.
+
+    tokens: its context; None: the first that is asked about, else the headline's, at most what it was trained for
+    """
+    runtime = open_for(model, asked.runtime, asked.version, own)
+    recipe = runtime.recipe(quant or (own.quant if own else HEADLINE_QUANT), None)
+    usual = (asked.contexts[0] or model.context.native_tokens) if asked.contexts else HEADLINE_TOKENS
+    return Running(runtime, recipe, Workload(context_tokens=min(usual, model.context.native_tokens) if tokens is None else tokens))
 
 
 def cells(runtime: Runtime, asked: Asked, machine: Machine) -> tuple[Cell, ...]:
@@ -87,32 +111,59 @@ def headline(found: Sequence[Cell], asked: Asked, columns: Sequence[int]) -> Cel
     return next((cell for cell in column if cell.quant == HEADLINE_QUANT), column[0])
 
 
-def check(model: ModelSpec, asked: Asked, machines: Sequence[Machine], spell: "Speller", own: OwnTensors | None = None, draft: Draft | None = None) -> Check:
+def check(
+    model: ModelSpec,
+    asked: Asked,
+    machines: Sequence[Machine],
+    spell: "Speller",
+    own: OwnTensors | None = None,
+    draft: Draft | None = None,
+    others: Sequence[Running] = (),
+) -> Check:
     """The report of `runlocal check` for one model.
 
     own: the tensors of a file, in place of what a recipe would store
     draft: the draft model that is asked for
+    others: models that already run
     spell: writes the command line of a piece of advice
     """
-    runtime = open_for(model, asked.runtime, asked.version, own, draft)
-    checked = tuple(_on_machine(runtime, asked, machine) for machine in machines)
-    laid = layout(model)
-    used = model.text.experts.used if model.text.experts else 0
-    tower = model.vision.tower_parameters + model.vision.projector_parameters if model.vision else 0
+    if reason := _refuses_ranks(model, asked):
+        from runlocal.solve.ranks import refused
+
+        never = refused(model, asked, machines, reason)
+        return _report(model, never, (never[0].headline.context_tokens,), (), Answer.CANNOT_RUN)
+    runtime = beside(open_for(model, asked.runtime, asked.version, own, draft), others)
+    checked = tuple(_on_machine(runtime, asked, _noted(runtime, asked, machine, own, others)) for machine in machines)
     answers = [cell.answer for one in checked for cell in asked_cells(one, asked) if cell.answer is not None]
     answer = best(answers) if answers else None
+    advice = () if answer is None or is_yes(answer, strict=asked.strict, offload=asked.offload) else _advice(runtime, checked[0], asked, spell)
+    return _report(model, checked, contexts(runtime, asked), advice, answer)
+
+
+def _report(model: ModelSpec, checked: tuple[MachineCheck, ...], columns: tuple[int, ...], advice: tuple[Advice, ...], answer: Answer | None) -> Check:
+    """The report, with what is known of the model whatever was asked."""
+    laid = layout(model)
+    used = model.text.experts.used if model.text.experts else 0
     return Check(
         model=model,
         license=licence(model),
-        parameters=laid.parameters() + tower,
+        parameters=laid.parameters() + model.tower_parameters,
         active_parameters=laid.active_parameters(used),
         runtimes=all_support(model.architecture, model.hf_architecture, model.vision is not None),
         machines=checked,
-        asked_contexts=contexts(runtime, asked),
-        advice=() if answer is None or is_yes(answer, strict=asked.strict, offload=asked.offload) else _advice(runtime, checked[0], asked, spell),
+        asked_contexts=columns,
+        advice=advice,
         answer=answer,
         data=data_date(),
     )
+
+
+def _refuses_ranks(model: ModelSpec, asked: Asked) -> str | None:
+    if asked.workload.tensor_parallel == 1:
+        return None
+    from runlocal.solve.ranks import refuses_ranks  # most questions are about one rank
+
+    return refuses_ranks(model, asked)
 
 
 def asked_cells(one: MachineCheck, asked: Asked) -> tuple[Cell, ...]:
@@ -132,6 +183,16 @@ def _on_machine(runtime: Runtime, asked: Asked, machine: Machine) -> MachineChec
         headline=chosen,
         shelf=_shelf(runtime, chosen, asked) if needs_shelf else None,
     )
+
+
+def _noted(runtime: Runtime, asked: Asked, machine: Machine, own: OwnTensors | None, others: Sequence[Running]) -> Machine:
+    """The machine, with a note where the model, or one that is said to run beside it, runs there already."""
+    if not machine.holders:
+        return machine
+    from runlocal.solve.running import running
+
+    note = running(runtime, asked, machine, own.path.replace("\\", "/").rsplit("/", 1)[-1] if own else None)
+    return machine._replace(notes=(*machine.notes, *((note,) if note else ()), *counted_twice(others, machine)))
 
 
 def _advice(runtime: Runtime, one: MachineCheck, asked: Asked, spell: "Speller") -> tuple[Advice, ...]:

@@ -17,8 +17,8 @@ from runlocal.solve.asked import HEADLINE_TOKENS, Asked
 from runlocal.solve.cell import reserves
 from runlocal.solve.check import contexts
 from runlocal.solve.devices import Device, device
-from runlocal.solve.layers import lay_best
 from runlocal.solve.load import does_not_load
+from runlocal.solve.split import lay_best
 
 MOST_TOGETHER = 16
 """Cards of one process: GGML_CUDA_MAX_DEVICES of llama.cpp's ggml-cuda.h."""

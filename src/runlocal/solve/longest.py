@@ -7,8 +7,8 @@ from runlocal.core.verdict import slack
 from runlocal.core.workload import Workload
 from runlocal.quants.gguf import Recipe
 from runlocal.runtimes import Runtime
-from runlocal.solve.layers import lay_best
 from runlocal.solve.search import last_that_fits
+from runlocal.solve.split import lay_best
 
 _STEP_TOKENS = 256  # llama.cpp pads contexts to this
 

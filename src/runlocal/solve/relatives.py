@@ -3,6 +3,7 @@
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
+from runlocal.architectures import ARCHITECTURES
 from runlocal.catalog.bundle import read
 from runlocal.catalog.models import index
 from runlocal.core.model import ModelSpec
@@ -94,8 +95,12 @@ def _ratio(own: Mapping[str, Any], other: Mapping[str, Any]) -> float:
 
 
 def _compared(own: Mapping[str, Any], models: Mapping[str, Any]) -> Iterator[Compared]:
-    """One model of each other family, as large, and of a tier above and below: those that Ollama offers first, then the newest."""
-    others = {name: entry for name, entry in models.items() if entry["family"] != own["family"] and entry["parameters"] and _alike(own, entry)}
+    """One model of each other family, as large, and of a tier above and below: those that Ollama offers first, then the newest.
+
+    Those of which there is only the checkpoint are left out: nothing that is priced runs them.
+    """
+    known = ((name, entry) for name, entry in models.items() if entry["parameters"] and entry["architecture"] in ARCHITECTURES)
+    others = {name: entry for name, entry in known if entry["family"] != own["family"] and _alike(own, entry)}
     for band, count in _BANDS.items():
         names = sorted((name for name, entry in others.items() if _band(own, entry) == band), key=lambda name: _rank(others[name]), reverse=True)
         for name in _one_of_each_family(names, others)[:count]:

@@ -3,7 +3,7 @@
 from collections.abc import Callable, Iterable
 from functools import cache
 
-from runlocal.catalog.gpu_entries import GpuEntry
+from runlocal.catalog.gpu_entries import GpuEntry, price_text
 from runlocal.catalog.gpus import cards, common_sizes
 from runlocal.core.machine import Backend, Machine, Origin
 from runlocal.core.report import Shelf
@@ -14,11 +14,11 @@ from runlocal.runtimes import Runtime
 from runlocal.solve.cell import answer_of
 
 _YES = (Answer.FITS, Answer.TIGHT)
-_OF_A_KIND = (1, 2, 4, 8)
+OF_A_KIND = (1, 2, 4, 8)  # how many of a card people put into one computer
 
 
 def shelf(runtime: Runtime, recipe: Recipe, workload: Workload, reserve_bytes: int | None) -> Shelf:
-    """Common sizes, the smallest single card and the cheapest pair (by launch price) that would do."""
+    """Common sizes, the smallest single card and the cheapest pair that would do, with what they cost."""
 
     def does(entry: GpuEntry, count: int) -> bool:
         return _holds(runtime, recipe, workload, reserve_bytes, entry, count)
@@ -26,33 +26,44 @@ def shelf(runtime: Runtime, recipe: Recipe, workload: Workload, reserve_bytes: i
     single = _single_cards()
     return Shelf(
         sizes=tuple((size.size_gb, size.gpu.usable_bytes, does(size.gpu, 1)) for size in common_sizes()),
-        smallest_card=_first(sorted(single, key=lambda entry: (entry.usable_bytes, entry.launch_price_usd or 1 << 30)), does, 1),
-        cheapest_pair=_first(sorted((entry for entry in single if entry.launch_price_usd), key=lambda entry: entry.launch_price_usd or 0), does, 2),
+        smallest_card=_first(sorted(single, key=lambda entry: (entry.usable_bytes, _usd(entry))), does, 1),
+        cheapest_pair=_first(sorted((entry for entry in single if entry.price), key=_usd), does, 2),
     )
 
 
 def smallest_machine(runtime: Runtime, recipe: Recipe, workload: Workload, reserve_bytes: int | None) -> str | None:
-    """The smallest card that holds the cell, else the smallest two, four or eight of a kind; None where none does. Of equals the cheaper, by launch price."""
+    """The smallest card that holds the cell, else the smallest two, four or eight of a kind; None where none does. Of equals the cheaper."""
     least = runtime.tensor_bytes(recipe)
-    for count in _OF_A_KIND:
+    for count in OF_A_KIND:
         enough = [entry for entry in _single_cards() if entry.usable_bytes * count > least and (count == 1 or entry.form != "desktop")]
-        for entry in sorted(enough, key=lambda entry: (entry.usable_bytes, entry.launch_price_usd or 1 << 30)):
+        for entry in sorted(enough, key=lambda entry: (entry.usable_bytes, _usd(entry))):
             if _holds(runtime, recipe, workload, reserve_bytes, entry, count):
                 return entry.name if count == 1 else f"{count} x {entry.name}"
     return None
 
 
 def _holds(runtime: Runtime, recipe: Recipe, workload: Workload, reserve_bytes: int | None, entry: GpuEntry, count: int) -> bool:
-    machine = Machine(origin=Origin.NAMED, label=entry.name, gpus=tuple(entry.gpu(index) for index in range(count)))
-    return answer_of(runtime, recipe, workload, machine, reserve_bytes).answer in _YES
+    return answer_of(runtime, recipe, workload, of_a_kind(entry, count), reserve_bytes).answer in _YES
+
+
+def of_a_kind(entry: GpuEntry, count: int) -> Machine:
+    """The machine of so many boards."""
+    label = entry.name if count == 1 else f"{count} × {entry.name}"
+    return Machine(origin=Origin.NAMED, label=label, gpus=tuple(entry.gpu(index) for index in range(count * entry.devices)))
 
 
 @cache
 def _single_cards() -> tuple[GpuEntry, ...]:
     """NVIDIA cards with memory of their own that are sold and go into a computer one by one."""
-    own = (entry for entry in cards() if entry.backend is Backend.CUDA and entry.sold and not entry.unified)
-    return tuple(entry for entry in own if entry.devices == 1 and entry.form != "laptop")
+    return tuple(entry for entry in cards() if entry.backend is Backend.CUDA and entry.sold and entry.several and entry.devices == 1)
+
+
+def _usd(entry: GpuEntry) -> float:
+    return entry.price.usd if entry.price else float("inf")
 
 
 def _first(entries: Iterable[GpuEntry], does: Callable[[GpuEntry, int], bool], count: int) -> str | None:
-    return next((entry.name for entry in entries if does(entry, count)), None)
+    found = next((entry for entry in entries if does(entry, count)), None)
+    if found is None or found.price is None:
+        return found and found.name
+    return f"{found.name} ({price_text([(found.price, count)])})"

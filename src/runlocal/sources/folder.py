@@ -165,5 +165,4 @@ def _behind_the_last(name: str, found: ModelSpec) -> bool:
 
 
 def _computed(found: ModelSpec) -> int:
-    vision = found.vision
-    return layout(found).parameters() + (vision.tower_parameters + vision.projector_parameters if vision else 0)
+    return layout(found).parameters() + found.tower_parameters

@@ -76,6 +76,10 @@ def decoder(
             own_input=next_input,
         )
         placed.append(Placed(head, stored[text.layers :]))
+    if text.adapter_ranks:
+        from runlocal.architectures.blocks.adapters import Adapted  # few checkpoints keep any
+
+        placed = [Placed(Adapted(block, text.adapter_ranks), layers) for block, layers in placed]
     return Layout(
         architecture=model.architecture,
         hidden_size=text.hidden_size,

@@ -28,6 +28,7 @@ TOWERS = {
     "minicpmv": "runlocal.architectures.towers.minicpmv",
     "minimax-m3": "runlocal.architectures.towers.minimax_m3",
     "mllama": "runlocal.architectures.towers.mllama",
+    "moondream": "runlocal.architectures.towers.moondream",
     "muse": "runlocal.architectures.towers.muse",
     "pixtral": "runlocal.architectures.towers.pixtral",
     "qwen2_5vl": "runlocal.architectures.towers.qwen2_5vl",
@@ -37,13 +38,24 @@ TOWERS = {
     "step3vl": "runlocal.architectures.towers.step3vl",
 }
 
+CHECKPOINTS = {
+    "cohere-vision": "runlocal.architectures.towers.cohere_vision",
+    "davit": "runlocal.architectures.towers.davit",
+    "llava-onevision": "runlocal.architectures.towers.llava_onevision",
+    "molmo": "runlocal.architectures.towers.molmo",
+    "paligemma": "runlocal.architectures.towers.paligemma",
+    "phi3v": "runlocal.architectures.towers.phi3v",
+    "phi4mm": "runlocal.architectures.towers.phi4mm",
+}
+"""Towers of which there is only the checkpoint: no projector file holds them, and no graph of them is known."""
+
 
 def tensors(vision: Vision, text_hidden_size: int) -> tuple[Tensor, ...]:
     """Every tensor of the tower and its projector, as stored in the projector file.
 
     Raises Problem (not_computed) for a tower that no module here lays out, or whose shapes are not known.
     """
-    module = TOWERS.get(vision.tower)
+    module = TOWERS.get(vision.tower) or CHECKPOINTS.get(vision.tower)
     if module is None or not (vision.hidden_size and vision.patch_size):
         raise Problem(
             Code.NOT_COMPUTED,

@@ -32,8 +32,7 @@ def elsewhere(part: Part, kind: MachineKind, margin_percent: int) -> Part:
     return part
 
 
-def exact_load(sizes: Iterable[tuple[str, int, bool]], placement: Placement, kind: MachineKind | None) -> Load:
-    """The sums over (device, bytes, whether it follows the layers) of weights and caches, whose bytes are the same anywhere."""
+def exact_load(sizes: Iterable[tuple[str, int]], placement: Placement, kind: MachineKind | None) -> Load:
+    """The sums over (device, bytes) of weights and caches, whose bytes are the same anywhere."""
     one_memory = kind is not None and kind[0]
-    # What moves over from the host stays itself: it follows the layers or not, and takes the same bytes.
-    return summed(((gpu(0) if one_memory and device == HOST else device, size, 0, follows) for device, size, follows in sizes), placement.gpus)
+    return summed(((gpu(0) if one_memory and device == HOST else device, size, 0) for device, size in sizes), placement.gpus)

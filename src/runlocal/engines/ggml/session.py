@@ -10,9 +10,10 @@ from runlocal.core.load import Load, load_of
 from runlocal.core.machine import Machine
 from runlocal.core.model import ModelSpec
 from runlocal.core.noun import NamedTuple
-from runlocal.core.part import HOST, Part
+from runlocal.core.part import HOST, Part, gpu
 from runlocal.core.workload import Workload
 from runlocal.engines.ggml.cache import cache_parts, cache_sizes
+from runlocal.engines.ggml.cache import layer_bytes as cache_layer_bytes
 from runlocal.engines.ggml.elsewhere import MachineKind, elsewhere, exact_load, kind_of
 from runlocal.engines.ggml.files import Files
 from runlocal.engines.ggml.nextn import NextTokens
@@ -20,7 +21,7 @@ from runlocal.engines.ggml.overhead import overhead_parts
 from runlocal.engines.ggml.placement import Placement, place
 from runlocal.engines.ggml.settings import Settings, settle
 from runlocal.engines.ggml.weight_parts import mixture_parts, weight_parts
-from runlocal.engines.ggml.weights import EMBEDDING, OUTPUT, Sized, Weight, lay, measure
+from runlocal.engines.ggml.weights import EMBEDDING, Sized, Weight, lay, layer_weights, measure
 from runlocal.quants.gguf import Recipe
 
 if TYPE_CHECKING:
@@ -109,18 +110,40 @@ class Session(Files):
         key = (recipe, placement)
         if key not in self._weights:
             self._expect_kernels(recipe, placement)
-            if recipe not in self._sized:
-                self._sized[recipe] = measure(self.stored(recipe))
-            copied = self.layout.tied and not self.layout.single_embedding
-            self._weights[key] = tuple(lay(self._sized[recipe], placement, tied=copied, twice=self.layout.two_embeddings))
+            self._weights[key] = tuple(lay(self._measured(recipe), placement, tied=self._copied_embedding, twice=self.layout.two_embeddings))
         return self._weights[key]
+
+    def layer_bytes(self, recipe: Recipe, workload: Workload, placement: Placement) -> tuple[int, ...]:
+        """Bytes that each layer and, last, the output take on a GPU: weights, but experts that stay on the host, and caches, if they go there.
+
+        Of a published mixture, whose types are not known layer by layer, as if all were of one type: near enough to share layers out by.
+        """
+        sizes = layer_weights(self._measured(_finest(recipe)), placement, tied=self._copied_embedding)
+        if recipe.file is not None:
+            whole = sum(sizes)
+            sizes = [size * recipe.file.bytes // whole for size in sizes]
+        settings = self.settings(workload)
+        for cache in self.caches:
+            if not placement.cache_on_host and (cache.kind is not CacheKind.CROSS or workload.vision):
+                for layer in cache.layers:
+                    sizes[layer] += cache_layer_bytes(cache, settings, gpu(0))
+        return tuple(sizes)
+
+    @property
+    def _copied_embedding(self) -> bool:
+        return self.layout.tied and not self.layout.single_embedding
+
+    def _measured(self, recipe: Recipe) -> Sized:
+        if recipe not in self._sized:
+            self._sized[recipe] = measure(self.stored(recipe))
+        return self._sized[recipe]
 
     def placement(self, workload: Workload, machine: Machine, shares: Sequence[float] | None = None) -> Placement:
         """Layers in proportion to what each GPU can use (llama.cpp's default `--tensor-split`); `shares` replace that."""
         free = tuple(float(device.usable_bytes) for device in machine.gpus) if shares is None else tuple(shares)
-        if workload.tensor_split is not None:
+        if workload.tensor_split is not None and any(workload.tensor_split[: len(machine.gpus)]):
             free = (*workload.tensor_split, *(0.0 for _ in machine.gpus))[: len(machine.gpus)]
-        free = free if len(free) > 1 else (1.0,) * len(free)  # one GPU takes all, whatever its size
+        free = free if len(free) > 1 and any(free) else (1.0,) * len(free)  # one GPU takes all, whatever its size; full ones share alike
         return place(
             self.layout.stored_layers,
             workload.gpu_layers,
@@ -160,20 +183,19 @@ class Session(Files):
         spot = self._spots[placement]
         if (recipe, kind) not in spot.weights:
             if recipe.file is None:
-                found = ((weight.device, weight.bytes, not weight.group.startswith(OUTPUT)) for weight in self.weights(recipe, placement))
+                found = ((weight.device, weight.bytes) for weight in self.weights(recipe, placement))
                 spot.weights[recipe, kind] = exact_load(found, placement, kind)
             else:
                 spot.weights[recipe, kind] = load_of(self._on(machine, self._weight_parts_on(recipe, placement, machine)), placement.gpus)
         near = rough and spot.spread
         key = (workload, recipe if near or spot.copies or workload.mtp else None, kind, near)
         if key not in spot.others:
-            held = ((device, size, True) for device, size in self._cache_sizes(workload, placement))
             others = (
                 *self._buffers_of(recipe, workload, placement, rough=rough),
                 *self._vision_parts(workload, placement),
                 *self._next_parts(recipe, workload, placement),
             )
-            spot.others[key] = exact_load(held, placement, kind).plus(load_of(self._on(machine, others), placement.gpus))
+            spot.others[key] = exact_load(self._cache_sizes(workload, placement), placement, kind).plus(load_of(self._on(machine, others), placement.gpus))
         return spot.weights[recipe, kind].plus(spot.others[key]).plus(overhead)
 
     def _on(self, machine: Machine, parts: tuple[Part, ...]) -> Iterable[Part]:
@@ -198,6 +220,16 @@ class Session(Files):
 
     def _cache_sizes(self, workload: Workload, placement: Placement) -> Iterator[tuple[str, int]]:
         return cache_sizes(self.caches, self.settings(workload), placement, vision=workload.vision)
+
+    def reads(self, recipe: Recipe, workload: Workload, placement: Placement) -> dict[str, int] | None:
+        """Bytes that each device reads for one token; None where that is not known: a published mixture, guessed tokens, a model that writes no text."""
+        if recipe.file is not None or self.drafted(workload) or self.layout.encoder or self.layout.pooling:
+            return None
+        from runlocal.engines.ggml.reads import token_reads  # most questions are about memory alone
+
+        alone = self.settings(workload._replace(sequences=1, pool_tokens=None, unified_kv=False))
+        used = self.model.text.experts.used if self.model.text.experts else 0
+        return token_reads(self.layout, self.stored(recipe), self.caches, alone, placement, used)
 
     def straight_from(self, workload: Workload, placement: Placement, most_tokens: int) -> int | None:
         """Context from which to `most_tokens` what a workload takes is a straight line in the context, rounded down per device.

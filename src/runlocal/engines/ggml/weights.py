@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from runlocal.core.noun import NamedTuple
 from runlocal.core.part import HOST
 from runlocal.core.units import pad
-from runlocal.engines.ggml.placement import Placement
+from runlocal.engines.ggml.placement import Placement, place
 from runlocal.quants.gguf import Stored
 
 ROW_PADDING = 512  # MATRIX_ROW_PADDING: CUDA pads the last row of a quantized tensor so that kernels may read past its end
@@ -100,6 +100,18 @@ def lay(sized: Sized, placement: Placement, *, tied: bool, twice: bool = False) 
             yield Weight(device, (band.host_bytes if device == HOST else band.gpu_bytes) * count, band.largest_bytes, band.group)
 
 
+def layer_weights(sized: Sized, placement: Placement, *, tied: bool) -> list[int]:
+    """Bytes of each layer's weights on a GPU, without experts that stay on the host; last those of the output layer."""
+    sizes = [0] * (len(placement.layers) + 1)
+    for band in sized.bands:
+        for layer in band.layers:
+            if band.group != EXPERTS or layer >= placement.host_experts:
+                sizes[layer] += band.gpu_bytes
+    whole = place(len(placement.layers), None, (1.0,))
+    sizes[-1] = sum(weight.bytes for stored in sized.outer for weight in _outer(stored, whole, tied=tied, twice=False) if weight.group.startswith(OUTPUT))
+    return sizes
+
+
 def _outer(stored: Stored, placement: Placement, *, tied: bool, twice: bool) -> Iterator[Weight]:
     role, padded = stored.tensor.role, cuda_bytes(stored)
     if role in _INPUTS:
@@ -108,8 +120,8 @@ def _outer(stored: Stored, placement: Placement, *, tied: bool, twice: bool) -> 
             size = host_bytes(stored) if placement.output == HOST else padded
             yield Weight(placement.output, size, padded, COPY)
     elif role.startswith("rope_"):
-        # A rotary table is loaded once for every device that holds a layer.
-        for device, _, _ in placement.ranges:
+        # A rotary table is loaded once for every device that holds a layer which reads it.
+        for device in placement.spread(stored.tensor.read_by or tuple(range(len(placement.layers)))):
             yield Weight(device, host_bytes(stored) if device == HOST else padded, padded, LAYERS)
     elif role in _FIRST_LAYER:
         device = placement.layers[0]

@@ -169,21 +169,20 @@ def _finish(device: _Device, found: DetectedGpu, setting: Setting) -> DetectedGp
         return found
     capability = device.ask("nvmlDeviceGetCudaComputeCapability", "its compute capability", usual=())
     gpu = found.gpu._replace(compute_capability=tuple(capability) if capability else None)
-    processes = _processes(device, gpu.memory_bytes, setting) if setting.processes else None
-    return found._replace(gpu=gpu, processes=processes, notes=tuple(device.notes))
+    processes, why_not = _processes(device, gpu.memory_bytes, setting) if setting.processes else (None, None)
+    return found._replace(gpu=gpu, processes=processes, why_no_processes=why_not, notes=tuple(device.notes))
 
 
-def _processes(device: _Device, most_bytes: int, setting: Setting) -> tuple[Process, ...] | None:
+def _processes(device: _Device, most_bytes: int, setting: Setting) -> tuple[tuple[Process, ...] | None, str | None]:
+    """Who holds its memory; why nobody can say."""
     if wrong_lists(setting.driver_version):
-        device.notes.append(f"{device.subject}: driver {setting.driver_version} lists processes wrongly; 535.86 and later do not.")
-        return None
+        return None, f"{device.subject}: driver {setting.driver_version} lists processes wrongly; 535.86 and later do not."
     try:
-        return read_processes(device.nvml, device.handle, setting.proc, most_bytes)
+        return read_processes(device.nvml, device.handle, setting.proc, most_bytes), None
     except Refused as refused:
         if refused.code in _GONE:
             raise
-        device.notes.append(sentence(device.subject, refused.code, "who holds its memory"))
-        return None
+        return None, sentence(device.subject, refused.code, "who holds its memory")
 
 
 def _read_slices(card: _Device, whole: DetectedGpu, setting: Setting) -> tuple[DetectedGpu, ...]:

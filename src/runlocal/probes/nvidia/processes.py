@@ -3,9 +3,9 @@
 from pathlib import Path
 from typing import Any
 
+from runlocal.probes import commandline
 from runlocal.probes.detected import Process
 from runlocal.probes.nvidia.nvml import FUNCTION_NOT_FOUND, Nvml, Refused
-from runlocal.probes.text import clean, read_text
 
 _LISTS = ("nvmlDeviceGetComputeRunningProcesses", "nvmlDeviceGetGraphicsRunningProcesses")
 # Drivers 535.0 to 535.85 fill the structure wrongly: https://github.com/wookayin/gpustat/issues/161
@@ -24,7 +24,7 @@ def read_processes(nvml: Nvml, handle: Any, proc: Path, most_bytes: int) -> tupl
             size = size if size is not None and 0 <= size <= most_bytes else None
             # A process that computes and draws stands in both lists, each time with all that it holds.
             held[entry.pid] = max(size or 0, held.get(entry.pid) or 0) or size
-    found = [Process(pid=pid, name=_name(nvml, pid, proc), bytes=size) for pid, size in held.items()]
+    found = [_process(nvml, pid, size, proc) for pid, size in held.items()]
     return tuple(sorted(found, key=lambda process: (process.bytes is None, -(process.bytes or 0), process.pid)))
 
 
@@ -43,12 +43,11 @@ def _list(nvml: Nvml, name: str, handle: Any) -> Any:
         return nvml.call(f"{name}_v2", handle)
 
 
-def _name(nvml: Nvml, pid: int, proc: Path) -> str | None:
-    """The program's name alone: arguments can hold secrets."""
-    command = (read_text(proc / str(pid) / "cmdline", 4096) or "").split("\0")[0]
-    if not command:
+def _process(nvml: Nvml, pid: int, size: int | None, proc: Path) -> Process:
+    program, models = commandline.read(proc, pid)
+    if not program:
         try:
-            command = str(nvml.call("nvmlSystemGetProcessName", pid)).split("\0")[0]
+            program = commandline.program_name(str(nvml.call("nvmlSystemGetProcessName", pid)).split("\0")[0])
         except Refused:
-            return None
-    return clean(command.replace("\\", "/").rstrip("/").rsplit("/", 1)[-1]) or None
+            program = ""
+    return Process(pid=pid, name=program or None, bytes=size, models=models)

@@ -29,6 +29,9 @@ _POOLINGS = {1: "mean", 2: "cls", 3: "last"}  # enum llama_pooling_type
 # Layers of these have several shapes; their own modules, or a function here, tell them apart.
 _VARYING = ("deci", "gemma4", *delta.KIMI)
 _SPARSE = ("deepseek32", "deepseek4", "glm-dsa", "minimax-m3")  # architectures whose attention goes by an indexer
+_FUSED_OR_APART = (
+    "phi2",
+)  # whose queries, keys and values are one matrix in some files: the converter takes it apart, older ones and Moondream's script did not
 _BY_RATIO = "attn_compressor_"  # beginning of the names of tensors whose shape follows the layer's ratio
 
 
@@ -251,6 +254,7 @@ def _text(fields: Metadata, shapes: _Shapes) -> Text:
         tied_embeddings=tied,
         intermediate_size=_columns(fields, shapes, "ffn_down") if shapes.has("ffn_down") else 0,
         qkv_bias=shapes.has("attn_q.bias", "attn_qkv.bias"),
+        fused_qkv=fields.architecture in _FUSED_OR_APART and shapes.has("attn_qkv"),
         output_bias=shapes.has("attn_output.bias"),
         mlp_bias=shapes.has("ffn_down.bias", "ffn_down_exps.bias"),
         gated_mlp=shapes.has("ffn_gate", "ffn_gate_exps", "ffn_gate_up_exps") or _fused(shapes),

@@ -10,7 +10,7 @@ from runlocal.core.noun import NamedTuple
 from runlocal.engines.ggml.allocator import NONE, Node
 from runlocal.engines.ggml.graph.expand import Graph
 from runlocal.engines.ggml.graph.fusion import with_dependencies
-from runlocal.engines.ggml.graph.tensors import flash_bytes, spanned_bytes
+from runlocal.engines.ggml.graph.tensors import flash_attention_bytes, spanned_bytes
 
 OFFLOAD_TOKENS = 32  # GGML_OP_OFFLOAD_MIN_BATCH's default: from so many rows on, the GPU computes with weights that lie on the host
 _VIEWS = frozenset(("VIEW", "RESHAPE", "PERMUTE", "TRANSPOSE"))
@@ -47,9 +47,8 @@ def schedule(graph: Graph, host: int, copies: int, *, fuses_routing: bool) -> Or
     twins: dict[tuple[Node, int], list[Node]] = {}
     splits = list(_split(graph.nodes, host, copies, twins))
     for node in graph.nodes:
-        if node.op == "FLASH_ATTN_EXT":
-            # The host's kernel needs no copies of K and V in F16.
-            node.size_bytes = spanned_bytes(node) if node.device == host else flash_bytes(node)
+        if node.op == "FLASH_ATTN_EXT":  # the host's kernel needs no copies of K and V
+            node.size_bytes = spanned_bytes(node) if node.device == host else flash_attention_bytes(node)
     nodes: list[Node] = []
     for split in splits:
         for original in split.copied:

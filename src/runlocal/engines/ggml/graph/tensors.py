@@ -183,23 +183,22 @@ def lightning_indexer(q: Node, k: Node, weights: Node, mask: Node) -> Node:
 
 
 def flash_attention(q: Node, k: Node, v: Node, mask: Node, sinks: Node | None) -> Node:
-    """ggml_flash_attn_ext."""
+    """ggml_flash_attn_ext, with the scratch of its kernel on a GPU."""
     shape = (v.shape[0], q.shape[2], q.shape[1], q.shape[3])
     node = new("FLASH_ATTN_EXT", F32, shape, q, k, v, mask, *([sinks] if sinks else []))
-    node.size_bytes = flash_bytes(node)
+    node.size_bytes = flash_attention_bytes(node)
     return node
 
 
-def flash_bytes(node: Node) -> int:
-    """What flash attention takes with its scratch (ggml_cuda_flash_attn_ext_get_alloc_size).
+def flash_attention_bytes(node: Node) -> int:
+    """The result and the scratch behind it (ggml_cuda_flash_attn_ext_get_alloc_size).
 
-    The kernels for more than two tokens read F16: K and V of another type are converted to it, behind the result. A V that is a view
-    of K (latent attention) shares its copy, unless both were copied from another device.
+    The kernels for more than two tokens read F16: K and V of another type are converted to it. A V that is a view of K (latent attention)
+    shares its copy, unless both were copied here from another device, each by itself.
     """
-    size, (k, v) = node.strides[3] * node.shape[3], node.sources[1:3]
-    shared = v.root is not None and v.root is k.root and v.view_offset == k.view_offset
-    for operand in (k,) if shared else (k, v):
-        if operand.type.name != F16.name:
+    size, (_, k, v) = spanned_bytes(node), node.sources[:3]
+    for operand in (k, v):
+        if operand.type.name != F16.name and not (operand is v and v.root is not None and v.root is k.root and v.view_offset == k.view_offset):
             elements = operand.shape[0] * operand.shape[1] * operand.shape[2] * operand.shape[3]
             size = pad(size, _SCRATCH_ALIGNMENT) + elements * F16.block_bytes
     return size

@@ -1,0 +1,42 @@
+"""What a step of one token reads from memory, which bounds how fast tokens come."""
+
+from runlocal.core.cache import Cache, CacheKind
+from runlocal.core.layout import Layout, is_expert
+from runlocal.core.part import HOST
+from runlocal.engines.ggml.cache import device_bytes
+from runlocal.engines.ggml.placement import Placement
+from runlocal.engines.ggml.settings import Settings
+from runlocal.quants.gguf import Stored
+
+
+def token_reads(
+    layout: Layout, stored: tuple[Stored, ...], caches: tuple[Cache, ...], settings: Settings, placement: Placement, experts_used: int
+) -> dict[str, int]:
+    """Bytes that each device reads for one token of one sequence whose context is full: `Layout.active_parameters` as stored, and the caches.
+
+    settings: of that one sequence
+    """
+    idle = layout.idle_layers()
+    read: dict[str, int] = {}
+    for one in stored:
+        tensor = one.tensor
+        if tensor.skipped or not layout.reads(tensor):
+            continue
+        size = one.tensor_bytes * experts_used // layout.experts if is_expert(tensor) else one.tensor_bytes
+        if not tensor.layers:
+            # A tied embedding that has no second copy is multiplied with where it is looked up.
+            device = HOST if layout.single_embedding and tensor.role == "token_embd" else placement.output
+            read[device] = read.get(device, 0) + size
+            continue
+        awake = tuple(layer for layer in tensor.layers if layer not in idle)
+        if is_expert(tensor) and placement.host_experts:
+            kept = sum(layer < placement.host_experts for layer in awake)
+            read[HOST] = read.get(HOST, 0) + size * kept
+            awake = awake[kept:]
+        for device, count in placement.spread(awake).items():
+            read[device] = read.get(device, 0) + size * count
+    for cache in caches:
+        if cache.kind is not CacheKind.CROSS:
+            for device, size in device_bytes(cache, settings, placement).items():
+                read[device] = read.get(device, 0) + size
+    return read
