@@ -15,6 +15,7 @@ from runlocal.engines.ggml.placement import Placement
 from runlocal.engines.ggml.settings import CELL_PADDING, Settings
 
 _LEAST_CELLS = 4096
+_MANY_TOKENS = 512  # a prompt's step of so many to a sequence takes more than one of a token, whose inputs are that much smaller
 _LEAST_TOKENS_PER_ROW = 64  # with fewer tokens of a step to a row of logits, the logits can overtake the body of the graph
 
 
@@ -46,6 +47,8 @@ class BufferLines:
     def when_full(self, settings: Settings, placement: Placement, copied: Mapping[tuple[str, int | None], int] | None = None) -> ComputeBuffers:
         """The buffers of a graph that follows the positions in use, once all are: the larger one of a step of the prompt and of one token per sequence."""
         full = settings._replace(positions=settings.cells)
+        if settings.ubatch_tokens >= _MANY_TOKENS * settings.sequences:
+            return self.of(full, placement, copied)
         one = full._replace(ubatch_tokens=settings.sequences, output_rows=min(settings.output_rows, settings.sequences))
         steps = [self.of(each, placement, copied) for each in (full, one)]
         return ComputeBuffers(gpus=tuple(map(max, *(step.gpus for step in steps))), host=max(step.host for step in steps))

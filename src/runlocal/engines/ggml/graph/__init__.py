@@ -179,12 +179,17 @@ def _unfused(layout: Layout, settings: Settings, placement: Placement) -> tuple[
 
     layers, devices = layers_of(layout), _devices(placement, keeps_pins=True)
     step = settings._replace(ubatch_tokens=settings.sequences, output_rows=settings.sequences, unfused=())
-    for op in FUSED:
+    left = FUSED
+    while left:
         context = Context(layout, _family(layout), step, devices, defaultdict(int))
         build(context, layers, range(len(layers)))
         assign(context.graph, devices.host)
-        if any(node.op == op and node.device != devices.layers[layer] for node, layer in context.fused):
-            step = step._replace(unfused=(*step.unfused, op))
+        elsewhere = {node.op for node, layer in context.fused if node.device != devices.layers[layer]}
+        # They are asked about in turn; the graph is another one only behind the first that is taken apart.
+        first = next((index for index, op in enumerate(left) if op in elsewhere), None)
+        if first is None:
+            break
+        step, left = step._replace(unfused=(*step.unfused, left[first])), left[first + 1 :]
     return step.unfused
 
 
