@@ -179,7 +179,7 @@ def _unfused(layout: Layout, settings: Settings, placement: Placement) -> tuple[
 
     layers, devices = layers_of(layout), _devices(placement, keeps_pins=True)
     step = settings._replace(ubatch_tokens=settings.sequences, output_rows=settings.sequences, unfused=())
-    left = FUSED
+    left: tuple[str, ...] = FUSED
     while left:
         context = Context(layout, _family(layout), step, devices, defaultdict(int))
         build(context, layers, range(len(layers)))
