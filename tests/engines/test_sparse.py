@@ -2,6 +2,7 @@
 
 import pytest
 
+from runlocal.core.machine import Backend
 from runlocal.core.part import HOST, Basis, Kind
 from runlocal.engines.ggml.buffers import BufferLines
 from runlocal.engines.ggml.graph import compute_buffers
@@ -65,3 +66,14 @@ def test_the_parts_say_how_far_they_grow() -> None:
     # Without flash attention, and for sequences in one cache, it looks at every token: nothing grows.
     for more in ({"flash_attention": False}, {"sequences": 4, "unified_kv": True}):
         assert {part.basis for part in parts(MODEL, cards(1), vision=False, **more) if part.kind is Kind.COMPUTE_BUFFER} == {Basis.EXACT}
+
+
+def test_another_allocator_comes_on_top_of_what_grows() -> None:
+    machine = cards(1)
+    card = machine.gpus[0]._replace(backend=Backend.ROCM)
+    cuda, rocm = (
+        next(part for part in parts(MODEL, on, vision=False) if part.label == "compute buffer")._replace(because="")
+        for on in (machine, machine._replace(gpus=(card,)))
+    )
+    assert cuda.bytes == rocm.bytes
+    assert rocm.margin_bytes == cuda.margin_bytes + (cuda.bytes + cuda.margin_bytes) * 25 // 100
