@@ -114,6 +114,30 @@ def keys(model: ModelSpec, layout: Layout) -> Mapping[str, Any]:
             "attention.indexer.key_length": indexer.head_dim,
             "attention.indexer.top_k": indexer.top_k,
         }
+        if indexer.block_tokens:
+            fields["attention.indexer.block_size"] = indexer.block_tokens
+        if indexer.pool_tokens and text.kimi_delta:
+            fields["attention.indexer.kpool"] = indexer.pool_tokens
+        elif indexer.pool_tokens and text.delta_net:
+            fields["attention.compress_ratios"] = [0 if layer in text.delta_net.layers else indexer.pool_tokens for layer in range(text.layers)]
+    if kimi := text.kimi_delta:
+        fields |= {
+            "attention.head_count_kv": [0 if layer in kimi.layers else 1 for layer in range(layout.stored_layers)],
+            "kda.head_dim": kimi.head_dim,
+            "ssm.conv_kernel": kimi.conv_size,
+        }
+    if text.residual_block:
+        fields["attn_res.block_size"] = text.residual_block
+    if text.hc_mult > 1:
+        fields["hyper_connection.count"] = text.hc_mult
+    if ngrams := text.ngrams:
+        fields |= {
+            "hyper_connection.low_rank": text.hc_low_rank,
+            "ple.layers": [ngrams.layer],
+            "ple.ngram_size": ngrams.size,
+            "ple.heads_per_ngram": ngrams.heads,
+            "ple.conv_kernel": ngrams.conv_size,
+        }
     if compressed := text.compressed:
         fields |= {
             "attention.q_lora_rank": compressed.q_lora_rank,
@@ -188,7 +212,8 @@ def file_of(model: ModelSpec, layout: Layout, stored: Sequence[Stored]) -> Write
         writer.field(key, value)
     for part in stored:
         tensor = part.tensor
-        shape = [tensor.columns, tensor.rows, tensor.copies]
+        short = tensor.role.startswith("ssm_conv1d_")
+        shape = [tensor.columns, 1, tensor.rows] if short else [tensor.columns, tensor.rows, tensor.copies]
         while len(shape) > 1 and shape[-1] == 1:
             shape.pop()
         suffix = "" if tensor.role.endswith((".bias", ".scale")) or tensor.role in ("ssm_a", "ssm_d") else ".weight"

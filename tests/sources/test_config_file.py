@@ -19,11 +19,11 @@ from runlocal.sources.config import LIMIT_BYTES, spec
 from runlocal.sources.families import BY_NAME_ONLY, FAMILIES, MODEL_TYPES, WRAPPERS, hugging_face_name
 from runlocal.sources.keys import LARGEST
 
-from . import configs, configs_linear, configs_states, configs_vision
+from . import configs, configs_linear, configs_sparse, configs_states, configs_vision
 from .configs import DEEPSEEK_V2_LITE, GEMMA_3_27B, GPT_OSS_20B, LLAMA_31_8B, LLAVA_15_7B, QWEN3_30B_A3B
 
 DATA = Path(__file__).parents[2] / "data/models"
-BUNDLED = {**configs.BUNDLED, **configs_vision.BUNDLED, **configs_states.BUNDLED, **configs_linear.BUNDLED}
+BUNDLED = {**configs.BUNDLED, **configs_vision.BUNDLED, **configs_states.BUNDLED, **configs_sparse.BUNDLED, **configs_linear.BUNDLED}
 KIMI_LINEAR, MINIMAX_M1, RWKV_7 = (configs_linear.BUNDLED[name] for name in ("kimi-linear-48b-a3b", "minimax-m1-456b", "rwkv-7-0.1b"))
 QWEN3_CODER_NEXT = configs_vision.BUNDLED["qwen3-coder-next-80b-a3b"]
 
@@ -95,6 +95,12 @@ def test_a_tower_whose_mlp_is_a_ratio() -> None:
         (RWKV_7, {"head_dim": 100}, "divided into heads of 100"),
         (configs.STEP_35_FLASH, {"use_head_wise_attn_gate": False}, "no gate per head"),
         (configs.STEP_35_FLASH, {"moe_layers_enum": "3,5"}, "not every layer behind the dense ones"),
+        (configs_sparse.MINIMAX_M3_TEXT, {"moe_layer_freq": [0] * 4 + [1] * 56}, "those that choose blocks of tokens are not the same"),
+        (configs_sparse.MINIMAX_M3_TEXT, {"attention_output_gate": True}, "its attention has a gate"),
+        (configs_sparse.MINIMAX_M3_TEXT, {"num_key_value_heads": 8}, "not one head per key and value head"),
+        (KIMI_LINEAR, {"num_attention_heads": 16}, "another number of heads"),
+        ({**configs_sparse.KIMI_K3_TEXT, "architectures": ["KimiK3LinearForCausalLM"]}, {"mla_use_output_gate": False}, "other gates than Kimi K3"),
+        ({**configs_sparse.GLM_53_FLASH_TEXT, "architectures": ["Glm5NextForCausalLM"]}, {"mhc": False}, "no residual streams"),
     ],
 )
 def test_what_no_loader_lays_out_so_is_not_computed(table: dict[str, Any], changes: dict[str, Any], words: str) -> None:

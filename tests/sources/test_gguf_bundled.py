@@ -97,3 +97,42 @@ def test_state_space_layers_that_are_not_as_the_fields_say(tmp_path: Path) -> No
         with pytest.raises(Problem, match="contradict their tensors") as caught:
             read(found)
         assert caught.value.code is Code.BAD_FILE
+
+
+def test_delta_layers_that_are_not_as_the_fields_say(tmp_path: Path) -> None:
+    for model_id, changes, words in (
+        ("kimi-linear-48b-a3b", {"head_dim": 64}, "contradict the tensor ssm_conv1d_q"),
+        ("kimi-k3-2.8t-a104b", {"conv_size": 3}, "contradict the tensor ssm_conv1d_q"),
+    ):
+        model = next(model for model in LAID_OUT if model.id == model_id)
+        kimi, laid = model.text.kimi_delta, layout(model)
+        assert kimi is not None
+        weights = store(laid, laid.tensors(), Recipe("BF16", "BF16", False), storage_types())
+        other = model._replace(text=model.text._replace(kimi_delta=kimi._replace(**changes)))
+        with pytest.raises(Problem, match=words) as caught:
+            read(write(tmp_path / f"{model_id}.gguf", file_of(other, laid, weights).bytes()))
+        assert caught.value.code is Code.BAD_FILE
+
+
+def test_what_else_delta_layers_need(tmp_path: Path) -> None:
+    for model_id, role, words in (
+        ("glm-5.3-flash-321b-a18b", "indexer.attn_k", "no indexer of their own"),
+        ("kimi-k3-2.8t-a104b", "ffn_routed_norm", "other layers than Kimi K3"),
+        ("qwen3.8-flash-next-180b-a6b", "ple_key", "no table of n-grams"),
+        ("qwen3.8-flash-next-180b-a6b", "indexer.k_proj", "do not choose blocks of one length"),
+    ):
+        model = next(model for model in LAID_OUT if model.id == model_id)
+        laid = layout(model)
+        weights = store(laid, tuple(t for t in laid.tensors() if t.role != role), Recipe("BF16", "BF16", False), storage_types())
+        with pytest.raises(Problem, match=words) as caught:
+            read(write(tmp_path / f"{model_id}.gguf", file_of(model, laid, weights).bytes()))
+        assert caught.value.code is Code.NOT_COMPUTED
+
+
+def test_blocks_are_chosen_in_the_layers_with_experts(tmp_path: Path) -> None:
+    model = next(model for model in LAID_OUT if model.id == "minimax-m3-427b-a23b")
+    laid = layout(model)
+    weights = store(laid, tuple(t for t in laid.tensors() if t.role != "indexer.k_proj"), Recipe("BF16", "BF16", False), storage_types())
+    with pytest.raises(Problem, match="those with an indexer are not the same") as caught:
+        read(write(tmp_path / "m3.gguf", file_of(model, laid, weights).bytes()))
+    assert caught.value.code is Code.BAD_FILE

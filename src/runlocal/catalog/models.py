@@ -22,6 +22,7 @@ from runlocal.core.model import (
     Mamba,
     ModelSpec,
     NextTokens,
+    Ngrams,
     Parameters,
     PublishedFile,
     Rwkv,
@@ -70,6 +71,7 @@ _PARTS = {
     "delta_net": DeltaNet,
     "kimi_delta": KimiDelta,
     "lightning": Lightning,
+    "ngrams": Ngrams,
 }
 
 

@@ -23,6 +23,7 @@ _LARGEST_COUNT = (1 << 53) - 1  # what every reader of JSON holds exactly
 _LONGEST_SHOWN = 60
 _SIGNED = frozenset({"feature_layer"})  # counted from the end where negative
 _OF_ATTENTION = ("heads", "kv_heads", "head_dim")  # 0 where no layer has attention, and only there
+_FROM_ZERO = (*_OF_ATTENTION, "qk_rope_head_dim", "layer")  # keys need no rotated part; layers are counted from 0
 _FROM_PATH = frozenset({"id"})  # not a key of the file: its name says it
 _KINDS = {int: "a whole number", bool: "true or false", str: "a text", float: "a number", list: "a list"}
 _SCHEMA_DIALECT = "https://json-schema.org/draft/2020-12/schema"
@@ -72,7 +73,7 @@ def _model(kind: type) -> "type[BaseModel]":
         wanted = _annotation(annotation)
         limits: dict[str, Any] = {}
         if wanted is int:
-            limits = {"le": _LARGEST_COUNT} if name in _SIGNED else {"ge": int(name not in defaults and name not in _OF_ATTENTION), "le": _LARGEST_COUNT}
+            limits = {"le": _LARGEST_COUNT} if name in _SIGNED else {"ge": int(name not in defaults and name not in _FROM_ZERO), "le": _LARGEST_COUNT}
         if name in defaults and defaults[name] is None:
             limits["json_schema_extra"] = _without_null
         default = defaults.get(name, ...)

@@ -54,18 +54,22 @@ class Latent(NamedTuple):
 
 
 class Indexer(NamedTuple):
-    """Sparse attention (DSA): a small attention of its own chooses which tokens a layer looks at.
+    """Sparse attention (DSA, MSA): a small attention of its own chooses which tokens a layer looks at.
 
     heads: its query heads
     head_dim: width of a head, and of the one key that it keeps per token
-    top_k: tokens that are chosen at most
+    top_k: tokens that are chosen at most, or blocks of them
     layers: the layers that have one where that is not all; the others go by the choice of the last one before them
+    block_tokens: tokens of a block, where whole blocks are chosen (MiniMax M3)
+    pool_tokens: tokens whose keys are pooled, to be chosen together (GLM-5.3 Flash)
     """
 
     heads: int
     head_dim: int
     top_k: int
     layers: tuple[int, ...] | None = None
+    block_tokens: int | None = None
+    pool_tokens: int | None = None
 
 
 class Compressed(NamedTuple):
@@ -224,6 +228,25 @@ class ShortConv(NamedTuple):
     layers: tuple[int, ...]
 
 
+class Ngrams(NamedTuple):
+    """A table of hashed n-grams, of which one layer reads some rows for every token (Qwen3.8 Flash Next).
+
+    size: tokens of the longest n-gram
+    heads: rows that are read for each length
+    head_dim: width of a row
+    rows: rows of the table
+    conv_size: length of the convolution behind it
+    layer: the layer that reads it
+    """
+
+    size: int
+    heads: int
+    head_dim: int
+    rows: int
+    conv_size: int
+    layer: int
+
+
 class NextTokens(NamedTuple):
     """Multi-token-prediction layers behind the last layer.
 
@@ -286,6 +309,9 @@ class Text(NamedTuple):
     token_types: rows of a table of token types, absent elsewhere
     pooling: how an embedding model makes one vector of many: `mean`, `cls` (the first) or `last`
     hc_mult: residual streams, which every layer mixes (hyper-connections)
+    hc_low_rank: width of the projection that mixes those streams, absent where there is none
+    ngrams: a table of hashed n-grams, absent elsewhere
+    residual_block: layers after which the residual stream is kept, for all later layers to mix in (attention residuals), absent elsewhere
     encoder_layers: layers of an encoder before the decoder, which `layers` counts; 0 where there is only a decoder
     adapter_ranks: ranks of the low-rank adapters that the checkpoint keeps beside every matrix of the layers; several: for images or speech alone
     """
@@ -336,6 +362,9 @@ class Text(NamedTuple):
     token_types: int | None = None
     pooling: str | None = None
     hc_mult: int = 1
+    hc_low_rank: int | None = None
+    ngrams: Ngrams | None = None
+    residual_block: int | None = None
     encoder_layers: int = 0
     adapter_ranks: tuple[int, ...] = ()
 

@@ -72,12 +72,14 @@ _FALLBACK = {
     "Q5_K": "Q5_1",
     "Q6_K": "Q8_0",
 }
+_DOWN, _UP_AND_GATE = "ffn_down", ("ffn_up", "ffn_gate")  # anywhere in a name: `hc_ffn_down` too
 _EIGHT = 8  # Mixtral's experts, which several rules name
 _GROUPED = 4  # from this many query heads per KV head on, attn_v is small enough to be stored finer
 _FIRST_Q3_K_M, _FIRST_Q4_K_S = 2, 4  # so many attn_v come out finer in these
 _LARGE_LAYERS = 80  # llama.cpp calls models of these architectures with so many layers "70B" and stores attn_v finer
 _LARGE_ARCHITECTURES = ("qwen2", "deci", "olmo")
 _LARGE_IF_SHARED = "llama"  # "70B" only where heads share attn_v; else "65B"
+_NEVER_BELOW_Q8_0 = ("attn_q_a", "attn_q_b", "nextn.eh_proj")  # of GLM-5.3 Flash
 _UNQUANTIZED = ("F32", "F16", "BF16")
 _EMBEDDINGS = ("token_embd", "per_layer_token_embd")
 _EMBEDDING_TYPES = {
@@ -146,6 +148,8 @@ def _fit(name: str, columns: int, types: Types) -> str:
 def _choose(tensor: Tensor, traits: _Traits, tensors: tuple[Tensor, ...], types: Types) -> str | Callable[[int], str]:
     """The type of a tensor before fallback: a name, or a function of the layer where the rule looks at it."""
     recipe, role = traits.recipe, tensor.role
+    if traits.architecture == "glm5-next" and role in _NEVER_BELOW_Q8_0 and recipe.default_type not in _UNQUANTIZED:
+        return "Q8_0"
     if recipe.embedding_type and role in _EMBEDDINGS:
         return recipe.embedding_type
     if recipe.output_type and role == "output":
@@ -168,11 +172,11 @@ def _choose(tensor: Tensor, traits: _Traits, tensors: tuple[Tensor, ...], types:
         return "Q8_0"
     if role in _ATTENTION_QUERY_KEY:
         return {"IQ3_XS": "IQ3_XXS", "IQ3_XXS": "IQ2_S"}.get(recipe.name, recipe.default_type)
-    if role.startswith("ffn_down"):
+    if _DOWN in role:
         return _ffn_down_type(role, traits, tensors)
     if role == "attn_output":
         return _attention_output_type(traits)
-    if role.startswith(("ffn_up", "ffn_gate")) and recipe.name == "IQ3_XS":
+    if any(name in role for name in _UP_AND_GATE) and recipe.name == "IQ3_XS":
         layers, place = traits.stored_layers, _places(role, traits, tensors)
         return lambda layer: "IQ3_XXS" if layers // 8 <= place[layer] < 7 * layers // 8 else "IQ3_S"
     return recipe.default_type
@@ -197,9 +201,9 @@ def _low_bit_type(role: str, traits: _Traits, tensors: tuple[Tensor, ...]) -> st
         return "Q4_K" if traits.kv_group >= _GROUPED or traits.experts >= _GROUPED else finer
     if role == "attn_k" and traits.experts == _EIGHT:
         return "Q4_K"
-    if role.startswith("ffn_down"):
+    if _DOWN in role:
         # Here the quantizer counts every ffn_down tensor it meets, experts and shared experts alike, even in mixtures of experts.
-        walk = sorted((layer, t.role) for t in tensors if t.role.startswith("ffn_down") and t.quantizable for layer in t.layers)
+        walk = sorted((layer, t.role) for t in tensors if _DOWN in t.role and t.quantizable for layer in t.layers)
         first = {layer for layer, name in walk[: traits.stored_layers // 8] if name == role}
         return lambda layer: finer if layer in first else recipe.default_type
     if role == "attn_output":

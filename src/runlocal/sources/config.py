@@ -8,7 +8,7 @@ from typing import Any
 from runlocal.architectures.blocks.compressed import RATIOS
 from runlocal.core.errors import Code, Problem
 from runlocal.core.model import Compressed, Cross, DeltaNet, Indexer, Latent, ModelSpec, NextTokens, ShortConv, Text, Window
-from runlocal.sources import gemma
+from runlocal.sources import delta, gemma
 from runlocal.sources import vision as towers
 from runlocal.sources.encoders import ENCODERS, pooled
 from runlocal.sources.families import FAMILIES, MODEL_TYPES, WRAPPERS, Family, Sliding, Wrapper
@@ -97,6 +97,8 @@ def spec(table: Mapping[str, Any], path: str, model_id: str) -> ModelSpec:
     gained: Mapping[str, Any] = {}
     if family.architecture == "deci":
         keys, gained = searched(keys)
+    if family.architecture in delta.DELTA:
+        keys, gained = delta.renamed(keys, family.architecture), delta.gained(keys, family.architecture)
     if family.architecture in STATEFUL:
         keys, gained, architecture = stateful(keys, family.architecture)
         family = family._replace(architecture=architecture)
@@ -108,7 +110,7 @@ def spec(table: Mapping[str, Any], path: str, model_id: str) -> ModelSpec:
         text = gemma.gemma4(keys, text)
     elif family.architecture == "gemma3n":
         text = gemma.gemma3n(keys, text)
-    unpriced = gemma.UNPRICED.get(family.architecture)
+    unpriced = {**gemma.UNPRICED, **delta.UNPRICED}.get(family.architecture)
     seen = towers.read(top, wrapper.tower, text.hidden_size) if wrapper and not unpriced else None
     if text.cross and seen is None:
         raise top.bad("vision_config", "is missing")
@@ -158,7 +160,8 @@ def checkpoint_type(top: Keys, inner: Keys) -> str:
             case "modelopt":
                 return ((quantized and quantized.text("quant_algo")) or method).upper()
             case "compressed-tensors":
-                return "INT4" if quantized and "pack" in (quantized.text("format") or "") else "FP8"
+                form = (quantized and quantized.text("format")) or ""
+                return "MXFP4" if form.startswith("mxfp4") else "INT4" if "pack" in form else "FP8"
             case _:
                 return method.upper()
     for keys in (top, inner):
@@ -246,7 +249,7 @@ def _latent(keys: Keys) -> Latent:
         raise keys.not_computed("its latent attention has biases")
     return Latent(
         kv_lora_rank=keys.number("kv_lora_rank"),
-        qk_rope_head_dim=keys.number("qk_rope_head_dim"),
+        qk_rope_head_dim=keys.number("qk_rope_head_dim") if keys.maybe("qk_rope_head_dim") != 0 else 0,
         qk_nope_head_dim=keys.number("qk_nope_head_dim"),
         v_head_dim=keys.number("v_head_dim"),
         q_lora_rank=keys.maybe("q_lora_rank") or None,
@@ -277,6 +280,8 @@ def _indexer(keys: Keys, layers: int) -> Indexer:
         head_dim=keys.number("index_head_dim"),
         top_k=keys.number("index_topk"),
         layers=tuple(layer for layer, kind in enumerate(kinds) if kind == "full") if kinds and "shared" in kinds else None,
+        block_tokens=keys.maybe("index_block_size"),
+        pool_tokens=keys.maybe("index_kpool"),
     )
 
 

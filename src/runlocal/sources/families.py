@@ -137,6 +137,7 @@ _GLM4_MOE = Family(
 _DEEPSEEK = Family("deepseek2", mixture=Mixture.DEEPSEEK, latent=True)
 _DEEPSEEK_V3 = _DEEPSEEK._replace(router_bias=True, next_tokens=False)
 _DEEPSEEK_V32 = _DEEPSEEK_V3._replace(architecture="deepseek32", indexer=True, next_tokens=True)
+_KIMI_LINEAR = _DEEPSEEK._replace(architecture="kimi-linear", router_bias=True)
 _NUMBERED_EXPERTS = {"n_routed_experts": "num_experts", "n_shared_experts": "num_shared_experts"}
 _EXAONE_MOE = Family(
     "exaone-moe",
@@ -255,6 +256,7 @@ FAMILIES: Mapping[str, Family] = {
     "GemmaForCausalLM": _GEMMA,
     "Glm4ForCausalLM": _GLM4,
     "Glm4MoeForCausalLM": _GLM4_MOE,
+    "Glm5NextForCausalLM": _DEEPSEEK._replace(architecture="glm5-next", router_bias=True, indexer=True, next_tokens=True, shared_embeddings=True),
     "Glm4MoeLiteForCausalLM": _DEEPSEEK_V3._replace(next_tokens=True),
     "GlmMoeDsaForCausalLM": _DEEPSEEK_V32._replace(architecture="glm-dsa", shared_embeddings=True),
     "GlmForCausalLM": Family("chatglm", qkv_bias="attention_bias", rotary=2),
@@ -290,7 +292,6 @@ FAMILIES: Mapping[str, Family] = {
     "HunYuanMoEV1ForCausalLM": _HUNYUAN._replace(architecture="hunyuan-moe", mixture=Mixture.HUNYUAN),
     "InternLM2ForCausalLM": Family("internlm2", qkv_bias="bias", output_bias="bias"),
     "InternLM3ForCausalLM": Family("llama", qkv_bias="qkv_bias", output_bias="bias", mlp_bias="bias"),
-    "KimiLinearForCausalLM": Family("kimi-linear", mixture=Mixture.DEEPSEEK, router_bias=True, latent=True),
     "Lfm2ForCausalLM": Family("lfm2", qk_norm="head", tied=True, defaults=_LFM2),
     "Lfm2MoeForCausalLM": Family("lfm2moe", qk_norm="head", tied=True, mixture=Mixture.DEEPSEEK, router_bias=True, defaults=_LFM2),
     "Llama4ForCausalLM": Family("llama4", qkv_bias="attention_bias", output_bias="attention_bias", mixture=Mixture.LLAMA4, sliding=Sliding.CHUNKED, pattern=4),
@@ -304,6 +305,8 @@ FAMILIES: Mapping[str, Family] = {
         sliding=Sliding.PATTERN,
     ),
     "JambaForCausalLM": Family("jamba"),
+    "KimiK3LinearForCausalLM": _KIMI_LINEAR._replace(architecture="kimi-k3"),
+    "KimiLinearForCausalLM": _KIMI_LINEAR,
     "LlamaForCausalLM": _LLAMA,
     "Mamba2ForCausalLM": _MAMBA._replace(architecture="mamba2", tied=False),
     "MambaForCausalLM": _MAMBA,
@@ -324,6 +327,7 @@ FAMILIES: Mapping[str, Family] = {
     "MiniMaxM1ForCausalLM": _MINIMAX_01,
     "MiniMaxM2ForCausalLM": Family("minimax-m2", qk_norm="full", mixture=Mixture.MIXTRAL, router_bias=True, rotary=2, defaults={"head_dim": 128}),
     "MiniMaxText01ForCausalLM": _MINIMAX_01,
+    "MiniMaxM3SparseForCausalLM": Family("minimax-m3", qk_norm="head", mixture=Mixture.DEEPSEEK, router_bias=True, indexer=True, rotary=2),
     "Ministral3ForCausalLM": _MISTRAL._replace(architecture="mistral3"),
     "Mistral4ForCausalLM": _DEEPSEEK._replace(architecture="mistral4"),
     "MistralForCausalLM": _MISTRAL,
@@ -398,6 +402,7 @@ MODEL_TYPES: Mapping[str, str] = {
     "lfm2_moe": "Lfm2MoeForCausalLM",
     "llama": "LlamaForCausalLM",
     "llama4_text": "Llama4ForCausalLM",
+    "minimax_m3": "MiniMaxM3SparseForCausalLM",
     "ministral3": "Ministral3ForCausalLM",
     "mistral": "MistralForCausalLM",
     "mistral4": "Mistral4ForCausalLM",
@@ -436,6 +441,7 @@ WRAPPERS: Mapping[str, Wrapper] = {
     "Gemma3nForConditionalGeneration": Wrapper(None, "Gemma3nForCausalLM"),
     "Gemma4ForConditionalGeneration": Wrapper("gemma4", "Gemma4ForCausalLM"),
     "Gemma4UnifiedForConditionalGeneration": Wrapper("gemma4_unified", "Gemma4ForCausalLM"),
+    "Glm5NextForConditionalGeneration": Wrapper(None, "Glm5NextForCausalLM"),
     "Glm4vForConditionalGeneration": Wrapper("glm4v", "Glm4ForCausalLM"),
     "Glm4vMoeForConditionalGeneration": Wrapper("glm4v", "Glm4MoeForCausalLM"),
     "Idefics3ForConditionalGeneration": Wrapper("idefics3"),
@@ -443,12 +449,14 @@ WRAPPERS: Mapping[str, Wrapper] = {
     "InternVLChatModel": Wrapper("internvl"),
     "InternVLForConditionalGeneration": Wrapper("internvl"),
     "KimiK25ForConditionalGeneration": Wrapper("kimik25", "DeepseekV3ForCausalLM"),
+    "KimiK3ForConditionalGeneration": Wrapper(None, "KimiK3LinearForCausalLM"),
     "KimiVLForConditionalGeneration": Wrapper("kimivl", "DeepseekV3ForCausalLM"),
     "Lfm2VlForConditionalGeneration": Wrapper("lfm2", "Lfm2ForCausalLM"),
     "Llama4ForConditionalGeneration": Wrapper("llama4", "Llama4ForCausalLM"),
     "LlavaForConditionalGeneration": Wrapper(None),
     "LlavaNextForConditionalGeneration": Wrapper(None),
     "Mistral3ForConditionalGeneration": Wrapper("pixtral", architecture="mistral3", keeps=("mistral4",)),
+    "MiniMaxM3SparseForConditionalGeneration": Wrapper("minimax-m3", "MiniMaxM3SparseForCausalLM"),
     "MllamaForConditionalGeneration": Wrapper("mllama", "MllamaForCausalLM"),
     "MuseGlimmerForConditionalGeneration": Wrapper("muse", "MuseGlimmerTextModel"),
     "Qwen2VLForConditionalGeneration": Wrapper("qwen2vl", "Qwen2ForCausalLM", "qwen2vl"),
@@ -469,9 +477,12 @@ _USUAL = {
     "gemma3n": "Gemma3nForConditionalGeneration",
     "gemma4": "Gemma4ForConditionalGeneration",
     "glm4moe": "Glm4MoeForCausalLM",
+    "glm5-next": "Glm5NextForConditionalGeneration",
+    "kimi-k3": "KimiK3ForConditionalGeneration",
     "llama": "LlamaForCausalLM",
     "llama4": "Llama4ForConditionalGeneration",
     "mamba": "MambaForCausalLM",
+    "minimax-m3": "MiniMaxM3SparseForConditionalGeneration",
     "mistral3": "Mistral3ForConditionalGeneration",
     "mistral4": "Mistral3ForConditionalGeneration",
     "muse-glimmer": "MuseGlimmerForConditionalGeneration",
@@ -483,11 +494,12 @@ _USUAL = {
     "qwen35": "Qwen3_5ForConditionalGeneration",
     "qwen35moe": "Qwen3_5MoeForConditionalGeneration",
     "qwen3vl": "Qwen3VLForConditionalGeneration",
+    "qwen4exp": "Qwen4ExpForConditionalGeneration",
     "qwen3vlmoe": "Qwen3VLMoeForConditionalGeneration",
 }
 
 # Architectures of bundled models whose GGUF files are not read: a stranger's is refused, their bundled models are asked for by name.
-BY_NAME_ONLY = frozenset(("kimi-linear", "minimax-01", "mllama", "rwkv6", "rwkv7"))
+BY_NAME_ONLY = frozenset(("minimax-01", "mllama", "rwkv6", "rwkv7"))
 
 
 def hugging_face_name(architecture: str) -> str | None:

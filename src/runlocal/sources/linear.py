@@ -1,12 +1,12 @@
-"""Linear attention as config.json describes it: Kimi Linear, MiniMax-01, RWKV 6 and 7; what it leaves open is what llama.cpp's converter makes of it.
+"""Linear attention as config.json describes it: MiniMax-01, RWKV 6 and 7; what it leaves open is what llama.cpp's converter makes of it.
 
-https://github.com/ggml-org/llama.cpp/tree/0c1e57098/conversion (kimi_linear.py, minimax.py, rwkv.py)
+https://github.com/ggml-org/llama.cpp/tree/0c1e57098/conversion (minimax.py, rwkv.py)
 """
 
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from runlocal.core.model import KimiDelta, Lightning, Rwkv
+from runlocal.core.model import Lightning, Rwkv
 from runlocal.sources.keys import LARGEST_LAYERS, Keys
 
 _ENDLESS = 1 << 20  # the context that the converter writes where nothing limits it
@@ -18,30 +18,6 @@ Gained = Mapping[str, Any]
 
 def _layers(keys: Keys) -> int:
     return min(keys.number("num_hidden_layers"), LARGEST_LAYERS)
-
-
-def _kimi(keys: Keys) -> tuple[Gained, Gained]:
-    """Layers are counted from one; those that are not named as full attention have Kimi's delta attention."""
-    layers, linear = _layers(keys), keys.inner("linear_attn_config")
-    if linear is None:
-        raise keys.bad("linear_attn_config", "is missing")
-    full = linear.indices("full_attn_layers", layers + 1)
-    if full is None:
-        raise linear.bad("full_attn_layers", "is missing")
-    delta = tuple(layer for layer in range(layers) if layer + 1 not in full)
-    named = linear.indices("kda_layers", layers + 1)
-    if named is not None and named != tuple(layer + 1 for layer in delta):
-        raise linear.bad("kda_layers", "does not name the layers without full attention")
-    renamed = {
-        "n_routed_experts": keys.number("num_experts"),
-        "n_shared_experts": keys.maybe("num_shared_experts") or 0,
-        "num_experts_per_tok": keys.number("num_experts_per_token", "num_experts_per_tok"),
-        "max_position_embeddings": keys.number("model_max_length", "max_position_embeddings"),
-    }
-    if not delta:
-        return renamed, {}
-    shape = KimiDelta(heads=linear.number("num_heads"), head_dim=linear.number("head_dim"), conv_size=linear.number("short_conv_kernel_size"), layers=delta)
-    return renamed, {"kimi_delta": shape}
 
 
 def _minimax(keys: Keys) -> tuple[Gained, Gained]:
@@ -101,4 +77,4 @@ def _rwkv(keys: Keys, shape: Rwkv) -> tuple[Gained, Gained]:
     return nothing, gained
 
 
-LINEAR: Mapping[str, Callable[[Keys], tuple[Gained, Gained]]] = {"kimi-linear": _kimi, "minimax-01": _minimax, "rwkv6": _rwkv6, "rwkv7": _rwkv7}
+LINEAR: Mapping[str, Callable[[Keys], tuple[Gained, Gained]]] = {"minimax-01": _minimax, "rwkv6": _rwkv6, "rwkv7": _rwkv7}

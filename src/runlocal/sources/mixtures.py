@@ -49,6 +49,7 @@ def _deepseek(keys: Keys, layers: int) -> Experts:
         intermediate_size=width,
         shared_intermediate_size=width * (keys.maybe("n_shared_experts") or 0),
         leading_dense_layers=keys.maybe("first_k_dense_replace") or 0,
+        latent_size=keys.maybe("routed_expert_hidden_size") or None,
     )
 
 

@@ -154,12 +154,40 @@ def _lfm2moe(keys: Keys) -> Keys:
     return keys._replace(table={**keys.table, "n_routed_experts": keys.number("num_experts"), "first_k_dense_replace": keys.maybe("num_dense_layers")})
 
 
+def _minimax_m3(keys: Keys) -> Keys:
+    """MiniMax M3: an object of its own for the choice of blocks; layers with experts, and those that choose, are marked by ones."""
+    sparse, kinds = keys.inner("sparse_attention_config"), keys.items("moe_layer_freq")
+    if sparse is None or kinds is None:
+        raise keys.bad("moe_layer_freq" if sparse else "sparse_attention_config", "is missing")
+    if len(kinds) != keys.number("num_hidden_layers"):
+        raise keys.bad("moe_layer_freq", f"names {len(kinds)} layers")
+    if not sparse.flag("use_sparse_attention", True) or sparse.items("sparse_attention_freq") not in (None, kinds):
+        raise keys.not_computed("its layers with experts and those that choose blocks of tokens are not the same")
+    if keys.flag("attention_output_gate") or keys.text("qk_norm_type") not in (None, "per_head"):
+        raise keys.not_computed("its attention has a gate, or a norm over all heads")
+    if keys.number("num_key_value_heads") != sparse.number("sparse_num_index_heads"):
+        raise keys.not_computed("its indexer has not one head per key and value head")
+    table = {
+        "n_routed_experts": keys.number("num_local_experts"),
+        "moe_intermediate_size": keys.number("intermediate_size"),
+        "intermediate_size": keys.number("dense_intermediate_size"),
+        "first_k_dense_replace": _leading_dense(keys, kinds, 0),
+        "moe_layer_freq": 1,
+        "index_n_heads": sparse.number("sparse_num_index_heads"),
+        "index_head_dim": sparse.number("sparse_index_dim"),
+        "index_topk": sparse.number("sparse_topk_blocks"),
+        "index_block_size": sparse.number("sparse_block_size"),
+    }
+    return keys._replace(table={**keys.table, **table})
+
+
 RENAMED: Mapping[str, Callable[[Keys], Keys]] = {
     "cohere2moe": _cohere2moe,
     "dbrx": _dbrx,
     "laguna": _laguna,
     "mimo2": _mimo2,
     "minicpm3": _minicpm3,
+    "minimax-m3": _minimax_m3,
     "qwen": _qwen,
     "lfm2": _lfm2,
     "lfm2moe": _lfm2moe,

@@ -228,6 +228,13 @@ def _moonvit(keys: Keys, top: Keys) -> Vision:
     return _plain(keys._replace(table=bare))._replace(spatial_merge_size=merged[0], position_embeddings=positions)
 
 
+def _minimax_m3(keys: Keys, top: Keys) -> Vision:
+    merged = keys.inner("img_token_compression_config") or top.inner("img_token_compression_config")
+    if merged is None:
+        raise keys.bad("img_token_compression_config", "is missing")
+    return _plain(keys)._replace(spatial_merge_size=merged.number("spatial_merge_size"), temporal_patch_size=merged.number("temporal_patch_size"))
+
+
 def _step3vl(keys: Keys, top: Keys) -> Vision:
     """Perception Encoder, whose MLP is given as a ratio; images are cut as processing_step3.py cuts them: 504 pixels along the side, up to 3024."""
     if keys.flag("use_cls_token") or keys.flag("use_ln_post") or not keys.flag("use_ln_pre", True) or top.flag("projector_bias"):
@@ -276,6 +283,7 @@ _READERS: dict[str, Callable[[Keys, Keys], Vision]] = {
     "llama4": _llama4,
     "llava-clip": _clip,
     "llava-siglip": _llava_siglip,
+    "minimax-m3": _minimax_m3,
     "mllama": _mllama,
     "muse": _muse,
     "pixtral": _pixtral,

@@ -147,6 +147,7 @@ class LatentAttention(NamedTuple):
     value_dim: width of a value
     expanded: the cache keeps whole keys and values all the same (MiniCPM3)
     indexer: what chooses the tokens that it looks at, if anything does
+    gate: a learned gate multiplies what it yields
     """
 
     hidden_size: int
@@ -158,6 +159,7 @@ class LatentAttention(NamedTuple):
     value_dim: int
     expanded: bool = False
     indexer: Indexer | None = None
+    gate: bool = False
 
     @property
     def latent_width(self) -> int:
@@ -187,6 +189,8 @@ class LatentAttention(NamedTuple):
         yield Tensor(role="attn_k_b", columns=self.nope_dim, rows=self.kv_lora_rank, copies=self.heads, layers=layers)
         yield Tensor(role="attn_v_b", columns=self.kv_lora_rank, rows=self.value_dim, copies=self.heads, layers=layers)
         yield Tensor(role="attn_output", columns=self.heads * self.value_dim, rows=self.hidden_size, layers=layers)
+        if self.gate:
+            yield Tensor(role="attn_gate", columns=self.hidden_size, rows=self.heads * self.value_dim, layers=layers)
         if self.indexer:
             yield from self.indexer.tensors(layers)
 

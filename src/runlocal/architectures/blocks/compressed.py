@@ -99,10 +99,12 @@ class HyperConnections(NamedTuple):
     """Several residual streams: before each half of a layer they become one, behind it they are mixed anew.
 
     streams: how many
+    exact: what mixes them stays in F32, and before the output they are averaged (GLM-5.3 Flash)
     """
 
     hidden_size: int
     streams: int
+    exact: bool = False
 
     @property
     def width(self) -> int:
@@ -115,7 +117,7 @@ class HyperConnections(NamedTuple):
 
     def tensors(self, layers: tuple[int, ...]) -> Iterator[Tensor]:
         for half in ("attn", "ffn"):
-            yield Tensor(role=f"hc_{half}_fn", columns=self.width, rows=self.mixes, layers=layers)
+            yield Tensor(role=f"hc_{half}_fn", columns=self.width, rows=self.mixes, layers=layers, quantizable=not self.exact)
             yield Tensor(role=f"hc_{half}_base", columns=self.mixes, layers=layers, quantizable=False)
             yield Tensor(role=f"hc_{half}_scale", columns=3, layers=layers, quantizable=False)
 

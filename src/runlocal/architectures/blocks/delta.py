@@ -6,6 +6,8 @@ from runlocal.core.cache import Cache, CacheKind
 from runlocal.core.noun import NamedTuple
 from runlocal.core.tensor import Tensor
 
+KEPT = "BF16"  # what the converter writes of a checkpoint in BF16 and the quantizer leaves
+
 
 class GatedDeltaNet(NamedTuple):
     """Gated delta net.
@@ -15,6 +17,7 @@ class GatedDeltaNet(NamedTuple):
     head_dim: width of one head
     conv_size: length of the convolution
     joined: one matrix for beta and alpha (Qwen3-Next), head by head
+    sigmoid: the gate of what it yields is a sigmoid (Qwen3.8 Flash Next)
     """
 
     hidden_size: int
@@ -23,6 +26,7 @@ class GatedDeltaNet(NamedTuple):
     head_dim: int
     conv_size: int
     joined: bool = False
+    sigmoid: bool = False
 
     @property
     def value_width(self) -> int:
@@ -68,12 +72,18 @@ class KimiDeltaAttention(NamedTuple):
     hidden_size: width of the residual stream
     heads, head_dim: heads, width of one
     conv_size: length of the convolutions
+    full_gate: the gate is from one matrix, not by way of a narrow projection (Kimi K3)
+    bounded: the decay has a lower bound (Kimi K3, GLM-5.3 Flash)
+    exact: the quantizer leaves the narrow matrices as they are (GLM-5.3 Flash)
     """
 
     hidden_size: int
     heads: int
     head_dim: int
     conv_size: int
+    full_gate: bool = False
+    bounded: bool = False
+    exact: bool = False
 
     @property
     def width(self) -> int:
@@ -94,14 +104,20 @@ class KimiDeltaAttention(NamedTuple):
         for part in ("q", "k", "v"):
             yield Tensor(role=f"ssm_conv1d_{part}", columns=self.conv_size, rows=width, layers=layers, quantizable=False)
             yield Tensor(role=f"attn_{part}", columns=d, rows=width, layers=layers)
-        for gate in ("f", "g"):
-            yield Tensor(role=f"ssm_{gate}_a", columns=d, rows=dim, layers=layers)
-            yield Tensor(role=f"ssm_{gate}_b", columns=dim, rows=width, layers=layers)
-        yield Tensor(role="ssm_beta", columns=d, rows=self.heads, layers=layers)
-        yield Tensor(role="ssm_a", columns=1, rows=self.heads, layers=layers, quantizable=False)
+        for gate in ("f",) if self.full_gate else ("f", "g"):
+            yield self._narrow(f"ssm_{gate}_a", d, dim, layers)
+            yield self._narrow(f"ssm_{gate}_b", dim, width, layers)
+        if self.full_gate:
+            yield Tensor(role="ssm_g", columns=d, rows=width, layers=layers)
+        yield self._narrow("ssm_beta", d, self.heads, layers)
+        rates = (self.heads, 1) if self.bounded else (1, self.heads)
+        yield Tensor(role="ssm_a", columns=rates[0], rows=rates[1], layers=layers, quantizable=False)
         yield Tensor(role="ssm_dt.bias", columns=width, layers=layers, quantizable=False)
         yield Tensor(role="ssm_norm", columns=dim, layers=layers, quantizable=False)
         yield Tensor(role="attn_output", columns=width, rows=d, layers=layers)
+
+    def _narrow(self, role: str, columns: int, rows: int, layers: tuple[int, ...]) -> Tensor:
+        return Tensor(role=role, columns=columns, rows=rows, layers=layers, quantizable=not self.exact, source_type=KEPT if self.exact else None)
 
     def caches(self, layers: tuple[int, ...]) -> Iterator[Cache]:
         yield Cache(kind=CacheKind.RECURRENT, layers=layers, k_values=self.conv_values, v_values=self.state_values)

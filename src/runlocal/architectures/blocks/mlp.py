@@ -57,6 +57,8 @@ class ExpertMlp(NamedTuple):
     scaled: a learned factor per expert multiplies what it yields, and one per value what the router reads (Gemma 4)
     table_rows: rows of a table that gives every token its experts; 0: the router chooses
     latent_size: width of the projection that the routed experts work in, None where they work on the residual stream
+    latent_role: what the names of that projection's matrices begin with
+    latent_normed: what the experts yield is normed before it leaves the projection
     """
 
     hidden_size: int
@@ -73,6 +75,8 @@ class ExpertMlp(NamedTuple):
     scaled: bool = False
     table_rows: int = 0
     latent_size: int | None = None
+    latent_role: str = "ffn_latent"
+    latent_normed: bool = False
 
     @property
     def routed_width(self) -> int:
@@ -100,8 +104,10 @@ class ExpertMlp(NamedTuple):
         if self.table_rows:
             yield Tensor(role="ffn_gate_tid2eid", columns=self.used, rows=self.table_rows, layers=layers, quantizable=False, source_type="I32")
         if self.latent_size:
-            yield Tensor(role="ffn_latent_down", columns=d, rows=self.latent_size, layers=layers)
-            yield Tensor(role="ffn_latent_up", columns=self.latent_size, rows=d, layers=layers)
+            yield Tensor(role=f"{self.latent_role}_down", columns=d, rows=self.latent_size, layers=layers)
+            yield Tensor(role=f"{self.latent_role}_up", columns=self.latent_size, rows=d, layers=layers)
+            if self.latent_normed:
+                yield Tensor(role=f"{self.latent_role}_norm", columns=self.latent_size, layers=layers, quantizable=False)
         if self.shared_size:
             if self.gated:
                 yield Tensor(role="ffn_gate_shexp", columns=d, rows=self.shared_size, layers=layers)

@@ -191,6 +191,14 @@ def attention_blocks(
         gate=gate,
         head_gate=head_gate,
     )
+    if (indexer := text.indexer) and indexer.block_tokens:
+        from runlocal.architectures.blocks.sparse import BlockSparseAttention
+
+        dense = text.experts.leading_dense_layers if text.experts else 0
+        if dense:
+            yield everywhere, layers[:dense]
+        yield BlockSparseAttention(everywhere, indexer.heads, indexer.head_dim, indexer.top_k, indexer.block_tokens), layers[dense:]
+        return
     window = text.window
     if window is None:
         yield everywhere, layers

@@ -15,7 +15,7 @@ from runlocal.engines.ggml.places import Event, Stretch, Timeline, fill
 Four = tuple[int, int, int, int]
 
 # ggml_op_can_inplace; the unary operations (ggml names them together) stand here by their own names.
-_UNARY = ("SILU", "GELU", "RELU", "TANH", "SIGMOID", "SOFTPLUS", "XIELU", "EXP", "NEG")
+_UNARY = ("SILU", "GELU", "RELU", "TANH", "SIGMOID", "SOFTPLUS", "XIELU", "EXP", "NEG", "ABS", "SGN")
 _ROTATIONS = ("ROPE", "ROPE_BACK")
 _IN_PLACE = frozenset(("ADD", "ADD_ID", "ADD1", "SUB", "MUL", "DIV", "SQR", "SQRT", "SCALE", "CLAMP", "FILL", "RMS_NORM", "SOFT_MAX", *_ROTATIONS, *_UNARY))
 NONE = "NONE"  # the operation of a tensor that nothing computes

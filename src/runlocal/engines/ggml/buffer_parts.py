@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Any
 
 from runlocal.core.layout import Layout
 from runlocal.core.part import HOST, Basis, Kind, Part
+from runlocal.core.units import mib
 from runlocal.engines.ggml.placement import Placement
 from runlocal.engines.ggml.settings import Settings
 
@@ -15,10 +16,18 @@ _F32_BYTES = 4
 
 
 def buffer_parts(
-    layout: Layout, settings: Settings, placement: Placement, buffers: "ComputeBuffers", facts: Mapping[str, Any], *, sequences: int, copied_as: str | None
+    layout: Layout,
+    settings: Settings,
+    placement: Placement,
+    buffers: "tuple[ComputeBuffers, ComputeBuffers]",
+    facts: Mapping[str, Any],
+    *,
+    sequences: int,
+    copied_as: str | None,
 ) -> Iterator[Part]:
     """The graph's buffers on every device, and the rows of logits on the host.
 
+    buffers: as reserved, and with a full context
     facts: `graph_doubts` and the allocator's source
     copied_as: the type that weights which a step copies are counted as, where theirs is not known; else None
     """
@@ -31,9 +40,14 @@ def buffer_parts(
     if doubt := facts["graph_doubts"].get(layout.architecture):
         basis = Basis.ESTIMATED
         because += f"; {doubt['because']}: up to {percent} % more"
-    for device, size in zip(placement.devices(), buffers.gpus, strict=True):
-        yield Part(Kind.COMPUTE_BUFFER, "compute buffer", device, size, basis, because, source, doubt_bytes(size, percent))
-    yield Part(Kind.COMPUTE_BUFFER, "compute buffer, host", HOST, buffers.host, basis, because, source, doubt_bytes(buffers.host, percent))
+    reserved, full = ((*sizes.gpus, sizes.host) for sizes in buffers)
+    more = max(most - size for size, most in zip(reserved, full, strict=True))
+    if more > 0:
+        basis = Basis.ESTIMATED
+        because += f"; reserved for the first {settings.positions} positions and enlarged as the context fills: up to {mib(more)} more when it is full"
+    for device, size, most in zip((*placement.devices(), HOST), reserved, full, strict=True):
+        label = "compute buffer, host" if device == HOST else "compute buffer"
+        yield Part(Kind.COMPUTE_BUFFER, label, device, size, basis, because, source, doubt_bytes(size, percent) + max(0, most - size))
     rows = max(sequences, settings.output_rows)
     # With embeddings asked for, a row of them lies behind the logits, which are set aside all the same.
     values = layout.vocabulary_size + (layout.hidden_size if layout.pooling else 0)

@@ -21,6 +21,7 @@ Copied = Mapping[tuple[str, int | None], int]  # as `compute_buffers` wants `wei
 
 _LEAST_CELLS = 4096
 _FAR_CELLS = 131_072  # the longest context that is usually asked about
+_MANY_TOKENS = 512  # a prompt's step of so many to a sequence takes more than one of a token, whose inputs are that much smaller
 _LEAST_TOKENS_PER_ROW = 64  # with fewer tokens of a step to a row of logits, the logits can overtake the body of the graph
 
 
@@ -66,6 +67,15 @@ class BufferLines:
             return self._at(settings, placement)
         low, high = self._at(settings._replace(cells=start), placement), self._at(settings._replace(cells=2 * start), placement)
         return _between(start, low, settings.cells, high, 2 * start)
+
+    def when_full(self, settings: Settings, placement: Placement, copied: Mapping[tuple[str, int | None], int] | None = None) -> ComputeBuffers:
+        """The buffers of a graph that follows the positions in use, once all are: the larger one of a step of the prompt and of one token per sequence."""
+        full = settings._replace(positions=settings.cells)
+        if settings.ubatch_tokens >= _MANY_TOKENS * settings.sequences:
+            return self.of(full, placement, copied)
+        one = full._replace(ubatch_tokens=settings.sequences, output_rows=min(settings.output_rows, settings.sequences))
+        steps = [self.of(each, placement, copied) for each in (full, one)]
+        return ComputeBuffers(gpus=tuple(map(max, *(step.gpus for step in steps))), host=max(step.host for step in steps))
 
     def straight_from(self, settings: Settings, placement: Placement) -> int | None:
         """Cells from which on the buffers are a straight line, through those many and twice as many; None where they are none."""

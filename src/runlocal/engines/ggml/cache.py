@@ -16,7 +16,7 @@ CACHE_LABELS = {
     CacheKind.SLIDING: "KV cache, sliding window",
     CacheKind.CHUNKED: "KV cache, chunked window",
     CacheKind.LATENT: "latent cache (MLA)",
-    CacheKind.INDEXER: "indexer cache (DSA)",
+    CacheKind.INDEXER: "indexer cache",
     CacheKind.COMPRESSED: "KV cache, compressed",
     CacheKind.CROSS: "cross-attention cache",
     CacheKind.RECURRENT: "recurrent state",

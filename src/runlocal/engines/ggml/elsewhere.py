@@ -30,6 +30,11 @@ def elsewhere(part: Part, kind: MachineKind, margin_percent: int) -> Part:
     if backend is not Backend.CUDA and part.kind in (Kind.COMPUTE_BUFFER, Kind.VISION_BUFFER) and part.basis is not Basis.ESTIMATED:
         because = f"{part.because}; as CUDA lays it out, {backend.value}'s allocator is not modelled: up to {margin_percent} % more"
         part = part._replace(basis=Basis.ESTIMATED, because=because, margin_bytes=part.bytes * margin_percent // 100)
+    elif backend is not Backend.CUDA and part.kind is Kind.COMPUTE_BUFFER:
+        # What is a range already has the other allocator on top.
+        most = part.bytes + part.margin_bytes
+        because = f"{part.because}; {backend.value}'s allocator is not modelled: up to {margin_percent} % more again"
+        part = part._replace(because=because, margin_bytes=part.margin_bytes + most * margin_percent // 100)
     return part
 
 

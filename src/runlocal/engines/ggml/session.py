@@ -330,13 +330,15 @@ class Session(Files):
         settings, finest = self._settings_on(workload, placement), _finest(recipe)
         copied = self._copied(finest, placement)
         try:
-            buffers = self._buffer_lines().of(settings, placement, copied)
+            buffers = grown = self._buffer_lines().of(settings, placement, copied)
+            if self.layout.architecture in self.facts.ggml["growing_architectures"]:
+                grown = self._buffer_lines().when_full(settings, placement, copied)
         except NotModelled as error:
             if self.layout.architecture in self.facts.ggml["without_graph"]:
                 return ()
             raise Problem(Code.NOT_COMPUTED, f"{error} is not computed in this version") from error
         copied_as = finest.default_type if copied is not None and recipe.file is not None else None
-        return tuple(buffer_parts(self.layout, settings, placement, buffers, self.facts.ggml, sequences=workload.sequences, copied_as=copied_as))
+        return tuple(buffer_parts(self.layout, settings, placement, (buffers, grown), self.facts.ggml, sequences=workload.sequences, copied_as=copied_as))
 
     def _copied(self, recipe: Recipe, placement: Placement) -> dict[tuple[str, int | None], int] | None:
         """Bytes of the weights that a step copies to a GPU; None where it copies none."""

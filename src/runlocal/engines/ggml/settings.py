@@ -32,6 +32,8 @@ class Settings(NamedTuple):
     resting: sequences that states are kept for beside those of the graph
     snapshots: earlier states kept of each sequence, to go back to where guessed tokens were wrong
     hidden_kept: what the last layer yields is kept of every token, for next-token layers
+    unfused: operations that run as several, for one would not run where its layer does
+    positions: positions that blocks of tokens are chosen among: so many when memory is reserved, for the cache is empty then
     """
 
     cells: int
@@ -50,6 +52,8 @@ class Settings(NamedTuple):
     resting: int = 0
     snapshots: int = 0
     hidden_kept: bool = False
+    positions: int = CELL_PADDING
+    unfused: tuple[str, ...] = ()
 
     def cells_of(self, cache: Cache) -> int:
         """Cells that one layer of `cache` holds per stream."""

@@ -9,7 +9,7 @@ from runlocal.core.model import Compressed, DeltaNet, Experts, Indexer, Latent, 
 from runlocal.core.noun import NamedTuple
 from runlocal.sources.families import BY_NAME_ONLY, hugging_face_name
 from runlocal.sources.files import bad_file, identifier, label
-from runlocal.sources.gguf import gemma, states
+from runlocal.sources.gguf import delta, gemma, states
 from runlocal.sources.gguf.header import Header, stem
 from runlocal.sources.gguf.metadata import BROKEN, LARGEST_LAYERS, Metadata
 from runlocal.sources.gguf.stored import matrices, quantization
@@ -27,8 +27,8 @@ _POOLINGS = {1: "mean", 2: "cls", 3: "last"}  # enum llama_pooling_type
 
 
 # Layers of these have several shapes; their own modules, or a function here, tell them apart.
-_VARYING = ("deci", "gemma4")
-_SPARSE = ("deepseek32", "deepseek4", "glm-dsa")  # architectures whose attention goes by an indexer
+_VARYING = ("deci", "gemma4", *delta.KIMI)
+_SPARSE = ("deepseek32", "deepseek4", "glm-dsa", "minimax-m3")  # architectures whose attention goes by an indexer
 _FUSED_OR_APART = (
     "phi2",
 )  # whose queries, keys and values are one matrix in some files: the converter takes it apart, older ones and Moondream's script did not
@@ -83,7 +83,7 @@ _BY_HEADS = ("attn_q", "attn_k", "attn_v", "attn_output", "attn_gate")
 _NARROW_VALUES = ("mimo2",)
 
 
-_DELTA_NETS = ("qwen3next", "qwen35", "qwen35moe")
+_DELTA_NETS = ("qwen3next", "qwen35", "qwen35moe", *delta.STREAMED)
 
 
 class _Shapes(NamedTuple):
@@ -123,7 +123,7 @@ def spec(header: Header, path: str) -> ModelSpec:
     fields = Metadata(header, architecture, path, block_count)
     if architecture == "deci":
         fields = fields.without_zeros("attention.head_count", "attention.head_count_kv")
-    fields = states.tidied(fields)
+    fields = delta.tidied(states.tidied(fields))
     shapes = _shapes(fields)
     text = _text(fields, shapes)
     if architecture == "gemma4":
@@ -134,6 +134,10 @@ def spec(header: Header, path: str) -> ModelSpec:
         text = _searched(fields, shapes, text)
     elif architecture in states.PURE + states.HYBRID:
         text = states.stateful(fields, shapes.dimensions, shapes.layers, text)
+    elif architecture in delta.KIMI:
+        text = delta.with_delta(fields, shapes.dimensions, shapes.layers, text)
+    elif architecture in delta.STREAMED:
+        text = delta.with_streams(fields, shapes.dimensions, shapes.layers, text)
     return stranger(
         path,
         model_id=identifier(stem(path)),
@@ -343,7 +347,7 @@ def _latent(fields: Metadata) -> Latent | None:
         key, value = fields.positive("attention.key_length", width), fields.positive("attention.value_length", width)
     if not key or not value:
         raise fields.not_computed("it was converted before llama.cpp kept latents in the cache", hint="convert the model again with today's llama.cpp")
-    rotated = fields.positive("rope.dimension_count")
+    rotated = fields.number("rope.dimension_count")
     if rotated >= key:
         raise bad_file(fields.path, f"{rotated} rotated values do not fit a key of {key}", hint=BROKEN)
     return Latent(
@@ -371,6 +375,8 @@ def _compressed(fields: Metadata) -> Compressed:
 
 
 def _indexer(fields: Metadata, shapes: _Shapes, layers: int) -> Indexer:
+    if fields.architecture == "minimax-m3":
+        return _block_indexer(fields, shapes)
     found = tuple(layer for layer in shapes.layers.get("indexer.attn_k", ()) if layer < layers)
     if fields.architecture == "deepseek4":
         found = tuple(range(layers))  # its ratio says which layers have one
@@ -381,6 +387,17 @@ def _indexer(fields: Metadata, shapes: _Shapes, layers: int) -> Indexer:
         head_dim=fields.positive("attention.indexer.key_length"),
         top_k=fields.positive("attention.indexer.top_k"),
         layers=None if len(found) == layers else found,
+    )
+
+
+def _block_indexer(fields: Metadata, shapes: _Shapes) -> Indexer:
+    if shapes.layers.get("indexer.k_proj", ()) != shapes.layers.get("ffn_down_exps", ()):
+        raise bad_file(fields.path, "its layers with experts and those with an indexer are not the same", hint=BROKEN)
+    return Indexer(
+        heads=fields.positive("attention.indexer.head_count"),
+        head_dim=fields.positive("attention.indexer.key_length"),
+        top_k=fields.positive("attention.indexer.top_k"),
+        block_tokens=fields.positive("attention.indexer.block_size"),
     )
 
 

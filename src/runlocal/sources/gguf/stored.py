@@ -92,11 +92,16 @@ def missing_bytes(header: Header, types: Types) -> int:
     return sum(max(0, end - size) for end, size in zip(ends, header.file_bytes, strict=True)) if header.tensors else 0
 
 
+_SHORT = "ssm_conv1d_"
+
+
 def matrices(header: Header) -> Iterator[tuple[str, int | None, tuple[int, ...]]]:
     """Role, layer and dimensions of every tensor."""
     for tensor in header.tensors:
         role, layer = _named(header, tensor.name)
-        yield role, layer, tensor.dimensions
+        # Convolutions of Kimi delta attention are written with dimensions of one between length and width, and behind them.
+        short = role.startswith(_SHORT)
+        yield role, layer, tuple(length for length in tensor.dimensions if length > 1) if short else tensor.dimensions
 
 
 def _elements(tensor: TensorInfo) -> int:

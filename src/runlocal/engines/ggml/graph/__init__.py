@@ -100,6 +100,8 @@ def compute_buffers(
     layers = layers_of(layout)
     devices = _devices(placement, keeps_pins=not as_estimated)
     copied = weight_bytes if weight_bytes and copies_weights(layout.architecture, placement) else {}
+    if layers[0].has_streams and not placement.nothing_on_host:
+        settings = settings._replace(unfused=_unfused(layout, settings, placement))
     context = Context(layout, family, settings, devices, copied)
     sizes_of = _sizes_by_layer(copied)
     # States are loaded ahead of what enters their layer, so on each device the last of them are read for the last time one layer early.
@@ -109,10 +111,15 @@ def compute_buffers(
         (layer, mark, family.kind_of(index), sizes_of.get(index), last[mark] == index, index < placement.host_experts)
         for index, (layer, mark) in enumerate(zip(layers, marks, strict=True))
     ]
-    # Copies for several steps are kept apart, so those of every layer count, and so do the tensors of zeros that indexers unmask tokens with.
+    # Copies for several steps are kept apart, so those of every layer count, and so do what indexers read and the tensors of zeros they unmask tokens with.
     # What all layers read from one tensor ties them together.
     cached = {cache.kind for cache in layout.caches()}
-    tied = CacheKind.INDEXER in cached or context.layer_input_size > 0 or ((family.down_on_host or settings.flash_on_host) and placement.pipelined)
+    tied = (
+        CacheKind.INDEXER in cached
+        or context.layer_input_size > 0
+        or family.every_layer
+        or ((family.down_on_host or settings.flash_on_host) and placement.pipelined)
+    )
     runs = [] if all_layers or tied else list(runs_of(kinds, _KEPT_WITH_STATES if CacheKind.RECURRENT in cached else KEPT))
     left_out = {index for run in runs for index in range(run.built_end, run.end)}
     built = [index for index in range(len(layers)) if index not in left_out]
@@ -182,6 +189,26 @@ def _lay_out(context: Context, layers: Sequence[Layer], built: Sequence[int], ru
     return Laid(times=tuple(run.times for run in runs), rounds=tuple(rounds), sizes=sizes, events=found)
 
 
+def _unfused(layout: Layout, settings: Settings, placement: Placement) -> tuple[str, ...]:
+    """The operations of hyper-connections that are taken apart (llama_context::resolve_fused_ops): one of them would not run with its layer."""
+    from runlocal.engines.ggml.graph.hyper import FUSED
+
+    layers, devices = layers_of(layout), _devices(placement, keeps_pins=True)
+    step = settings._replace(ubatch_tokens=settings.sequences, output_rows=settings.sequences, unfused=())
+    left: tuple[str, ...] = FUSED
+    while left:
+        context = Context(layout, _family(layout), step, devices, defaultdict(int))
+        build(context, layers, range(len(layers)))
+        assign(context.graph, devices.host)
+        elsewhere = {node.op for node, layer in context.fused if node.device != devices.layers[layer]}
+        # They are asked about in turn; the graph is another one only behind the first that is taken apart.
+        first = next((index for index, op in enumerate(left) if op in elsewhere), None)
+        if first is None:
+            break
+        step, left = step._replace(unfused=(*step.unfused, left[first])), left[first + 1 :]
+    return step.unfused
+
+
 def keeps_flash_attention(layout: Layout, settings: Settings, placement: Placement) -> bool:
     """Whether `auto` leaves flash attention on (llama_context::resolve_fused_ops): in a step of a token per sequence every layer's runs on its device.
 
@@ -193,7 +220,8 @@ def keeps_flash_attention(layout: Layout, settings: Settings, placement: Placeme
     build(context, layers, range(len(layers)))
     assign(context.graph, devices.host)
     attending = [device for layer, device in zip(layers, devices.layers, strict=False) if layer.mixer and _attends(layer.mixer)]
-    return [node.device for node in context.graph.nodes if node.op == "FLASH_ATTN_EXT"] == attending
+    found = [node.device for node in context.graph.nodes if node.op == "FLASH_ATTN_EXT"]
+    return not found or found == attending  # where a step of one token has none, nothing speaks against it
 
 
 def _attends(block: Block) -> bool:

@@ -25,6 +25,11 @@ Heads = tuple[Node, Node, Node]
 
 def attend(c: Context, block: Attention, x: Node, layer: int) -> Node:
     """The attention half of a layer, output projection included."""
+    return attend_masked(c, block, x, layer, None)
+
+
+def attend_masked(c: Context, block: Attention, x: Node, layer: int, mask: Node | None) -> Node:
+    """The attention half of a layer. mask: who sees whom, where that is a layer's own"""
     family = c.family
     q, k, v = _projections(c, block, x, layer)
     with_gate = q.root if block.query_gate else None
@@ -45,7 +50,7 @@ def attend(c: Context, block: Attention, x: Node, layer: int) -> Node:
         q, k = like("RMS_NORM", q), like("RMS_NORM", k)
     if family.query_scaled:
         q = like("SCALE", q)
-    out = through_cache(c, block, q, (k, v), layer)
+    out = through_cache(c, block, q, (k, v), layer, mask)
     if block.gate:
         out = like("MUL", out, like("SIGMOID", mul_mat(c.weight("attn_gate", layer, block.hidden_size, block.output_width), x)))
     if block.head_gate:
@@ -106,7 +111,7 @@ def _gated_strides(block: Attention) -> tuple[int, int]:
     return head, block.heads * head
 
 
-def through_cache(c: Context, block: Attention, q: Node, new: tuple[Node, Node] | None, layer: int) -> Node:
+def through_cache(c: Context, block: Attention, q: Node, new: tuple[Node, Node] | None, layer: int, mask: Node | None = None) -> Node:
     """build_attn: new keys and values go to the cache, and attention reads them there.
 
     new: keys and values, None where the layer reads the cache of another
@@ -135,7 +140,7 @@ def through_cache(c: Context, block: Attention, q: Node, new: tuple[Node, Node] 
         strides = (cells * block.value_dim * size, cells * size, cells * width * size)
         values = view(v_cache, (cells, block.kv_heads, block.value_dim, streams), strides)
     sinks = c.weight("attn_sinks", layer, block.heads) if block.sinks else None
-    out = attention(c, q, keys, values, inputs.mask, sinks)
+    out = attention(c, q, keys, values, mask or inputs.mask, sinks)
     return hadamard(out, inputs.v_rotation) if inputs.v_rotation else out
 
 

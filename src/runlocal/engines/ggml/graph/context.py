@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from runlocal.engines.ggml.graph.compressed import CompressedInputs
 
 DOWN = "ffn_down_exps"
+_FEW_TOKENS = 32
 _SMALLEST_ROTATION = 64  # llama_kv_cache::build_input_k_rot; also the only size for V
 
 
@@ -40,11 +41,6 @@ class Devices(NamedTuple):
     cache_on_host: bool
     host: int
     keeps_pins: bool
-
-    @property
-    def pins_norms(self) -> bool:
-        """llama_context::graph_get_cb keeps a norm on its layer's device where everything is offloaded."""
-        return self.keeps_pins and self.host not in (*self.layers, self.output)
 
 
 class CacheInputs(NamedTuple):
@@ -82,8 +78,11 @@ class Context:
 
     weight_bytes: bytes of a copy of a weight, by role and layer; only weights that are computed with elsewhere are asked for
     tokens: tokens of the graph, a multiple of the sequences
+    pins: norms, and what DeepSeek V4's layers yield, are told where to run
     chosen_tokens: what the last indexer chose
     compressed_inputs: what attention to compressed tokens reads, where there is such
+    picks: the last layer is being built, in which the rows for the logits are picked
+    fused: operations that stand for several, and their layers
     shared: inputs of one architecture's own that its layers share, by name
     """
 
@@ -94,6 +93,8 @@ class Context:
         self.devices = devices
         self.graph = Graph()
         self.tokens = pad(settings.ubatch_tokens, settings.sequences)
+        # llama_context::graph_get_cb keeps a norm on its layer's device where everything is offloaded, or the tokens are few.
+        self.pins = devices.keeps_pins and (self.tokens < _FEW_TOKENS or devices.host not in (*devices.layers, devices.output))
         self.positions = given(I32, self.tokens * family.positions)
         self.token_ids = given(I32, self.tokens)
         self.output_rows = given(I32, settings.output_rows)
@@ -103,6 +104,8 @@ class Context:
         self.has_windows = any(self.sees_window(block) for block, _ in layout.placed)
         self.dense_layers = {layer for block, layers in layout.placed if isinstance(block, DenseMlp) for layer in layers}
         self.shared: dict[str, Node] = {}
+        self.picks = False
+        self.fused: list[tuple[Node, int]] = []
         self.has_states = any(cache.kind is CacheKind.RECURRENT for cache in layout.caches())
         self._inputs: dict[bool, CacheInputs] = {}
         self._indexer_inputs: IndexerInputs | None = None
@@ -140,6 +143,11 @@ class Context:
         self._weights[role, layer] = _weight_on(device, four(*shape), self._weight_bytes[role, layer] if is_copied else 0)
         return self._weights[role, layer]
 
+    def fused_node(self, node: Node, layer: int) -> Node:
+        """Notes an operation that llama.cpp takes apart where it does not run with its layer."""
+        self.fused.append((node, layer))
+        return node
+
     def table(self, role: str, layer: int, *shape: int) -> Node:
         """A weight of whole numbers."""
         node = self.weight(role, layer, *shape)
@@ -160,7 +168,7 @@ class Context:
         if self.family.weightless_norms:
             return node
         if layer is not None and pinned:
-            node.device = self.devices.layers[layer] if self.devices.pins_norms else None
+            node.device = self.devices.layers[layer] if self.pins else None
         node = like("MUL", node, self.weight(role, layer, a.shape[0], beside=beside))
         return like("ADD", node, self.weight(f"{role}.bias", layer, a.shape[0], beside=beside)) if bias else node
 

@@ -19,14 +19,21 @@ from runlocal.engines.ggml.graph.tensors import F32, get_rows, like, view
 if TYPE_CHECKING:
     from runlocal.architectures.blocks.compressed import HyperConnections
     from runlocal.architectures.blocks.gemma import LayerInput, OutputScale, Streams
+    from runlocal.architectures.blocks.ngrams import LowRankConnections, NgramEmbedding
+    from runlocal.architectures.blocks.residuals import AttentionResiduals
+
+    Other = AttentionResiduals | LayerInput | LowRankConnections | NgramEmbedding | OutputScale | Streams
 
 # By the name of a block: where the part of the graph is built that it stands for, `module.function` beside this module.
 # A module is loaded with the first model that has such a block.
 # What a layer mixes its tokens with.
 MIXERS = {
     "Attention": "attention.attend",
+    "BlockSparseAttention": "sparse.attend_blocks",
     "CompressedAttention": "compressed.attend_compressed",
     "LatentAttention": "latent.attend_latent",
+    "PooledAttention": "qwen4exp.attend_blocks",
+    "PooledLatentAttention": "pooled.attend_pooled",
     "Mamba1": "mamba.scan_1",
     "Mamba2": "mamba.scan_2",
     "GatedDeltaNet": "delta.correct",
@@ -36,10 +43,16 @@ MIXERS = {
 }
 # Blocks that are whole layers but for their norms.
 WHOLE = {"Rwkv6": "rwkv.layer_6", "Rwkv7": "rwkv.layer_7"}
-# Blocks that only Gemma has.
-OTHERS = ("LayerInput", "OutputScale", "Streams")
+# Blocks that only one family has.
+OTHERS = ("AttentionResiduals", "LayerInput", "LowRankConnections", "NgramEmbedding", "OutputScale", "Streams")
 # Layers that are put together in a way of their own.
-OWN_LAYERS = {"gemma3n": "gemma.gemma3n_layer", "gemma4": "gemma.gemma4_layer"}
+OWN_LAYERS = {
+    "gemma3n": "gemma.gemma3n_layer",
+    "gemma4": "gemma.gemma4_layer",
+    "glm5-next": "pooled.streamed_layer",
+    "kimi-k3": "residuals.mixing_layer",
+    "qwen4exp": "qwen4exp.streamed_layer",
+}
 
 
 class NotModelled(ValueError):
@@ -58,9 +71,14 @@ class Layer(NamedTuple):
     mlp: DenseMlp | ExpertMlp | None
     norms: Norms | None
     beside: DenseMlp | None = None
-    others: "tuple[LayerInput | OutputScale | Streams, ...]" = ()
+    others: "tuple[Other, ...]" = ()
     connections: "HyperConnections | None" = None
     scan: Block | None = None
+
+    @property
+    def has_streams(self) -> bool:
+        """Whether it mixes several residual streams."""
+        return self.connections is not None or any(_name(other) == "LowRankConnections" for other in self.others)
 
 
 @lru_cache(maxsize=4)
@@ -70,7 +88,7 @@ def layers_of(layout: Layout) -> tuple[Layer, ...]:
     mlps: dict[int, DenseMlp | ExpertMlp] = {}
     norms: dict[int, Norms] = {}
     beside: dict[int, DenseMlp] = {}
-    others: dict[int, tuple[LayerInput | OutputScale | Streams, ...]] = {}
+    others: dict[int, tuple[Other, ...]] = {}
     connections: dict[int, HyperConnections] = {}
     scans: dict[int, Block] = {}
     for block, where in layout.placed:
@@ -89,7 +107,7 @@ def layers_of(layout: Layout) -> tuple[Layer, ...]:
             elif isinstance(block, ExpertMlp) and block.scaled and isinstance(dense_one := mlps[layer], DenseMlp):
                 beside[layer], mlps[layer] = dense_one, block
             elif name in OTHERS:
-                others[layer] = (*others.get(layer, ()), cast("LayerInput | OutputScale | Streams", block))
+                others[layer] = (*others.get(layer, ()), cast("Other", block))
             elif name == "HyperConnections" and layer not in connections:
                 connections[layer] = cast("HyperConnections", block)
             elif not isinstance(block, NoAttention):
@@ -119,7 +137,7 @@ def builder(place: str) -> Callable[..., Node]:
     return cast(Callable[..., Node], getattr(import_module(f"runlocal.engines.ggml.graph.{module}"), function))
 
 
-def _mixed(c: Context, mixer: Block | None, x: Node, layer: int) -> Node:
+def mixed(c: Context, mixer: Block | None, x: Node, layer: int) -> Node:
     """What a block makes of the tokens."""
     return builder(MIXERS[_name(mixer)])(c, mixer, x, layer)
 
@@ -131,6 +149,14 @@ def build(c: Context, layers: Sequence[Layer], chosen: Sequence[int]) -> dict[in
     Returns what enters each of them.
     """
     x, embedded = embed(c)
+    if c.family.own_layer == "qwen4exp":
+        from runlocal.engines.ggml.graph.qwen4exp import begin
+
+        x = begin(c, layers[0], x)
+    if c.family.own_layer == "glm5-next":
+        from runlocal.engines.ggml.graph.pooled import prepare
+
+        prepare(c, layers)
     streams = next((cast("Streams", other).inputs for other in layers[0].others if _name(other) == "Streams"), 0)
     if streams:
         from runlocal.engines.ggml.graph.gemma import stream_mean, streams_of
@@ -144,7 +170,9 @@ def build(c: Context, layers: Sequence[Layer], chosen: Sequence[int]) -> dict[in
     entries = {}
     for index in chosen:
         entries[index] = x
-        if c.family.own_layer and isinstance(block := layers[index].mixer, Attention):
+        if index == chosen[-1]:
+            c.picks = True
+        if c.family.own_layer and (block := layers[index].mixer):
             x = builder(OWN_LAYERS[c.family.own_layer])(c, layers[index], block, x, index)
             continue
         x = _layer(c, layers[index], x, index, last=index == chosen[-1])
@@ -155,6 +183,10 @@ def build(c: Context, layers: Sequence[Layer], chosen: Sequence[int]) -> dict[in
         x = stream_mean(c, x)
     if connections:
         x = narrow(c, connections, x)
+    if "kept" in c.shared:
+        from runlocal.engines.ggml.graph.residuals import mix
+
+        x = get_rows(mix(c, x, c.weight("output_res_score", None, c.layout.hidden_size)), c.output_rows)
     logits(c, x, biased=bool(layers[-1].norms and layers[-1].norms.bias))
     return entries
 
@@ -164,19 +196,19 @@ def one_layer(c: Context, blocks: Layer, x: Node, layer: int, *, picks: bool = F
     if not picks or blocks.mixer is None or blocks.mlp is None or blocks.norms is None:
         return _layer(c, blocks, x, layer, last=False)
     before, behind = blocks.norms.roles
-    x = get_rows(like("ADD", _mixed(c, blocks.mixer, c.norm(x, before, layer), layer), x), c.output_rows)
-    return like("ADD", _mlp(c, blocks.mlp, c.norm(x, behind, layer), layer), x)
+    x = get_rows(like("ADD", mixed(c, blocks.mixer, c.norm(x, before, layer), layer), x), c.output_rows)
+    return like("ADD", feed_forward(c, blocks.mlp, c.norm(x, behind, layer), layer), x)
 
 
 def _post_normed(c: Context, blocks: Layer, x: Node, layer: int, *, last: bool) -> Node:
     """A layer of BERT: attention, residual, norm, MLP, residual, norm."""
     if blocks.mixer is None or blocks.mlp is None:
         raise NotModelled(f"a layer of {c.layout.architecture} without attention or MLP")
-    out = _mixed(c, blocks.mixer, x, layer)
+    out = mixed(c, blocks.mixer, x, layer)
     if last:
         out, x = get_rows(out, c.output_rows), get_rows(x, c.output_rows)
     x = c.norm(like("ADD", out, x), "attn_output_norm", layer, bias=True)
-    return c.norm(like("ADD", _mlp(c, blocks.mlp, x, layer), x), "layer_output_norm", layer, bias=True)
+    return c.norm(like("ADD", feed_forward(c, blocks.mlp, x, layer), x), "layer_output_norm", layer, bias=True)
 
 
 def _layer(c: Context, blocks: Layer, x: Node, layer: int, *, last: bool) -> Node:
@@ -201,7 +233,7 @@ def _layer(c: Context, blocks: Layer, x: Node, layer: int, *, last: bool) -> Nod
     sandwich = behind_mlp in roles
     normed = c.norm(x, "attn_norm", layer, bias=biased) if "attn_norm" in roles or family.weightless_norms else x
     into_attention = c.norm(x, "attn_norm_2", layer, bias=biased) if "attn_norm_2" in roles else normed
-    out = _mixed(c, blocks.mixer, into_attention, layer)
+    out = mixed(c, blocks.mixer, into_attention, layer)
     if sandwich and family.attention_normed:
         out = c.norm(out, behind_attention, layer)
     if last and not family.outputs_last and not family.outputs_normed:
@@ -209,14 +241,14 @@ def _layer(c: Context, blocks: Layer, x: Node, layer: int, *, last: bool) -> Nod
         if family.beside:
             normed = get_rows(normed, c.output_rows)
     if family.beside:
-        return _parallel(family.beside, x, out, _mlp(c, blocks.mlp, normed, layer))
+        return _parallel(family.beside, x, out, feed_forward(c, blocks.mlp, normed, layer))
     if sandwich and not family.attention_normed:
         out = c.norm(out, behind_attention, layer)
     if family.residual_scaled:
         out = like("SCALE", out)
     x = like("ADD", x, out) if family.stream_first else like("ADD", out, x)
     second = "ffn_norm" if "ffn_norm" in roles or family.weightless_norms else None if sandwich or not roles else roles[-1]
-    out = _mlp(c, blocks.mlp, c.norm(x, second, layer, bias=biased) if second else x, layer)
+    out = feed_forward(c, blocks.mlp, c.norm(x, second, layer, bias=biased) if second else x, layer)
     if sandwich:
         out = c.norm(out, behind_mlp, layer)
     if family.residual_scaled:
@@ -231,21 +263,24 @@ def _mixing_layer(c: Context, blocks: Layer, connections: "HyperConnections", x:
     from runlocal.engines.ggml.graph.hyper import gather, scatter
 
     read = gather(c, connections, "attn", x, layer)
-    x = scatter(_mixed(c, blocks.mixer, c.norm(read.mixed, "attn_norm", layer), layer), x, read)
+    x = scatter(c, mixed(c, blocks.mixer, c.norm(read.mixed, "attn_norm", layer), layer), x, read, layer)
     read = gather(c, connections, "ffn", x, layer)
     for node in (x, read.out, read.across):
         c.graph.expand(node)
-    return scatter(_mlp(c, blocks.mlp, c.norm(read.mixed, "ffn_norm", layer), layer), x, read)
+    x = scatter(c, feed_forward(c, blocks.mlp, c.norm(read.mixed, "ffn_norm", layer), layer), x, read, layer)
+    if c.pins:
+        x.device = c.devices.layers[layer]
+    return x
 
 
 def _beside_its_norms(c: Context, mixer: Block, mlp: DenseMlp | ExpertMlp, x: Node, layer: int, *, last: bool) -> Node:
     """A layer whose halves are added to what they were given."""
     normed = c.norm(x, "attn_norm", layer)
-    out = _mixed(c, mixer, normed, layer)
+    out = mixed(c, mixer, normed, layer)
     if last:
         out, normed = get_rows(out, c.output_rows), get_rows(normed, c.output_rows)
     normed = c.norm(like("ADD", out, like("SCALE", normed)), "ffn_norm", layer)
-    return like("ADD", _mlp(c, mlp, normed, layer), like("SCALE", normed))
+    return like("ADD", feed_forward(c, mlp, normed, layer), like("SCALE", normed))
 
 
 def _half(c: Context, blocks: Layer, x: Node, layer: int, *, last: bool) -> Node:
@@ -253,7 +288,7 @@ def _half(c: Context, blocks: Layer, x: Node, layer: int, *, last: bool) -> Node
     if blocks.mlp is None and blocks.mixer is None:
         return x
     out = c.norm(x, blocks.norms.roles[0] if blocks.norms else "attn_norm", layer)
-    out = _mlp(c, blocks.mlp, out, layer) if blocks.mlp else _mixed(c, blocks.mixer, out, layer)
+    out = feed_forward(c, blocks.mlp, out, layer) if blocks.mlp else mixed(c, blocks.mixer, out, layer)
     if last and not c.family.outputs_normed:
         out, x = get_rows(out, c.output_rows), get_rows(x, c.output_rows)
     return like("ADD", out, x)
@@ -261,12 +296,12 @@ def _half(c: Context, blocks: Layer, x: Node, layer: int, *, last: bool) -> Node
 
 def _both(c: Context, blocks: Layer, mlp: DenseMlp | ExpertMlp, x: Node, layer: int, *, last: bool) -> Node:
     """Attention and a state-space layer read the same stream, each through a norm of its own with the same weights (src/models/falcon-h1.cpp)."""
-    attended = _mixed(c, blocks.mixer, c.norm(x, "attn_norm", layer), layer)
-    scanned = _mixed(c, blocks.scan, c.norm(x, "attn_norm", layer), layer)
+    attended = mixed(c, blocks.mixer, c.norm(x, "attn_norm", layer), layer)
+    scanned = mixed(c, blocks.scan, c.norm(x, "attn_norm", layer), layer)
     x = like("ADD", like("ADD", attended, scanned), x)
     if last:
         x = get_rows(x, c.output_rows)
-    return like("ADD", _mlp(c, mlp, c.norm(x, "ffn_norm", layer), layer), x)
+    return like("ADD", feed_forward(c, mlp, c.norm(x, "ffn_norm", layer), layer), x)
 
 
 def _parallel(beside: Beside, x: Node, attended: Node, mlp: Node) -> Node:
@@ -279,5 +314,5 @@ def _parallel(beside: Beside, x: Node, attended: Node, mlp: Node) -> Node:
             return like("ADD", like("ADD", mlp, attended), x)
 
 
-def _mlp(c: Context, block: DenseMlp | ExpertMlp, x: Node, layer: int) -> Node:
+def feed_forward(c: Context, block: DenseMlp | ExpertMlp, x: Node, layer: int) -> Node:
     return experts(c, block, x, layer) if isinstance(block, ExpertMlp) else dense(c, block, x, layer)

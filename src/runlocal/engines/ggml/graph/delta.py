@@ -21,7 +21,8 @@ def correct(c: Context, block: GatedDeltaNet, x: Node, layer: int) -> Node:
     step = like("SOFTPLUS", like("ADD", alpha, c.weight("ssm_dt.bias", layer, v_heads)))
     gate = reshape(like("MUL", step, c.weight("ssm_a", layer, v_heads)), 1, v_heads, tokens, sequences)
     remembered = state(c, layer, block.conv_values)
-    convolved = remember(c, remembered, reshape(load(c, remembered), block.conv_size - 1, block.conv_width, sequences), mixed)
+    loaded = reshape(load(c, remembered), block.conv_size - 1, block.conv_width, sequences)
+    convolved = remember(c, remembered, loaded, mixed, copied=block.sigmoid)
     states = state(c, layer, block.state_values)
     before = reshape(load(c, states), dim, dim, v_heads, sequences)
     hidden = new("SSM_CONV", F32, (block.conv_width, tokens, sequences, 1), convolved, c.weight("ssm_conv1d", layer, block.conv_size, block.conv_width))
@@ -35,7 +36,7 @@ def correct(c: Context, block: GatedDeltaNet, x: Node, layer: int) -> Node:
     if block.joined and k_heads != v_heads:
         q, k = _repeated(q, v_heads), _repeated(k, v_heads)
     out = c.norm(delta_rule(c, states, (q, k, v, gate, beta, before)), "ssm_norm", layer)
-    out = like("MUL", out, like("SILU", reshape(z, dim, v_heads, tokens, sequences)))
+    out = like("MUL", out, like("SIGMOID" if block.sigmoid else "SILU", reshape(z, dim, v_heads, tokens, sequences)))
     out = reshape(out, block.value_width, tokens, sequences)
     return reshape(mul_mat(c.weight("ssm_out", layer, block.value_width, d), out), d, c.tokens)
 
@@ -49,15 +50,21 @@ def correct_by_value(c: Context, block: KimiDeltaAttention, x: Node, layer: int)
     loaded = load(c, remembered)
     q, k, v = (_short(c, block, x, layer, remembered, loaded, part) for part in range(len(_PARTS)))
     gate = mul_mat(c.weight("ssm_f_b", layer, dim, width), mul_mat(c.weight("ssm_f_a", layer, d, dim), x))
-    gate = reshape(like("SOFTPLUS", like("ADD", gate, c.weight("ssm_dt.bias", layer, width))), dim, heads, c.tokens)
+    gate = like("ADD", gate, c.weight("ssm_dt.bias", layer, width))
+    gate = reshape(gate if block.bounded else like("SOFTPLUS", gate), dim, heads, c.tokens)
     gate = like("MUL", gate, reshape(c.weight("ssm_a", layer, 1, heads), 1, heads, 1))
+    if block.bounded:
+        gate = like("SCALE", like("SIGMOID", like("SCALE", gate)))
     gate = reshape(gate, dim, heads, tokens, sequences)
     beta = like("SIGMOID", reshape(mul_mat(c.weight("ssm_beta", layer, d, heads), x), 1, heads, tokens, sequences))
     states = state(c, layer, block.state_values)
     before = reshape(load(c, states), dim, dim, heads, sequences)
     out = cont(delta_rule(c, states, (unit(q), unit(k), v, gate, beta, before)))
     out = c.norm(reshape(out, dim, heads, c.tokens), "ssm_norm", layer)
-    gate = mul_mat(c.weight("ssm_g_b", layer, dim, width), mul_mat(c.weight("ssm_g_a", layer, d, dim), x))
+    if block.full_gate:
+        gate = mul_mat(c.weight("ssm_g", layer, d, width), x)
+    else:
+        gate = mul_mat(c.weight("ssm_g_b", layer, dim, width), mul_mat(c.weight("ssm_g_a", layer, d, dim), x))
     out = like("MUL", out, like("SIGMOID", reshape(gate, dim, heads, c.tokens)))
     return mul_mat(c.weight("attn_output", layer, width, d), cont(out, width, c.tokens))
 

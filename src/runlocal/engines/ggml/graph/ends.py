@@ -57,7 +57,11 @@ def logits(c: Context, x: Node, *, biased: bool) -> None:
     if family.outputs_last:
         x.is_output = True
         x = get_rows(x, c.output_rows)
-    if not layout.encoder or "output_norm" in roles:
+    if "output_hc_norm" in roles:
+        from runlocal.engines.ggml.graph.qwen4exp import end
+
+        x = end(c, x)
+    elif not layout.encoder or "output_norm" in roles:
         x = c.norm(x, "output_norm", None, bias=biased)
     x.is_output = True
     if layout.encoder:

@@ -82,6 +82,8 @@ class Family(NamedTuple):
     reserved_alone: the graph of a single sequence is reserved too, whose inputs grow with the square of its tokens
     down_on_host: experts' last matrix is multiplied in a precision that CUDA has no kernel for, so the host does it, with a copy of the matrix
     clamped: fused queries, keys and values are clamped
+    every_layer: no layer stands for another, for each reads what those before it kept
+    situ: MLPs are gated by a product of a tanh and a sigmoid (SiTU)
     output_on_host: the logits are computed with the embedding on the host, or with a copy of it where they are many
     """
 
@@ -118,6 +120,8 @@ class Family(NamedTuple):
     down_on_host: bool = False
     clamped: bool = False
     output_on_host: bool = False
+    every_layer: bool = False
+    situ: bool = False
 
     def kind_of(self, layer: int) -> tuple[int, bool]:
         """What differs between layers beyond their blocks."""
@@ -194,6 +198,7 @@ FAMILIES = {
     "qwen3next": Family(shared_sigmoid=True, outputs_normed=True),
     "qwen35": Family(positions=4, outputs_normed=True),
     "qwen35moe": Family(positions=4, shared_sigmoid=True, outputs_normed=True),
+    "qwen4exp": Family(positions=4, shared_sigmoid=True, own_layer="qwen4exp"),
     "qwen2moe": Family(router=Router(normalised=False)),
     "olmoe": Family(router=Router(normalised=False)),
     "dots1": Family(router=_SCORED),
@@ -206,8 +211,11 @@ FAMILIES = {
     "glm4moe": Family(router=_SCORED._replace(scaled=False)),
     "hy_v3": Family(router=_SCORED._replace(scaled=False), outputs_normed=True),
     "kimi-linear": Family(rope=Rope.NONE, router=_SCORED._replace(scaled=False)),
+    "glm5-next": Family(rope=Rope.NONE, router=_SCORED, own_layer="glm5-next"),
+    "kimi-k3": Family(rope=Rope.NONE, router=_SCORED, own_layer="kimi-k3", every_layer=True, situ=True),
     "minimax-01": Family(residual_normed=True, reserved_alone=True),
     "minimax-m2": Family(router=_SCORED._replace(scaled=False)),
+    "minimax-m3": Family(router=_SCORED),
     "deepseek2": Family(router=_SCORED._replace(groups=((256, (8, 4)),)), plain_router=Router(normalised=False, scaled=True, groups=((160, (8, 3)),))),
     "deepseek2-ocr": Family(router=Router(normalised=False)),
     "deepseek32": Family(router=_SCORED._replace(groups=((256, (8, 4)),))),

@@ -17,7 +17,7 @@ def choose(c: Context, block: Indexer, queries: Node, x: Node, layer: int) -> No
     q = mul_mat(c.weight("indexer.attn_q_b", layer, block.query_width, heads * dim), queries)
     q = mul_mat(inputs.rotation, rope(c, reshape(q, dim, heads, c.tokens), layer))
     k = like("NORM", mul_mat(c.weight("indexer.attn_k", layer, d, dim), x))
-    if c.devices.pins_norms:
+    if c.pins:
         k.device = c.devices.layers[layer]
     k = like("ADD", like("MUL", k, c.weight("indexer.k_norm", layer, dim)), c.weight("indexer.k_norm.bias", layer, dim))
     k = mul_mat(inputs.rotation, rope(c, reshape(k, dim, 1, c.tokens), layer))

@@ -38,6 +38,8 @@ def attend_latent(c: Context, block: LatentAttention, x: Node, layer: int) -> No
     if c.family.temperature == "all":
         queries = like("MUL", queries, c.temperature)
     out = _through_cache(c, block, queries, keys, latent, layer)
+    if block.gate:
+        out = like("MUL", out, like("SIGMOID", mul_mat(c.weight("attn_gate", layer, d, heads * block.value_dim), x)))
     return mul_mat(c.weight("attn_output", layer, heads * block.value_dim, d), out)
 
 

@@ -76,13 +76,14 @@ def convolve(c: Context, states: Node, remembered: Node, x: Node, layer: int) ->
     return like("SILU", like("ADD", out, c.weight("ssm_conv1d.bias", layer, width)))
 
 
-def remember(c: Context, states: Node, remembered: Node, x: Node) -> Node:
-    """x, (width, tokens, sequences), behind what is remembered; the last columns are remembered in turn."""
+def remember(c: Context, states: Node, remembered: Node, x: Node, *, copied: bool = False) -> Node:
+    """x, (width, tokens, sequences), behind what is remembered; the last columns are remembered in turn. copied: by way of a tensor of their own"""
     length, width, sequences = remembered.shape[:3]
     joined = concat(remembered, transpose(x))
     # The newest is kept, and as many before it as may be gone back to.
     for earlier in range(min(x.shape[1], 1 + c.settings.snapshots)):
         last = view(joined, (length, width, sequences), (joined.strides[1], joined.strides[2]), (x.shape[1] - earlier) * joined.strides[0])
+        last = cont(last) if copied else last
         c.graph.expand(copy(last, view(states, (length * width * sequences,), (), earlier * sequences * states.strides[1])))
     return joined
 

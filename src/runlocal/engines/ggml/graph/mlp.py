@@ -20,7 +20,7 @@ def dense(c: Context, block: DenseMlp, x: Node, layer: int, suffix: str = "") ->
         hidden = glu(project("ffn_up", d, 2 * width, x))
     elif block.gated:
         up = project("ffn_up", d, width, x)
-        hidden = glu(project("ffn_gate", d, width, x), up)
+        hidden = _gated(c, project("ffn_gate", d, width, x), up)
     else:
         hidden = project("ffn_up", d, width, x)
         for op in c.family.activation:
@@ -30,11 +30,20 @@ def dense(c: Context, block: DenseMlp, x: Node, layer: int, suffix: str = "") ->
     return project("ffn_down", width, d, hidden)
 
 
+def _gated(c: Context, gate: Node, up: Node) -> Node:
+    if not c.family.situ:
+        return glu(gate, up)
+    scaled = like("SCALE", like("TANH", like("SCALE", gate)))
+    return like("MUL", like("MUL", scaled, like("SIGMOID", gate)), like("SCALE", like("TANH", like("SCALE", up))))
+
+
 def experts(c: Context, block: ExpertMlp, x: Node, layer: int, logits: Node | None = None) -> Node:
     """Routed experts, and shared ones beside them. logits: what the router says, where it does not read `x`."""
     out = _routed(c, block, x, layer, logits)
     if block.latent_size:
-        out = mul_mat(c.weight("ffn_latent_up", layer, block.latent_size, block.hidden_size), out)
+        if block.latent_normed:
+            out = c.norm(out, f"{block.latent_role}_norm", layer)
+        out = mul_mat(c.weight(f"{block.latent_role}_up", layer, block.latent_size, block.hidden_size), out)
     if not block.shared_size:
         return out
     shape = DenseMlp(hidden_size=block.hidden_size, intermediate_size=block.shared_size, gated=block.gated)
@@ -54,7 +63,7 @@ def _routed(c: Context, block: ExpertMlp, x: Node, layer: int, logits: Node | No
     weights, chosen = _route(c, block, x, layer, logits)
     c.graph.expand(weights)
     if block.latent_size:
-        x = mul_mat(c.weight("ffn_latent_down", layer, block.hidden_size, d), x)
+        x = mul_mat(c.weight(f"{block.latent_role}_down", layer, block.hidden_size, d), x)
     x = reshape(x, d, 1, tokens)
     if c.family.router.before:
         x = like("MUL", new("REPEAT", x.type, (d, used, tokens, 1), x), weights)
@@ -69,7 +78,7 @@ def _routed(c: Context, block: ExpertMlp, x: Node, layer: int, logits: Node | No
         hidden = glu(view(both, (width, used, tokens), strides), view(both, (width, used, tokens), strides, width * both.strides[0]))
     elif block.gated:
         up = project("ffn_up_exps", d, width, x)
-        hidden = glu(project("ffn_gate_exps", d, width, x), up)
+        hidden = _gated(c, project("ffn_gate_exps", d, width, x), up)
     else:
         hidden = project("ffn_up_exps", d, width, x)
         for op in c.family.activation:
