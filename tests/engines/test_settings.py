@@ -7,11 +7,14 @@ import pytest
 from runlocal.catalog.facts import facts
 from runlocal.catalog.models import bundled
 from runlocal.core.cache import Cache, CacheKind
+from runlocal.core.machine import Gpu, Machine, Origin
 from runlocal.core.workload import Workload
 from runlocal.engines.ggml.placement import place
 from runlocal.engines.ggml.refusals import refuses_cache
 from runlocal.engines.ggml.settings import Settings
 from runlocal.runtimes.llama_cpp import LlamaCpp
+
+ALONE = Machine(origin=Origin.NAMED, label="", gpus=(Gpu(index=0, id=None, name="", memory_bytes=1 << 41),))
 
 
 @cache
@@ -159,3 +162,27 @@ def test_cache_types_that_are_refused(model_id: str, asked: dict[str, object], w
     runtime, workload = opened(model_id), Workload(context_tokens=8192)._replace(**asked)  # type: ignore[arg-type]
     reason = refuses_cache(runtime.caches, workload, runtime.settings(workload).flash_attention, runtime.facts.types)
     assert reason is None if why is None else reason and why in reason
+
+
+@pytest.mark.parametrize("model", ["kimi-linear-48b-a3b", "minimax-text-01-456b"])
+@pytest.mark.parametrize(
+    ("asked", "aborts"),
+    [
+        ({"sequences": 3}, True),  # 512 = 3 × 170 + 2
+        ({"sequences": 3, "batch_tokens": 510}, False),
+        ({"sequences": 4, "batch_tokens": 510}, True),
+        ({"sequences": 5}, True),
+        ({"sequences": 2}, False),
+        ({"sequences": 3, "unified_kv": True}, False),
+        ({}, False),
+    ],
+)
+def test_llama_cpp_aborts_over_uneven_steps_of_two_architectures(model: str, asked: dict[str, object], aborts: bool) -> None:
+    """As its own reservation of these settings did, 2026-11-22."""
+    reason = opened(model).refuses_graph(Workload(2048)._replace(**asked), ALONE)  # type: ignore[arg-type]
+    assert (reason is not None) is aborts
+    assert reason is None or "cannot be cut evenly" in reason
+
+
+def test_uneven_steps_are_no_matter_elsewhere() -> None:
+    assert opened("jamba-reasoning-3b").refuses_graph(Workload(2048, sequences=3), ALONE) is None

@@ -6,6 +6,7 @@ from runlocal.core.cache import Cache, CacheKind
 from runlocal.core.machine import Backend, Machine
 from runlocal.core.tensor import StorageType
 from runlocal.core.workload import Workload
+from runlocal.engines.ggml.settings import Settings
 
 _KEYS_AND_VALUES_IN_ONE = (CacheKind.LATENT, CacheKind.COMPRESSED)
 
@@ -14,6 +15,16 @@ def refuses_device(machine: Machine) -> str | None:
     """Why ggml cannot use one of the machine's devices: it has no backend for it."""
     name = next((device.name for device in machine.gpus if device.backend is Backend.HPU), None)
     return None if name is None else f"ggml has no backend for {name}"
+
+
+def refuses_uneven_steps(settings: Settings) -> str | None:
+    """Why llama.cpp aborts over a step that cannot be cut evenly, of an architecture that wants it so; None where it can."""
+    tokens, streams = settings.ubatch_tokens, settings.streams
+    if tokens % streams == 0:
+        return None
+    even = tokens // streams * streams
+    what = f"llama.cpp aborts where a step of this architecture cannot be cut evenly: {tokens} tokens for {streams} sequences"
+    return what + (f"; --ubatch {even}" if even else "")
 
 
 def refuses_cache(caches: tuple[Cache, ...], workload: Workload, flash_attention: bool, types: Mapping[str, StorageType]) -> str | None:

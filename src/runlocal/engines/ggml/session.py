@@ -19,6 +19,7 @@ from runlocal.engines.ggml.files import Files
 from runlocal.engines.ggml.nextn import NextTokens
 from runlocal.engines.ggml.overhead import overhead_parts
 from runlocal.engines.ggml.placement import Placement, place
+from runlocal.engines.ggml.refusals import refuses_uneven_steps
 from runlocal.engines.ggml.settings import Settings, settle
 from runlocal.engines.ggml.weight_parts import mixture_parts, weight_parts
 from runlocal.engines.ggml.weights import EMBEDDING, Sized, Weight, lay, layer_weights, measure
@@ -177,6 +178,8 @@ class Session(Files):
 
             self._room = GraphRoom(self.layout, self.tensors, self.facts.ggml["graph_room"])
         settings = self.settings(workload)
+        if self.layout.architecture in self.facts.ggml["even_steps_architectures"] and (reason := refuses_uneven_steps(settings)):
+            return reason
         if not self._flash_follows and not settings.v_in_rows and self._room.ample(settings):
             return None
         placement = self.placement(workload, machine)
