@@ -120,3 +120,14 @@ def test_many_first_answers_at_once(tmp_path: Path) -> None:
     started = [subprocess.Popen(command, env=environment, stderr=subprocess.PIPE, text=True) for _ in range(4)]
     assert [(one.communicate()[1], one.returncode) for one in started] == [("", 0)] * 4
     assert len(list((tmp_path / "runlocal").iterdir())) == 1, "what the slower ones made is gone"
+
+
+def test_a_checkouts_cache_keeps_the_newest_bundles(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setattr(bundle, "cache_home", lambda: str(tmp_path))
+    for age in range(12):
+        folder = tmp_path / "runlocal" / f"bundle-{age:02}"
+        folder.mkdir(parents=True)
+        os.utime(folder, (1_000_000 - age, 1_000_000 - age))
+    (tmp_path / "runlocal" / "loads-1").mkdir()
+    bundle.tidy("bundle-")
+    assert sorted(path.name for path in (tmp_path / "runlocal").iterdir()) == [*(f"bundle-{age:02}" for age in range(8)), "loads-1"]

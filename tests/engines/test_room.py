@@ -193,6 +193,8 @@ def test_tensors_that_are_made() -> None:
         ("llama", 291, 4096, 8 * 291),
         ("qwen35moe", 733, 512, 32 * 733),  # 23,456 > 40 × 512 = 20,480
         ("qwen35moe", 733, 2048, 40 * 2048),
+        ("kimi-k3", 1000, 512, 160 * 512),  # 81,920 > 64,000
+        ("glm5-next", 1500, 512, 64 * 1500),  # 96,000 > 81,920
     ],
 )
 def test_room_by_weights_and_tokens(architecture: str, weights: int, ubatch: int, most: int) -> None:

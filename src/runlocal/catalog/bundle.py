@@ -10,6 +10,8 @@ from runlocal.core.errors import Code, Problem
 _HERE = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 _PACKAGED = os.path.join(_HERE, "bundle")
 _CHECKOUT = os.path.join(os.path.dirname(os.path.dirname(_HERE)), "data")
+_PREFIX = "bundle-"
+_KEPT = 8  # folders in the cache: a checkout beside another, and some states of each
 _folder: str | None = None
 
 
@@ -68,7 +70,7 @@ def _fresh() -> str:
     if not os.path.isdir(_CHECKOUT):
         raise Problem(Code.BAD_FILE, "this installation carries no data", hint="install runlocal again")
     # The name follows from every data file and from the code that reads them: a folder is whole, right, and never changed.
-    folder = os.path.join(cache_home(), "runlocal", f"bundle-{digest((_CHECKOUT, os.path.dirname(os.path.abspath(__file__))))}")
+    folder = os.path.join(cache_home(), "runlocal", f"{_PREFIX}{digest((_CHECKOUT, os.path.dirname(os.path.abspath(__file__))))}")
     return folder if os.path.isdir(folder) else _make(folder)
 
 
@@ -88,7 +90,25 @@ def _make(folder: str) -> str:
         if not os.path.isdir(folder):
             return made
         shutil.rmtree(made, ignore_errors=True)  # another process was faster
+    tidy(_PREFIX)
     return folder
+
+
+def kept(prefix: str) -> list[str]:
+    """The cache's folders whose names begin so, the newest first."""
+    try:
+        found = sorted(os.scandir(os.path.join(cache_home(), "runlocal")), key=lambda entry: -entry.stat().st_mtime)
+    except OSError:
+        return []
+    return [entry.path for entry in found if entry.name.startswith(prefix)]
+
+
+def tidy(prefix: str) -> None:
+    """Leaves the newest of those folders: who still reads another one makes it again for itself."""
+    import shutil
+
+    for old in kept(prefix)[_KEPT:]:
+        shutil.rmtree(old, ignore_errors=True)
 
 
 def _compiled(parent: str | None = None) -> str:

@@ -15,7 +15,6 @@ Rows = dict[str, Any]
 
 Tell = Callable[[str], None]
 _FEW = 10  # models whose rows are made before anybody would ask what takes so long
-_KEPT = 8  # folders in the cache: a checkout beside another, and some states of each
 _PREFIX = "loads-"
 
 
@@ -77,20 +76,11 @@ def _folder() -> str:
 
 def _newest(names: tuple[str, ...]) -> dict[str, Rows]:
     """The tables that were made last; nothing where none can be read."""
-    for folder in _kept():
+    for folder in bundle.kept(_PREFIX):
         found = {name: _read(folder, name) for name in (*names, "keys")}
         if all(rows is not None for rows in found.values()):
             return {name: rows for name, rows in found.items() if rows is not None}
     return {}
-
-
-def _kept() -> list[str]:
-    """The cache's folders, the newest first."""
-    parent = os.path.dirname(_folder())
-    try:
-        return [entry.path for entry in sorted(os.scandir(parent), key=lambda entry: -entry.stat().st_mtime) if entry.name.startswith(_PREFIX)]
-    except OSError:
-        return []
 
 
 def _keep(tables: Mapping[str, Rows]) -> None:
@@ -111,8 +101,7 @@ def _keep(tables: Mapping[str, Rows]) -> None:
         os.rename(made, folder)
     except OSError:
         shutil.rmtree(made, ignore_errors=True)
-    for old in _kept()[_KEPT:]:
-        shutil.rmtree(old, ignore_errors=True)
+    bundle.tidy(_PREFIX)
 
 
 def _contents(code: Sequence[str]) -> str:

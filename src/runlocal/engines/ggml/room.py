@@ -73,10 +73,10 @@ class GraphRoom:
 
     def most_tensors(self, weights: int, ubatch_tokens: int) -> int:
         """How many tensors a graph may make (llama_context::graph_max_nodes)."""
-        facts: Mapping[str, int] = self._facts
-        if self._layout.architecture in self._facts["wide_architectures"]:
-            return max(facts["wide_per_token"] * ubatch_tokens, facts["wide_per_weight"] * weights)
-        return max(facts["least"], facts["per_weight"] * weights)
+        for wide in self._facts["wide"]:
+            if self._layout.architecture in wide["architectures"]:
+                return max(int(wide["per_token"]) * ubatch_tokens, int(wide["per_weight"]) * weights)
+        return max(int(self._facts["least"]), int(self._facts["per_weight"]) * weights)
 
     def table(self, most: int) -> int:
         """Places of the scheduler's table, which holds nodes and leaves (ggml_hash_size)."""
