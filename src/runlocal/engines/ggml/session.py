@@ -1,6 +1,6 @@
 """One model in ggml: its parts for any quantization, workload and placement. What was laid out once is kept, so a grid costs little more than a cell."""
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING
 
 from runlocal.core.cache import CacheKind
@@ -14,20 +14,18 @@ from runlocal.core.part import HOST, Part, gpu
 from runlocal.core.workload import Workload
 from runlocal.engines.ggml.cache import cache_parts, cache_sizes
 from runlocal.engines.ggml.cache import layer_bytes as cache_layer_bytes
+from runlocal.engines.ggml.contexts import Contexts
 from runlocal.engines.ggml.elsewhere import MachineKind, exact_load, kind_of, parts_on
-from runlocal.engines.ggml.files import Files
 from runlocal.engines.ggml.nextn import NextTokens
 from runlocal.engines.ggml.overhead import overhead_parts
 from runlocal.engines.ggml.placement import Placement, place
-from runlocal.engines.ggml.refusals import refuses_uneven_steps
-from runlocal.engines.ggml.settings import Settings, settle
+from runlocal.engines.ggml.settings import Settings
 from runlocal.engines.ggml.weight_parts import mixture_parts, weight_parts
 from runlocal.engines.ggml.weights import EMBEDDING, Sized, Weight, lay, layer_weights, measure
 from runlocal.quants.gguf import Recipe
 
 if TYPE_CHECKING:
     from runlocal.engines.ggml.buffers import BufferLines
-    from runlocal.engines.ggml.room import GraphRoom
 
 
 class _Spot(NamedTuple):
@@ -59,20 +57,15 @@ class Pieces(NamedTuple):
     by_recipe: bool
 
 
-class Session(Files):
+class Session(Contexts):
     """A model opened once for many questions."""
 
     def __init__(self, model: ModelSpec, facts: Facts) -> None:
         super().__init__(model, facts)
         self._lines: BufferLines | None = None
-        self._room: GraphRoom | None = None
-        # Whether flash attention may follow from where layers lie: some have a state beside those with a cache, or read others' caches.
-        self._flash_follows = len({cache.kind is CacheKind.RECURRENT for cache in self.caches}) > 1 or self.model.text.shared_kv_layers > 0
         self._vision: dict[tuple[object, ...], tuple[Part, ...]] = {}
         self._sized: dict[Recipe, Sized] = {}
         self._weights: dict[tuple[Recipe, Placement], tuple[Weight, ...]] = {}
-        self._settings: dict[Workload, Settings] = {}
-        self._kept_flash: dict[tuple[Settings, Placement], bool] = {}
         self._cached: dict[tuple[Workload, Placement], tuple[Part, ...]] = {}
         self._buffers: dict[tuple[Settings, Placement, Recipe | None], tuple[Part, ...]] = {}
         self._overheads: dict[Machine, tuple[Part, ...]] = {}
@@ -80,48 +73,6 @@ class Session(Files):
         self._weight_lines: dict[tuple[Recipe, Placement, bool], tuple[Part, ...]] = {}
         self._beside: dict[Machine, tuple[MachineKind | None, Load]] = {}
         self._spots: dict[Placement, _Spot] = {}
-
-    def settings(self, workload: Workload) -> Settings:
-        """The context as llama.cpp sets it up for this workload."""
-        if workload not in self._settings:
-            batch, ubatch = self.batches(workload)
-            settled = settle(self.layout, workload, self.facts.types, self.facts.ggml, batch_tokens=batch, ubatch_tokens=ubatch, drafted=self.drafted(workload))
-            if workload.mtp:
-                rolls_back = self.layout.architecture in self.facts.ggml["rollback_architectures"]
-                settled = settled._replace(snapshots=self.drafted(workload) if rolls_back else 0, hidden_kept=True)
-            self._settings[workload] = settled
-        return self._settings[workload]
-
-    def _settings_on(self, workload: Workload, placement: Placement) -> Settings:
-        """Those settings where layers lie so: `auto` may turn flash attention off once the caches stand, where layers have a state or read others' caches.
-
-        Heads that only the host has a kernel for turn it off where a layer lies on a GPU, and nowhere else.
-        """
-        settings = self.settings(workload)
-        if settings.v_in_rows and set(placement.layers) == {HOST}:
-            return settings._replace(flash_attention=True, v_in_rows=False, flash_on_host=True)
-        asked = workload.flash_attention is not None or settings.type_v.block_elements > 1  # a quantized V asks for it
-        if asked or not settings.flash_attention or not self._flash_follows or placement.nothing_on_host:
-            return settings
-        from runlocal.engines.ggml.graph import NotModelled, keeps_flash_attention
-
-        key = (settings, placement)
-        if key not in self._kept_flash:
-            try:
-                self._kept_flash[key] = keeps_flash_attention(self.layout, settings, placement)
-            except NotModelled:
-                self._kept_flash[key] = True
-        return settings if self._kept_flash[key] else settings._replace(flash_attention=False, v_in_rows=True)
-
-    def batches(self, workload: Workload) -> tuple[int, int]:
-        """(batch, ubatch) in tokens that the runtime asks llama.cpp for; `-b` is raised to `-ub`."""
-        batch, ubatch = self.facts.runtime["batch_tokens"], self.facts.runtime["ubatch_tokens"]
-        asked = workload.batch_tokens or (_pool_tokens(workload) if self.layout.encoder else ubatch)
-        return max(batch, asked), asked
-
-    def drafted(self, workload: Workload) -> int:
-        """Tokens per sequence that are guessed ahead."""
-        return self.facts.runtime.get("draft_tokens", 0) if workload.drafting or workload.mtp else 0
 
     def weights(self, recipe: Recipe, placement: Placement) -> tuple[Weight, ...]:
         """Every loaded tensor on its device."""
@@ -156,39 +107,6 @@ class Session(Files):
         if recipe not in self._sized:
             self._sized[recipe] = measure(self.stored(recipe))
         return self._sized[recipe]
-
-    def placement(self, workload: Workload, machine: Machine, shares: Sequence[float] | None = None) -> Placement:
-        """Layers in proportion to what each GPU can use (llama.cpp's default `--tensor-split`); `shares` replace that."""
-        free = tuple(float(device.usable_bytes) for device in machine.gpus) if shares is None else tuple(shares)
-        if workload.tensor_split is not None and any(workload.tensor_split[: len(machine.gpus)]):
-            free = (*workload.tensor_split, *(0.0 for _ in machine.gpus))[: len(machine.gpus)]
-        free = free if len(free) > 1 and any(free) else (1.0,) * len(free)  # one GPU takes all, whatever its size; full ones share alike
-        return place(
-            self.layout.stored_layers,
-            workload.gpu_layers,
-            free,
-            host_experts=(self.layout.stored_layers if workload.cpu_moe else workload.n_cpu_moe) if self.layout.experts else 0,
-            cache_on_host=not workload.kv_offload,
-        )
-
-    def refuses_graph(self, workload: Workload, machine: Machine) -> str | None:
-        """Why llama.cpp aborts over the graph's tensors; None where it does not."""
-        if self._room is None:
-            from runlocal.engines.ggml.room import GraphRoom
-
-            self._room = GraphRoom(self.layout, self.tensors, self.facts.ggml["graph_room"])
-        settings = self.settings(workload)
-        if self.layout.architecture in self.facts.ggml["even_steps_architectures"] and (reason := refuses_uneven_steps(settings)):
-            return reason
-        if not self._flash_follows and not settings.v_in_rows and self._room.ample(settings):
-            return None
-        placement = self.placement(workload, machine)
-        return self._room.refuses(self._settings_on(workload, placement), placement, mtp=workload.mtp)
-
-    def step(self, workload: Workload, placement: Placement) -> tuple[int, bool]:
-        """(tokens per step, whether flash attention is on)."""
-        settings = self._settings_on(workload, placement)
-        return settings.ubatch_tokens, settings.flash_attention
 
     def parts(self, recipe: Recipe, workload: Workload, placement: Placement, machine: Machine, *, rough: bool = False) -> tuple[Part, ...]:
         """Everything that takes memory, on every device. rough: compute buffers near enough for a search over placements."""
@@ -284,11 +202,11 @@ class Session(Files):
         one_stream_each = workload.sequences == 1 or not workload.unified_kv
         if workload.mtp or workload.drafting or self._copies_weights(placement) or not one_stream_each or any(cache.ratio > 1 for cache in self.caches):
             return None
-        long = self._settings_on(workload._replace(context_tokens=most_tokens), placement)
+        long = self.settings_on(workload._replace(context_tokens=most_tokens), placement)
         start = self._buffer_lines().straight_from(long, placement)
         if start is None or 2 * start > most_tokens:
             return None
-        short = self._settings_on(workload._replace(context_tokens=start), placement)
+        short = self.settings_on(workload._replace(context_tokens=start), placement)
         return start if short._replace(cells=long.cells) == long else None
 
     def _overhead_of(self, machine: Machine) -> tuple[Part, ...]:
@@ -300,7 +218,7 @@ class Session(Files):
         """Buffers follow the weights only where a step copies some."""
         if rough and _is_spread(placement):
             return self._rough_buffers(recipe, workload, placement)
-        key = (self._settings_on(workload, placement), placement, recipe if self._copies_weights(placement) else None)
+        key = (self.settings_on(workload, placement), placement, recipe if self._copies_weights(placement) else None)
         if key not in self._buffers:
             self._buffers[key] = self._buffer_parts(recipe, workload, placement)
         return self._buffers[key]
@@ -330,7 +248,7 @@ class Session(Files):
         from runlocal.engines.ggml.buffer_parts import buffer_parts
         from runlocal.engines.ggml.graph import NotModelled
 
-        settings, finest = self._settings_on(workload, placement), _finest(recipe)
+        settings, finest = self.settings_on(workload, placement), _finest(recipe)
         copied = self._copied(finest, placement)
         try:
             buffers = grown = self._buffer_lines().of(settings, placement, copied)
@@ -413,7 +331,3 @@ def _finest(recipe: Recipe) -> Recipe:
         return recipe
     finest = "BF16" if recipe.default_type in ("Q8_0", "BF16") else "Q8_0"
     return Recipe(finest, finest, False)
-
-
-def _pool_tokens(workload: Workload) -> int:
-    return workload.pool_tokens or workload.context_tokens * workload.sequences
