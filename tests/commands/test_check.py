@@ -70,7 +70,8 @@ def test_nothing_is_offloaded_to_a_host_of_unknown_size() -> None:
     assert f"-ngl {headline.gpu_layers}" in (headline.command or "")
     assert with_ram.exit is Exit.NO
     assert run(["llama-3.3-70b"], Options(quant="Q4_K_M", ctx="8k", gpu=("rtx-4090",), ram="64GB", offload=True)).exit is Exit.YES
-    assert without.checks[0].machines[0].headline.gpu_layers == headline.gpu_layers, "a no says how many would fit"
+    most = without.checks[0].machines[0].headline.gpu_layers
+    assert most is not None and most >= headline.gpu_layers, "a no says how many would fit, the reserve used up"
 
 
 def test_a_reserve_of_ones_own() -> None:

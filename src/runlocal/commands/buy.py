@@ -70,7 +70,7 @@ def run(name: str, options: Options, wanted: Wanted) -> Found:
     limit = _ROWS_SHOWN if wanted.limit is None else wanted.limit
     shown = kept[:limit] if limit else kept
     more = (f"{len(kept) - len(shown)} more: --limit 0 shows them all.",) if len(shown) < len(kept) else ()
-    title = _title(question, kept)
+    title = _title(question, every, kept)
     return Found(
         page=_page(question, title, shown, (*more, *notes, *_read_so(kept, usual_contexts=True))),
         whole=_facts(_page(question, title, kept, notes), question),
@@ -129,11 +129,18 @@ def _filtered(every: Sequence[Offer], wanted: Wanted) -> tuple[tuple[Offer, ...]
     return tuple(kept), said
 
 
-def _title(question: Question, kept: Sequence[Offer]) -> str:
+def _title(question: Question, every: Sequence[Offer], kept: Sequence[Offer]) -> str:
+    """What was found in a sentence; `every` is what runs it, whatever it costs and however slow it is."""
     runtime, recipe, workload, _ = question
     what = f"{runtime.model.name} at {recipe.name}, {context_text(workload.context_tokens)} context"
-    if not kept:
+    if not every:
         return f"{what}: nothing in the catalogue runs it so."
+    if not kept:
+        cheapest = min((offer for offer in every if offer.price_usd is not None), key=lambda offer: offer.price_usd or 0, default=None)
+        fastest = max((offer for offer in every if offer.speed), key=lambda offer: offer.speed.least if offer.speed else 0, default=None)
+        found = [f"cheapest: {name_of(cheapest)}, {cost_of(cheapest)}"] if cheapest else []
+        found += [f"fastest: {name_of(fastest)}, at least {fastest.speed.least:.0f} t/s (estimated)"] if fastest and fastest.speed else []
+        return f"{what}: {len(every)} run{'' if len(every) > 1 else 's'} it, none as asked" + (f" ({'; '.join(found)})." if found else ".")
     priced = [offer for offer in kept if offer.price_usd is not None]
     cheapest = min(priced, key=lambda offer: offer.price_usd or 0, default=None)
     lead = f"{what}: {len(kept)} machine{'s run it' if len(kept) > 1 else ' runs it'} with headroom. Smallest: {name_of(kept[0])}."
@@ -192,6 +199,8 @@ def _comparison(opened: Opened, question: Question, wanted: Wanted, said: list[s
     if len(specs) > _MOST_COMPARED:
         raise Problem(Code.BAD_VALUE, f"--compare takes {_MOST_COMPARED} machines at most")
     machines = [parse_machine(spec) for spec in specs]
+    if not all(machine.gpus for machine in machines):
+        raise Problem(Code.BAD_VALUE, "--compare cpu: a computer without a GPU is nothing in the catalogue", hint="runlocal check MODEL --gpu cpu --ram 64GB")
     rows = compare(question, [(machine, _boards(machine)) for machine in machines])
     yes = [row for row in rows if is_yes(row.answer, strict=False, offload=False)]
     runtime, recipe, workload, _ = question

@@ -22,6 +22,7 @@ SHOWN = 25
 """Models that a person sees at first."""
 
 _MOST_SPEED = 1e9
+_FEW = 12  # names that a hint can list
 _MANY = 100  # models that are worth a word before they are opened one by one
 _TIGHT = " !"
 
@@ -146,8 +147,12 @@ def _chosen(wanted: Wanted) -> list[str]:
         and (families is None or entry["family"] in families)
         and (variants is None or entry["variant"] in variants)
         and (not wanted.vision or "vision" in entry["modalities"])
-        and (not wanted.commercial or licence_called(str(entry["license"])).commercial.startswith("allowed"))
+        and (not wanted.commercial or _commercial(model_id).startswith("allowed"))
     ]
+
+
+def _commercial(model_id: str) -> str:
+    return licence_called(str(index()[model_id]["license"])).commercial
 
 
 def _named(option: str, typed: str | None, names: Sequence[str]) -> set[str] | None:
@@ -161,7 +166,8 @@ def _named(option: str, typed: str | None, names: Sequence[str]) -> set[str] | N
             from difflib import get_close_matches
 
             near = tuple(known[name] for name in get_close_matches(normal(one), known, n=5, cutoff=0.5))
-            raise Problem(Code.BAD_VALUE, f"{option} {one[:40]!r} is none", hint="`runlocal models --json` has every family", candidates=near)
+            hint = f"known: {', '.join(sorted(known.values()))}" if len(known) <= _FEW else "`runlocal models --json` has every family"
+            raise Problem(Code.BAD_VALUE, f"{option} {one[:40]!r} is none", hint=hint, candidates=near)
         found.add(known[normal(one)])
     return found
 
@@ -179,7 +185,7 @@ def _row(found: Fitting, longest_tokens: int) -> dict[str, Value]:
         "released": entry["released"],
         "modalities": tuple(entry["modalities"]),
         "license": entry["license"],
-        "commercial": licence_called(str(entry["license"])).commercial,
+        "commercial": _commercial(found.model_id),
         "parameters": found.parameters,
         "active_parameters": found.active_parameters,
         "quant": found.recipe.name,
@@ -242,11 +248,18 @@ def _notes(wanted: Wanted, asked: Asked, machine: Machine, not_judged: int, fitt
         notes.append(f"At least {wanted.min_speed:g} tokens per second at the slower end of the estimate; where no speed is known a model is left out.")
     if wanted.commercial:
         notes.append("Licences that allow commercial use under conditions are among them: `runlocal show ID` has the conditions.")
+        unread = sum(_commercial(model_id) == "not read" for model_id in _chosen(wanted._replace(commercial=False)))
+        if unread:
+            notes.append(f"{unread:,} left out because nobody here has read the licence.")
     if not_judged:
         named = "" if asked.quants is None else ", or they do not come in that quantization"
         notes.append(f"{not_judged:,} could not be judged: no runtime whose memory is computed loads them{named}.")
     if chosen_none:
         notes.append("No model matches. `runlocal models` lists them all.")
+    elif not fitting and wanted.min_speed is not None and all(gpu.bandwidth_bytes is None for gpu in machine.gpus):
+        notes.append("No speed is estimated for this machine: leave --min-speed out.")
     elif not fitting:
         notes.append("A shorter --ctx, --kv q8_0 or more memory may change that.")
+    if machine.gpus and machine.host_bytes is not None:
+        notes.append("Host memory takes no part of a model here; `runlocal check MODEL` with the same options says what it can take.")
     return (*notes, *machine.notes)

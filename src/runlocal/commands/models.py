@@ -31,9 +31,9 @@ def run(query: str) -> Listing:
             Column("parameters", "parameters", Form.PARAMETERS),
             Column("context_tokens", "context", Form.TOKENS),
             Column("released", "released"),
-            Column("modalities", "modalities"),
-            Column("architecture", "architecture"),
-            Column("vendor", "vendor"),
+            Column("modalities", "modalities", extra=True),
+            Column("vendor", "vendor", extra=True),
+            Column("architecture", "architecture", extra=True),
         ),
         rows=tuple(rows),
         notes=("`runlocal show ID` says more; `runlocal check ID` says whether it runs here.",)

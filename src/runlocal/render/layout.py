@@ -54,6 +54,27 @@ def paragraph(text: str, style: Style, *, ink: str = PLAIN, indent: int = 0) -> 
     return [((blanks, PLAIN), (line[indent:], ink)) for line in wrap(text, style.width, style, blanks, blanks)]
 
 
+def command_lines(command: str, style: Style, *, indent: int = 2) -> list[Line]:
+    """A command that can be pasted as it stands: broken before an option or behind `&`, never inside quotes, each broken line with a backslash at its end."""
+    pieces: list[str] = []
+    for word in clean(command, style).split(" "):
+        quoted = bool(pieces) and pieces[-1].count("'") % 2 == 1
+        if pieces and not quoted and (word.startswith("-") or pieces[-1].endswith("&")):
+            pieces.append(word)
+        elif pieces:
+            pieces[-1] += f" {word}"
+        else:
+            pieces.append(word)
+    lines: list[str] = []
+    room = style.width - indent - len(" \\")
+    for piece in pieces:
+        if lines and width_of(lines[-1]) + 1 + width_of(piece) <= room:
+            lines[-1] += f" {piece}"
+        else:
+            lines.append(piece)
+    return [((" " * indent, PLAIN), (line if number == len(lines) - 1 else f"{line} \\", PLAIN)) for number, line in enumerate(lines)]
+
+
 def marked(mark: Span, text: str, style: Style, *, ink: str = PLAIN) -> list[Line]:
     """`text` behind a mark, wrapped with its lines below one another."""
     indent = width_of(mark[0]) + 1

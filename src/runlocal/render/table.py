@@ -7,7 +7,7 @@ from runlocal.core.units import gib, size_text
 from runlocal.core.verdict import Answer
 from runlocal.render import layout
 from runlocal.render.grid import grid_lines, legend_lines
-from runlocal.render.layout import Line, marked, paint, paragraph, row_line
+from runlocal.render.layout import Line, command_lines, marked, paint, paragraph, row_line
 from runlocal.render.parts import parts_lines
 from runlocal.render.phrases import (
     ANSWER_WORDS,
@@ -217,4 +217,4 @@ def _command_lines(check: Check, style: Style) -> list[Line]:
     if cell is None or not cell.command or cell.answer in (Answer.DOES_NOT_FIT, Answer.CANNOT_RUN):
         return []
     commands = (*(one.command for one in cell.beside), cell.command)
-    return [(("Start it with", HEAD),), *(line for command in commands for line in paragraph(command, style, indent=2))]
+    return [(("Start it with", HEAD),), *(line for command in commands for line in command_lines(command, style))]

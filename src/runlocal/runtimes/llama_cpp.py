@@ -125,9 +125,16 @@ class LlamaCpp(Session):
             words.append("--swa-full")
         context = self.model.context
         if workload.context_tokens > context.native_tokens and context.extension == "yarn":
-            scale = -(-workload.context_tokens // context.native_tokens)
-            words += ["--rope-scaling", "yarn", "--rope-scale", str(scale), "--yarn-orig-ctx", str(context.native_tokens)]
+            stretched = _stretched(context.native_tokens, context.extended_tokens or 0)
+            scale = -(-workload.context_tokens // stretched)
+            words += ["--rope-scaling", "yarn", "--rope-scale", str(scale), "--yarn-orig-ctx", str(stretched)]
         return words
+
+
+def _stretched(native_tokens: int, extended_tokens: int) -> int:
+    """The context that rotary scaling multiplies: what the longest is a multiple of, where a model serves a little more than that unscaled (Qwen3's 40k)."""
+    power = 1 << (native_tokens.bit_length() - 1)
+    return native_tokens if extended_tokens % native_tokens == 0 else power if extended_tokens % power == 0 else native_tokens
 
 
 def _quoted(path: str) -> str:

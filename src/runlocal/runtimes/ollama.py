@@ -93,21 +93,18 @@ class _Ollama(Session):
             settings.append(f"OLLAMA_NUM_PARALLEL={workload.sequences}")
         if workload.cache_type_k != "f16":
             settings += ["OLLAMA_FLASH_ATTENTION=1", f"OLLAMA_KV_CACHE_TYPE={workload.cache_type_k}"]
-        published = f"hf.co/{recipe.file.repo}:{recipe.file.quant}" if recipe.file is not None else None
+        served = f"{' '.join(settings)} ollama serve &"
+        library = _LIBRARY_QUANT if _LIBRARY_QUANT in self.usual_quants() else self.usual_quants()[0]
+        in_library = tag if recipe.name == library else None
+        known = in_library if recipe.file is None else f"hf.co/{recipe.file.repo}:{recipe.file.quant}"
+        if known and not workload.mtp:
+            return f"{served} ollama run {known}"
+        # Ollama makes few quantizations itself and takes the file of any; next-token layers are used once the number of guesses is set.
+        made, lines = f"{self.model.id}-{recipe.name.lower()}", [f"FROM {known or './' + self.file(recipe)}"]
         if workload.mtp:
-            # A file's own next-token layers are used once the number of guesses is set, which a Modelfile does.
-            base = published or (tag if tag and recipe.name == _LIBRARY_QUANT else f"./{self.model.id}-{recipe.name}.gguf")
-            lines = f"'FROM {base}' 'PARAMETER draft_num_predict {self.facts.runtime['draft_tokens']}'"
-            return f"printf '%s\\n' {lines} > Modelfile && ollama create {self.model.id}-mtp -f Modelfile && {' '.join(settings)} ollama serve"
-        if published is not None:
-            return f"{' '.join(settings)} ollama serve & ollama run {published}"
-        if recipe.rules is not None:
-            made = f"ollama create {self.model.id}-{recipe.name.lower()} -f Modelfile"  # from the published file: Ollama does not make it
-            return f"{made} && {' '.join(settings)} ollama serve"
-        if tag is None or recipe.name != _LIBRARY_QUANT:
-            made = f"ollama create {self.model.id}-{recipe.name.lower()} --quantize {recipe.name.lower()} -f Modelfile"
-            return f"{made} && {' '.join(settings)} ollama serve"
-        return f"{' '.join(settings)} ollama serve & ollama run {tag}"
+            made, lines = f"{self.model.id}-mtp", [*lines, f"PARAMETER draft_num_predict {self.drafted(workload)}"]
+        written = " ".join(f"'{line}'" for line in lines)
+        return f"{served} printf '%s\\n' {written} > Modelfile && ollama create {made} -f Modelfile && ollama run {made}"
 
 
 class OllamaServer(_Ollama):

@@ -102,13 +102,20 @@ def contexts(runtime: Runtime, asked: Asked) -> tuple[int, ...]:
 
 
 def headline(found: Sequence[Cell], asked: Asked, columns: Sequence[int]) -> Cell:
-    """The cell that the first line is about: the finest quantization that fits at the headline context, else `Q4_K_M`."""
+    """The cell that the first line is about: the finest quantization that fits at the headline context, else `Q4_K_M`.
+
+    Where that does not even go with host memory, the finest of those that do.
+    """
     tokens = columns[0] if asked.contexts is not None else min(HEADLINE_TOKENS, max(columns))
     column = [cell for cell in found if cell.context_tokens == tokens] or list(found)
     for wanted in (Answer.FITS, Answer.TIGHT):
         if yes := [cell for cell in column if cell.answer is wanted]:
             return max(yes, key=lambda cell: cell.bits_per_weight or 0)
-    return next((cell for cell in column if cell.quant == HEADLINE_QUANT), column[0])
+    usual = next((cell for cell in column if cell.quant == HEADLINE_QUANT), column[0])
+    spilling = [cell for cell in column if cell.answer is Answer.SPILLS]
+    if usual.answer is Answer.SPILLS or not spilling:
+        return usual
+    return max(spilling, key=lambda cell: cell.bits_per_weight or 0)
 
 
 def check(

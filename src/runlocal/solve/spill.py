@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 
 from runlocal.core.machine import Machine
 from runlocal.core.part import HOST
-from runlocal.core.verdict import Answer, judge
+from runlocal.core.verdict import slack
 from runlocal.core.workload import Workload
 from runlocal.quants.gguf import Recipe
 from runlocal.runtimes import Runtime
@@ -16,18 +16,25 @@ from runlocal.solve.split import Laid, fill_up, go_in, lay, lay_best, lay_by_roo
 
 
 class Spill:
-    """A workload that the GPUs are too small for. left_free: bytes to leave free on each GPU."""
+    """A workload that the GPUs are too small for.
+
+    left_free: bytes to leave free on each GPU, where that can be done at all
+    """
 
     def __init__(self, runtime: Runtime, recipe: Recipe, workload: Workload, machine: Machine, left_free: Sequence[int]) -> None:
-        self._runtime, self._recipe, self._workload, self._machine, self._left_free = runtime, recipe, workload, machine, left_free
+        self._runtime, self._recipe, self._workload, self._machine, self._left_free = runtime, recipe, workload, machine, tuple(left_free)
 
     def best(self) -> tuple[int, Laid | None]:
         """Layers on the GPUs, the output layer counted as one; and what lies where then, None where host memory may take nothing or is too small."""
-        found = None if self._machine.host_bytes is None else self._found()
-        if found is not None:
-            return found.placement.gpu_layers, found
+        if self._machine.host_bytes is not None:
+            found = self._found()
+            if found is None and any(self._left_free):
+                self._left_free = (0,) * len(self._left_free)
+                found = self._found()
+            if found is not None:
+                return found.placement.gpu_layers, found
         start = self._one_layer(self._workload)
-        return fill_up(self._layer_bytes(start), self._rooms(start)), None
+        return fill_up(self._layer_bytes(start), rooms_of(start, self._machine, self._layer_bytes(start))), None
 
     def _found(self) -> Laid | None:
         experts = self._experts_moved()
@@ -116,7 +123,8 @@ class Spill:
         return self._runtime.layer_bytes(self._recipe, laid.workload, laid.placement)
 
     def _rooms(self, laid: Laid) -> list[int]:
-        return rooms_of(laid, self._machine, self._layer_bytes(laid))
+        rooms = rooms_of(laid, self._machine, self._layer_bytes(laid))
+        return [room - free for room, free in zip(rooms, self._left_free, strict=True)]
 
     def _holds(self, laid: Laid) -> bool:
-        return judge(laid.load, self._machine, self._left_free) is not Answer.DOES_NOT_FIT
+        return slack(laid.load, self._machine, self._left_free) >= 0
