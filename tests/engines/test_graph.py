@@ -14,7 +14,8 @@ from runlocal.catalog.models import spec_from_table
 from runlocal.core.layout import Layout
 from runlocal.core.tensor import StorageType
 from runlocal.core.units import pad
-from runlocal.engines.ggml.graph import NotModelled, compute_buffers, copy_bytes, keeps_flash_attention
+from runlocal.engines.ggml.graph import NotModelled, _unfused, compute_buffers, copy_bytes, keeps_flash_attention
+from runlocal.engines.ggml.graph.decoder import layers_of
 from runlocal.engines.ggml.placement import place
 from runlocal.engines.ggml.settings import Settings
 from runlocal.quants.gguf import Recipe, store
@@ -275,6 +276,20 @@ def test_auto_may_turn_flash_attention_off_where_a_state_lies_elsewhere(name: st
     shape = model(name)
     placement = place(shape.stored_layers, gpu_layers, (1,), cache_on_host=cache_on_host)
     assert keeps_flash_attention(shape, context_of(shape, 8192), placement) is kept
+
+
+@pytest.mark.parametrize("name", ["deepseek-v4-flash-284b", "glm-5.3-flash-321b-a18b", "nemotron-nano-9b-v2", "granite-4.0-h-tiny-7b-a1b", "gemma-3n-e4b"])
+@pytest.mark.parametrize(
+    ("gpus", "gpu_layers", "host_experts", "cache_on_host"), [(1, 22, 0, False), (3, None, 17, True), (2, 22, 30, False), (1, None, 5, False)]
+)
+def test_a_few_layers_tell_what_is_left_together(name: str, gpus: int, gpu_layers: int | None, host_experts: int, cache_on_host: bool) -> None:
+    shape = model(name)
+    placement = place(shape.stored_layers, gpu_layers, (1,) * gpus, host_experts=host_experts if shape.experts else 0, cache_on_host=cache_on_host)
+    context = context_of(shape, 8192)
+    kept, every = (keeps_flash_attention(shape, context, placement, all_layers=every) for every in (False, True))
+    assert kept is every
+    if layers_of(shape)[0].has_streams:
+        assert _unfused(shape, context, placement) == _unfused(shape, context, placement, all_layers=True)
 
 
 def test_leaving_out_layers_whose_states_are_loaded_ahead() -> None:

@@ -101,7 +101,7 @@ def compute_buffers(
     devices = _devices(placement, keeps_pins=not as_estimated)
     copied = weight_bytes if weight_bytes and copies_weights(layout.architecture, placement) else {}
     if layers[0].has_streams and not placement.nothing_on_host:
-        settings = settings._replace(unfused=_unfused(layout, settings, placement))
+        settings = settings._replace(unfused=_unfused(layout, settings, placement, all_layers=all_layers))
     context = Context(layout, family, settings, devices, copied)
     sizes_of = _sizes_by_layer(copied)
     # States are loaded ahead of what enters their layer, so on each device the last of them are read for the last time one layer early.
@@ -189,16 +189,32 @@ def _lay_out(context: Context, layers: Sequence[Layer], built: Sequence[int], ru
     return Laid(times=tuple(run.times for run in runs), rounds=tuple(rounds), sizes=sizes, events=found)
 
 
-def _unfused(layout: Layout, settings: Settings, placement: Placement) -> tuple[str, ...]:
-    """The operations of hyper-connections that are taken apart (llama_context::resolve_fused_ops): one of them would not run with its layer."""
+def _one_of_each(layout: Layout, layers: Sequence[Layer], devices: Devices) -> Sequence[int]:
+    """Layers that stand for all where only devices are asked for: every layer has weights, so none hangs on more than its neighbours."""
+    family = _family(layout)
+    if family.every_layer:
+        return range(len(layers))
+    kinds = [
+        (layer, device, family.kind_of(index), index < devices.host_experts) for index, (layer, device) in enumerate(zip(layers, devices.layers, strict=False))
+    ]
+    left_out = {index for run in runs_of(kinds, KEPT) for index in range(run.built_end, run.end)}
+    return [index for index in range(len(layers)) if index not in left_out]
+
+
+def _unfused(layout: Layout, settings: Settings, placement: Placement, *, all_layers: bool = False) -> tuple[str, ...]:
+    """The operations of hyper-connections that are taken apart (llama_context::resolve_fused_ops): one of them would not run with its layer.
+
+    all_layers: as in `compute_buffers`
+    """
     from runlocal.engines.ggml.graph.hyper import FUSED
 
     layers, devices = layers_of(layout), _devices(placement, keeps_pins=True)
+    few = range(len(layers)) if all_layers else _one_of_each(layout, layers, devices)
     step = settings._replace(ubatch_tokens=settings.sequences, output_rows=settings.sequences, unfused=())
     left: tuple[str, ...] = FUSED
     while left:
         context = Context(layout, _family(layout), step, devices, defaultdict(int))
-        build(context, layers, range(len(layers)))
+        build(context, layers, few)
         assign(context.graph, devices.host)
         elsewhere = {node.op for node, layer in context.fused if node.device != devices.layers[layer]}
         # They are asked about in turn; the graph is another one only behind the first that is taken apart.
@@ -209,17 +225,18 @@ def _unfused(layout: Layout, settings: Settings, placement: Placement) -> tuple[
     return step.unfused
 
 
-def keeps_flash_attention(layout: Layout, settings: Settings, placement: Placement) -> bool:
+def keeps_flash_attention(layout: Layout, settings: Settings, placement: Placement, *, all_layers: bool = False) -> bool:
     """Whether `auto` leaves flash attention on (llama_context::resolve_fused_ops): in a step of a token per sequence every layer's runs on its device.
 
-    A layer's own weights draw it there. Where a state follows that lies elsewhere, it is that which does.
+    A layer's own weights draw it there. Where a state follows that lies elsewhere, it is that which does. all_layers: as in `compute_buffers`
     """
     layers, devices = layers_of(layout), _devices(placement, keeps_pins=True)
+    few = range(len(layers)) if all_layers else _one_of_each(layout, layers, devices)
     step = settings._replace(ubatch_tokens=settings.sequences, output_rows=settings.sequences)
     context = Context(layout, _family(layout), step, devices, defaultdict(int))
-    build(context, layers, range(len(layers)))
+    build(context, layers, few)
     assign(context.graph, devices.host)
-    attending = [device for layer, device in zip(layers, devices.layers, strict=False) if layer.mixer and _attends(layer.mixer)]
+    attending = [devices.layers[index] for index in few if (mixer := layers[index].mixer) and _attends(mixer)]
     found = [node.device for node in context.graph.nodes if node.op == "FLASH_ATTN_EXT"]
     return not found or found == attending  # where a step of one token has none, nothing speaks against it
 

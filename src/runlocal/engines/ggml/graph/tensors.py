@@ -47,7 +47,10 @@ def new(op: str, type: StorageType, shape: Four, *sources: Node) -> Node:
 def like(op: str, *sources: Node) -> Node:
     """A contiguous tensor of the type and shape of its first operand (ggml_dup_tensor)."""
     first = sources[0]
-    return new(op, first.type, first.shape, *sources)
+    if first.root is not None:
+        return new(op, first.type, first.shape, *sources)
+    # What is no view is contiguous, so its strides are those of the new one.
+    return Node(op, first.type, first.shape, first.strides, list(sources), first.strides[3] * first.shape[3])
 
 
 def look(op: str, of: Node, shape: Four, strides: Four, offset: int = 0) -> Node:
