@@ -13,6 +13,7 @@ from runlocal.architectures.blocks.attention import LatentAttention
 from runlocal.core.cache import CacheKind
 from runlocal.core.layout import Layout
 from runlocal.engines.ggml.graph import ComputeBuffers, Known, compute_buffers, largest
+from runlocal.engines.ggml.graph.copies import Templates
 from runlocal.engines.ggml.placement import Placement
 from runlocal.engines.ggml.places import Growth, Timeline, grown, growth
 from runlocal.engines.ggml.settings import CELL_PADDING, Settings
@@ -57,6 +58,7 @@ class BufferLines:
         self._laid: dict[tuple[Settings, Placement], ComputeBuffers] = {}
         self._grown: dict[tuple[Settings, Placement, tuple[int, ...]], _Line] = {}
         self._known: Known = {}
+        self._templates: Templates = {}
 
     def of(self, settings: Settings, placement: Placement, copied: Copied | None = None) -> ComputeBuffers:
         """The buffers of a step. copied: as `compute_buffers` wants it."""
@@ -126,7 +128,7 @@ class BufferLines:
     def _build(self, line: _Line, settings: Settings, placement: Placement, copied: Copied | None) -> list[Timeline]:
         graphs: list[Timeline] = []
         known = self._known if copied is None else None
-        line.laid[settings.cells] = compute_buffers(self._layout, settings, placement, copied, known=known, timelines=graphs)
+        line.laid[settings.cells] = compute_buffers(self._layout, settings, placement, copied, known=known, templates=self._templates, timelines=graphs)
         return graphs
 
 

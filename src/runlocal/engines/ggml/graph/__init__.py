@@ -13,6 +13,7 @@ from runlocal.core.noun import NamedTuple
 from runlocal.core.part import HOST
 from runlocal.engines.ggml.allocator import Repeat, reserve, timeline
 from runlocal.engines.ggml.graph.context import DOWN, Context, Devices
+from runlocal.engines.ggml.graph.copies import Templates, marked, template
 from runlocal.engines.ggml.graph.decoder import Layer, NotModelled, build, layers_of
 from runlocal.engines.ggml.graph.family import FAMILIES, Family
 from runlocal.engines.ggml.graph.runs import KEPT, Run, runs_of
@@ -76,6 +77,7 @@ def compute_buffers(
     fuses_routing: bool = False,
     as_estimated: bool = True,
     known: Known | None = None,
+    templates: Templates | None = None,
     timelines: list[Timeline] | None = None,
 ) -> ComputeBuffers:
     """The compute buffers of a step of `settings.ubatch_tokens` tokens with a full cache (llama_context::graph_reserve).
@@ -88,6 +90,7 @@ def compute_buffers(
         with several GPUs, where a load takes less, and with a cache on the host
     known: graphs of this model that were laid out before, where no weights are copied; what differs from one of them only in how often
         layers repeat is not laid out again
+    templates: graphs of this model that were laid out before, where weights are copied
     timelines: gets that of every graph that was laid out; the buffers are the largest of all
     Raises NotModelled (a ValueError) where the architecture's graph is not built here.
     """
@@ -128,6 +131,9 @@ def compute_buffers(
         patterns = tuple((built.index(run.first), run.period) for run in runs)
         key = (settings, devices._replace(layers=()), placement.pipelined, fuses_routing, tuple(kinds[index] for index in built), patterns)
         alike = next((laid for laid in known.setdefault(key, []) if laid.holds_for(times)), None)
+    if alike is None and templates is not None and copied and not runs:
+        # Where no layer is left out, bytes of weights decide nothing but places.
+        alike = _from_template(context, layers, placement, templates, fuses_routing=fuses_routing)
     if alike is None:
         alike = _lay_out(context, layers, built, runs, placement, fuses_routing=fuses_routing)
         if known is not None:
@@ -199,6 +205,20 @@ def _one_of_each(layout: Layout, layers: Sequence[Layer], devices: Devices) -> S
     ]
     left_out = {index for run in runs_of(kinds, KEPT) for index in range(run.built_end, run.end)}
     return [index for index in range(len(layers)) if index not in left_out]
+
+
+def _from_template(context: Context, layers: Sequence[Layer], placement: Placement, templates: Templates, *, fuses_routing: bool) -> Laid | None:
+    """The graph as it was laid out for other weights, with the bytes of these; None where more than places hangs on them."""
+    weights = context.weight_bytes
+    key = (context.settings, context.devices, placement.pipelined, fuses_routing, tuple(weights))
+    if key not in templates:
+        other = Context(context.layout, context.family, context.settings, context.devices, marked(weights))
+        templates[key] = template(_lay_out(other, layers, range(len(layers)), (), placement, fuses_routing=fuses_routing).events, len(weights))
+    found = templates[key]
+    if found is None:
+        return None
+    events = found.filled(weights)
+    return Laid(times=(), rounds=(), sizes=fill(events), events=events)
 
 
 def _unfused(layout: Layout, settings: Settings, placement: Placement, *, all_layers: bool = False) -> tuple[str, ...]:
