@@ -31,7 +31,7 @@ def graph_size(layout: Layout, settings: Settings, *, all_layers: bool = False) 
     if family is None:
         raise NotModelled(f"the graph of {layout.architecture}")
     layers = layers_of(layout)
-    runs = [] if all_layers else list(runs_of([(layer, family.kind_of(index)) for index, layer in enumerate(layers)], KEPT))
+    runs = [] if all_layers or family.every_layer else list(runs_of([(layer, family.kind_of(index)) for index, layer in enumerate(layers)], KEPT))
     left_out = {index for run in runs for index in range(run.built_end, run.end)}
     devices = Devices(layers=(0,) * len(layers), output=0, host_experts=0, cache_on_host=False, host=1, keeps_pins=False)
     context = Context(layout, family, settings, devices, defaultdict(int))
