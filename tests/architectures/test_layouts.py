@@ -44,6 +44,15 @@ def test_computed_parameters_are_those_published(model_id: str) -> None:
         assert abs(computed - published) < 1e-4 * published
 
 
+def test_kimi_k3_reaches_the_published_total() -> None:
+    """What GGUF files leave out, by hand: tower and projector without biases, half of each pair of vectors of the mixes, the padding of the decays."""
+    tower = 1024 * 3 * 14**2 + 4096 * 1024 + 27 * (2 * 1024 + 4 * 1024 * 12 * 128 + 2 * 1024 * 4096) + 1024
+    projector = 4096**2 + 4096 * 7168 + 7168
+    mixes, decays = (2 * 93 + 1) * 7168, 69 * (128 - 96)
+    assert (tower, projector, mixes, decays) == (401_214_464, 46_144_512, 1_340_416, 2_208)
+    assert layout(bundled("kimi-k3-2.8t-a104b")).parameters() + tower + projector + mixes + decays == 2_779_931_837_184
+
+
 # The last matrix of what mixes a layer's tokens, and of what works on each of them.
 MIXING = ("attn_output", "attn_output_b", "cross_attn_o_proj", "ssm_out", "shortconv.out_proj", "time_mix_output")
 WORKING = ("ffn_down", "ffn_down_exps")

@@ -121,3 +121,23 @@ def test_a_context_beyond_the_usual_ones_is_a_new_end() -> None:
     for tokens in (8192, 16384, 262144, 200704):
         one = settled(laid, tokens)
         assert lines.of(one, placement) == compute_buffers(laid, one, placement)
+
+
+@pytest.mark.parametrize(("sequences", "gpus", "on_gpus", "kind"), [(1, 4, None, "f16"), (4, 1, None, "q8_0"), (1, 1, 30, "f16")])
+def test_two_graphs_do_for_positions_that_are_all_in_use(monkeypatch: pytest.MonkeyPatch, sequences: int, gpus: int, on_gpus: int | None, kind: str) -> None:
+    """MiniMax M3's graph follows the positions in use, which grow with the cells where all are."""
+    built: list[int] = []
+
+    def counted(laid: Layout, one: Settings, *rest: Any, **more: Any) -> Any:
+        built.append(one.cells)
+        return compute_buffers(laid, one, *rest, **more)
+
+    monkeypatch.setattr(buffers, "compute_buffers", counted)
+    laid = laid_out("minimax-m3-427b-a23b")
+    placement = place(laid.stored_layers, on_gpus, (1.0,) * gpus)
+    lines, weights = BufferLines(laid), copied(laid, placement)
+    for steps in (17, 64, 33, 101):
+        one = settled(laid, 256 * steps, sequences=sequences, cache_type_k=kind, cache_type_v=kind)
+        full = one._replace(positions=one.cells)
+        assert lines.of(full, placement, weights) == compute_buffers(laid, full, placement, weights)
+    assert len(built) == 2

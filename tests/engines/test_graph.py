@@ -14,8 +14,11 @@ from runlocal.catalog.models import spec_from_table
 from runlocal.core.layout import Layout
 from runlocal.core.tensor import StorageType
 from runlocal.core.units import pad
-from runlocal.engines.ggml.graph import NotModelled, compute_buffers, copy_bytes, keeps_flash_attention
+from runlocal.engines.ggml.graph import NotModelled, _unfused, compute_buffers, copy_bytes, keeps_flash_attention, largest
+from runlocal.engines.ggml.graph.copies import Templates, template
+from runlocal.engines.ggml.graph.decoder import layers_of
 from runlocal.engines.ggml.placement import place
+from runlocal.engines.ggml.places import Timeline
 from runlocal.engines.ggml.settings import Settings
 from runlocal.quants.gguf import Recipe, store
 
@@ -275,6 +278,43 @@ def test_auto_may_turn_flash_attention_off_where_a_state_lies_elsewhere(name: st
     shape = model(name)
     placement = place(shape.stored_layers, gpu_layers, (1,), cache_on_host=cache_on_host)
     assert keeps_flash_attention(shape, context_of(shape, 8192), placement) is kept
+
+
+@pytest.mark.parametrize("name", ["deepseek-v4-flash-284b", "glm-5.3-flash-321b-a18b", "minimax-m3-427b-a23b", "kimi-k3-2.8t-a104b"])
+@pytest.mark.parametrize(("gpus", "gpu_layers", "experts"), [(1, None, 99), (2, 22, 5)])
+def test_other_bytes_of_copied_weights_are_filled_in(name: str, gpus: int, gpu_layers: int | None, experts: int) -> None:
+    shape = model(name)
+    context, templates = context_of(shape, 8192), Templates()
+    placement = place(shape.stored_layers, gpu_layers, (1,) * gpus, host_experts=min(experts, shape.stored_layers))
+    weights = q4_k_m(name)
+    others = {weight: size * (3 if index % 5 else 1) // 2 for index, (weight, size) in enumerate(weights.items())}
+    for sizes in (weights, others):
+        timelines: list[Timeline] = []
+        found = compute_buffers(shape, context, placement, sizes, templates=templates, timelines=timelines)
+        assert found == compute_buffers(shape, context, placement, sizes) == largest(timelines)
+    assert len(templates) == 1 and None not in templates.values(), "laid out once for both"
+
+
+def test_memory_of_a_copy_that_is_taken_over_in_part_is_laid_out_for_its_bytes() -> None:
+    second = (1 << 60) + 1
+    assert template(Timeline([(0, 0, True, second, 0), (0, 0, False, second - 512, 512)], (), (128,)), 2) is None
+    whole = template(Timeline([(0, 0, True, second, 0), (1, 0, True, 256, 0), (0, 0, False, second, 0)], (), (128,)), 2)
+    assert whole is not None
+    assert whole.filled({("a", 0): 5, ("b", 0): 1024}).events == [(0, 0, True, 1024, 0), (1, 0, True, 256, 0), (0, 0, False, 1024, 0)]
+
+
+@pytest.mark.parametrize("name", ["deepseek-v4-flash-284b", "glm-5.3-flash-321b-a18b", "nemotron-nano-9b-v2", "granite-4.0-h-tiny-7b-a1b", "gemma-3n-e4b"])
+@pytest.mark.parametrize(
+    ("gpus", "gpu_layers", "host_experts", "cache_on_host"), [(1, 22, 0, False), (3, None, 17, True), (2, 22, 30, False), (1, None, 5, False)]
+)
+def test_a_few_layers_tell_what_is_left_together(name: str, gpus: int, gpu_layers: int | None, host_experts: int, cache_on_host: bool) -> None:
+    shape = model(name)
+    placement = place(shape.stored_layers, gpu_layers, (1,) * gpus, host_experts=host_experts if shape.experts else 0, cache_on_host=cache_on_host)
+    context = context_of(shape, 8192)
+    kept, every = (keeps_flash_attention(shape, context, placement, all_layers=every) for every in (False, True))
+    assert kept is every
+    if layers_of(shape)[0].has_streams:
+        assert _unfused(shape, context, placement) == _unfused(shape, context, placement, all_layers=True)
 
 
 def test_leaving_out_layers_whose_states_are_loaded_ahead() -> None:

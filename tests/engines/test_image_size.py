@@ -62,6 +62,8 @@ def test_buffer_is_that_measured_within_what_is_said(model: str, row: dict[str, 
         ("qwen2.5-vl-3b", 8 * 8, 37 * 27, 73 * 55),
         ("qwen2-vl-2b", 8 * 8, 37 * 27, 73 * 55),
         ("glm-4.1v-9b", 8 * 8, 37 * 27, 73 * 55),
+        # 36.6 × 27.4 go up; of 4:3 the most rows with no more than 8,000 tokens are 77, 77 × 28 × 4 / 3 / 28 = 102.7 columns go up: 7,931; 78 × 104 are 8,112.
+        ("glm-5.3-flash-321b-a18b", 8 * 8, 37 * 28, 103 * 77),
         # The same up to 4,096 tokens, and at most 1,024 here: 1024 × 768 is 37 × 27 = 999; 144 / 3.897 = 36.9, 108 / 3.897 = 27.7.
         ("kimi-vl-a3b", 8 * 8, 37 * 27, 36 * 27),
         # 32 pixels to a token: 7, 32 × 24; 126 × 95 (94.5 goes up) is more than 4096: sqrt(4032 × 3024 / (4096 × 32²)) = 1.705: 73.9, 55.4.

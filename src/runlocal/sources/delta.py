@@ -7,7 +7,7 @@ from runlocal.core.model import KimiDelta
 from runlocal.sources.keys import LARGEST_LAYERS, Keys
 
 DELTA = ("glm5-next", "kimi-k3", "kimi-linear")
-UNPRICED = {"glm5-next": "Its tower for images is not priced.", "kimi-k3": "llama.cpp's converter leaves its tower for images out, which is not priced."}
+UNPRICED = {"kimi-k3": "llama.cpp's converter leaves its tower for images out, which is not priced."}
 
 
 def renamed(keys: Keys, architecture: str) -> Keys:

@@ -441,7 +441,7 @@ WRAPPERS: Mapping[str, Wrapper] = {
     "Gemma3nForConditionalGeneration": Wrapper(None, "Gemma3nForCausalLM"),
     "Gemma4ForConditionalGeneration": Wrapper("gemma4", "Gemma4ForCausalLM"),
     "Gemma4UnifiedForConditionalGeneration": Wrapper("gemma4_unified", "Gemma4ForCausalLM"),
-    "Glm5NextForConditionalGeneration": Wrapper(None, "Glm5NextForCausalLM"),
+    "Glm5NextForConditionalGeneration": Wrapper("glm5v", "Glm5NextForCausalLM"),
     "Glm4vForConditionalGeneration": Wrapper("glm4v", "Glm4ForCausalLM"),
     "Glm4vMoeForConditionalGeneration": Wrapper("glm4v", "Glm4MoeForCausalLM"),
     "Idefics3ForConditionalGeneration": Wrapper("idefics3"),

@@ -189,6 +189,10 @@ def _glm4v(keys: Keys, top: Keys) -> Vision:
     return _merging(keys)._replace(intermediate_size=keys.number("out_hidden_size"), projector_intermediate_size=keys.number("intermediate_size"))
 
 
+def _glm5v(keys: Keys, top: Keys) -> Vision:
+    return _merging(keys)._replace(projector_intermediate_size=keys.number("projection_intermediate_size"))
+
+
 def _llama4(keys: Keys, top: Keys) -> Vision:
     vision, ratio = _plain(keys), keys.share("pixel_shuffle_ratio") or 0.5
     tokens = int(_patches(vision) * ratio**2)
@@ -275,6 +279,7 @@ _READERS: dict[str, Callable[[Keys, Keys], Vision]] = {
     "gemma4": _gemma4,
     "gemma4_unified": _gemma4_unified,
     "glm4v": _glm4v,
+    "glm5v": _glm5v,
     "idefics3": _idefics3,
     "internvl": _internvl,
     "kimik25": _moonvit,

@@ -17,6 +17,7 @@ TOWERS = {
     "gemma4": "runlocal.architectures.towers.gemma4",
     "gemma4_unified": "runlocal.architectures.towers.gemma4_unified",
     "glm4v": "runlocal.architectures.towers.glm4v",
+    "glm5v": "runlocal.architectures.towers.glm5v",
     "idefics3": "runlocal.architectures.towers.idefics3",
     "internvl": "runlocal.architectures.towers.internvl",
     "kimik25": "runlocal.architectures.towers.kimivl",

@@ -13,6 +13,7 @@ from runlocal.architectures.blocks.attention import LatentAttention
 from runlocal.core.cache import CacheKind
 from runlocal.core.layout import Layout
 from runlocal.engines.ggml.graph import ComputeBuffers, Known, compute_buffers, largest
+from runlocal.engines.ggml.graph.copies import Templates
 from runlocal.engines.ggml.placement import Placement
 from runlocal.engines.ggml.places import Growth, Timeline, grown, growth
 from runlocal.engines.ggml.settings import CELL_PADDING, Settings
@@ -57,6 +58,7 @@ class BufferLines:
         self._laid: dict[tuple[Settings, Placement], ComputeBuffers] = {}
         self._grown: dict[tuple[Settings, Placement, tuple[int, ...]], _Line] = {}
         self._known: Known = {}
+        self._templates: Templates = {}
 
     def of(self, settings: Settings, placement: Placement, copied: Copied | None = None) -> ComputeBuffers:
         """The buffers of a step. copied: as `compute_buffers` wants it."""
@@ -105,14 +107,14 @@ class BufferLines:
     def _near(self, settings: Settings, placement: Placement, copied: Copied | None) -> ComputeBuffers:
         """The buffers at a context: built for it, or grown out of the first. The second question builds the far end."""
         cells = settings.cells
-        line = self._grown.setdefault((settings._replace(cells=0), placement, tuple((copied or {}).values())), _Line())
+        line = self._grown.setdefault((_at_cells(settings, 0), placement, tuple((copied or {}).values())), _Line())
         if cells in line.laid:
             return line.laid[cells]
         if line.first is not None and cells > line.first[0]:
             low, graphs = line.first
             if cells > line.high:
                 line.high = max(cells, _FAR_CELLS)
-                far = self._build(line, settings._replace(cells=line.high), placement, copied)
+                far = self._build(line, _at_cells(settings, line.high), placement, copied)
                 found = [growth(near, end, (line.high - low) // CELL_PADDING) for near, end in zip(graphs, far, strict=True)]
                 line.growing = tuple(one for one in found if one is not None) if None not in found else None
             if line.growing and cells < line.high:
@@ -126,8 +128,13 @@ class BufferLines:
     def _build(self, line: _Line, settings: Settings, placement: Placement, copied: Copied | None) -> list[Timeline]:
         graphs: list[Timeline] = []
         known = self._known if copied is None else None
-        line.laid[settings.cells] = compute_buffers(self._layout, settings, placement, copied, known=known, timelines=graphs)
+        line.laid[settings.cells] = compute_buffers(self._layout, settings, placement, copied, known=known, templates=self._templates, timelines=graphs)
         return graphs
+
+
+def _at_cells(settings: Settings, cells: int) -> Settings:
+    """The same with so many cells, all in use where all were."""
+    return settings._replace(cells=cells, positions=cells if settings.positions == settings.cells else settings.positions)
 
 
 def _between(low: int, at_low: ComputeBuffers, cells: int, at_high: ComputeBuffers, high: int) -> ComputeBuffers:

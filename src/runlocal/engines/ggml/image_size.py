@@ -109,6 +109,32 @@ def _resized(vision: Vision, family: Family, size: Size) -> Size:
     return w, h
 
 
+def _canvas(vision: Vision, family: Family, size: Size) -> tuple[Piece, ...]:
+    """The next whole tokens in both directions; the tallest canvas of its shape that holds no more than the most tokens where that is too many."""
+    side = vision.patch_size * _merge(vision, family)
+    least, most = family["least_tokens"] * side**2, family["most_tokens"] * side**2
+    width, height = size
+    w, h = (_aligned(pixels, side) for pixels in size)
+    if w * h < least:
+        scale = sqrt(least / (height * width))
+        w, h = (_aligned(max(1, ceil(pixels * scale)), side) for pixels in size)
+    if w * h > most:
+        w, h = side, side
+        low, high = 1, height
+        while low <= high:
+            middle = (low + high) // 2
+            across, down = _aligned(max(1, width * middle // height), side), _aligned(middle, side)
+            if across * down <= most:
+                w, h, low = across, down, middle + 1
+            else:
+                high = middle - 1
+    return (_piece(vision, family, (w, h)),)
+
+
+def _aligned(pixels: int, side: int) -> int:
+    return -(-pixels // side) * side
+
+
 def _aspect(vision: Vision, family: Family, size: Size) -> tuple[Piece, ...]:
     """The grid of whole tokens nearest its shape, the larger of two that are as near; made smaller where it is above the most."""
     side, most = vision.patch_size * _merge(vision, family), family["most_tokens"]
@@ -263,6 +289,7 @@ def _nearest(value: float) -> int:
 
 _RULES: dict[str, Callable[[Vision, Family, Size], tuple[Piece, ...]]] = {
     "aspect": _aspect,
+    "canvas": _canvas,
     "fixed": _fixed,
     "dynamic": _dynamic,
     "grids": _tiled_by_grid,

@@ -13,6 +13,7 @@ from runlocal.core.noun import NamedTuple
 from runlocal.core.part import HOST
 from runlocal.engines.ggml.allocator import Repeat, reserve, timeline
 from runlocal.engines.ggml.graph.context import DOWN, Context, Devices
+from runlocal.engines.ggml.graph.copies import Templates, marked, template
 from runlocal.engines.ggml.graph.decoder import Layer, NotModelled, build, layers_of
 from runlocal.engines.ggml.graph.family import FAMILIES, Family
 from runlocal.engines.ggml.graph.runs import KEPT, Run, runs_of
@@ -76,6 +77,7 @@ def compute_buffers(
     fuses_routing: bool = False,
     as_estimated: bool = True,
     known: Known | None = None,
+    templates: Templates | None = None,
     timelines: list[Timeline] | None = None,
 ) -> ComputeBuffers:
     """The compute buffers of a step of `settings.ubatch_tokens` tokens with a full cache (llama_context::graph_reserve).
@@ -88,6 +90,7 @@ def compute_buffers(
         with several GPUs, where a load takes less, and with a cache on the host
     known: graphs of this model that were laid out before, where no weights are copied; what differs from one of them only in how often
         layers repeat is not laid out again
+    templates: graphs of this model that were laid out before, where weights are copied
     timelines: gets that of every graph that was laid out; the buffers are the largest of all
     Raises NotModelled (a ValueError) where the architecture's graph is not built here.
     """
@@ -101,7 +104,7 @@ def compute_buffers(
     devices = _devices(placement, keeps_pins=not as_estimated)
     copied = weight_bytes if weight_bytes and copies_weights(layout.architecture, placement) else {}
     if layers[0].has_streams and not placement.nothing_on_host:
-        settings = settings._replace(unfused=_unfused(layout, settings, placement))
+        settings = settings._replace(unfused=_unfused(layout, settings, placement, all_layers=all_layers))
     context = Context(layout, family, settings, devices, copied)
     sizes_of = _sizes_by_layer(copied)
     # States are loaded ahead of what enters their layer, so on each device the last of them are read for the last time one layer early.
@@ -128,6 +131,9 @@ def compute_buffers(
         patterns = tuple((built.index(run.first), run.period) for run in runs)
         key = (settings, devices._replace(layers=()), placement.pipelined, fuses_routing, tuple(kinds[index] for index in built), patterns)
         alike = next((laid for laid in known.setdefault(key, []) if laid.holds_for(times)), None)
+    if alike is None and templates is not None and copied and not runs:
+        # Where no layer is left out, bytes of weights decide nothing but places.
+        alike = _from_template(context, layers, placement, templates, fuses_routing=fuses_routing)
     if alike is None:
         alike = _lay_out(context, layers, built, runs, placement, fuses_routing=fuses_routing)
         if known is not None:
@@ -189,16 +195,46 @@ def _lay_out(context: Context, layers: Sequence[Layer], built: Sequence[int], ru
     return Laid(times=tuple(run.times for run in runs), rounds=tuple(rounds), sizes=sizes, events=found)
 
 
-def _unfused(layout: Layout, settings: Settings, placement: Placement) -> tuple[str, ...]:
-    """The operations of hyper-connections that are taken apart (llama_context::resolve_fused_ops): one of them would not run with its layer."""
+def _one_of_each(layout: Layout, layers: Sequence[Layer], devices: Devices) -> Sequence[int]:
+    """Layers that stand for all where only devices are asked for: every layer has weights, so none hangs on more than its neighbours."""
+    family = _family(layout)
+    if family.every_layer:
+        return range(len(layers))
+    kinds = [
+        (layer, device, family.kind_of(index), index < devices.host_experts) for index, (layer, device) in enumerate(zip(layers, devices.layers, strict=False))
+    ]
+    left_out = {index for run in runs_of(kinds, KEPT) for index in range(run.built_end, run.end)}
+    return [index for index in range(len(layers)) if index not in left_out]
+
+
+def _from_template(context: Context, layers: Sequence[Layer], placement: Placement, templates: Templates, *, fuses_routing: bool) -> Laid | None:
+    """The graph as it was laid out for other weights, with the bytes of these; None where more than places hangs on them."""
+    weights = context.weight_bytes
+    key = (context.settings, context.devices, placement.pipelined, fuses_routing, tuple(weights))
+    if key not in templates:
+        other = Context(context.layout, context.family, context.settings, context.devices, marked(weights))
+        templates[key] = template(_lay_out(other, layers, range(len(layers)), (), placement, fuses_routing=fuses_routing).events, len(weights))
+    found = templates[key]
+    if found is None:
+        return None
+    events = found.filled(weights)
+    return Laid(times=(), rounds=(), sizes=fill(events), events=events)
+
+
+def _unfused(layout: Layout, settings: Settings, placement: Placement, *, all_layers: bool = False) -> tuple[str, ...]:
+    """The operations of hyper-connections that are taken apart (llama_context::resolve_fused_ops): one of them would not run with its layer.
+
+    all_layers: as in `compute_buffers`
+    """
     from runlocal.engines.ggml.graph.hyper import FUSED
 
     layers, devices = layers_of(layout), _devices(placement, keeps_pins=True)
+    few = range(len(layers)) if all_layers else _one_of_each(layout, layers, devices)
     step = settings._replace(ubatch_tokens=settings.sequences, output_rows=settings.sequences, unfused=())
     left: tuple[str, ...] = FUSED
     while left:
         context = Context(layout, _family(layout), step, devices, defaultdict(int))
-        build(context, layers, range(len(layers)))
+        build(context, layers, few)
         assign(context.graph, devices.host)
         elsewhere = {node.op for node, layer in context.fused if node.device != devices.layers[layer]}
         # They are asked about in turn; the graph is another one only behind the first that is taken apart.
@@ -209,17 +245,18 @@ def _unfused(layout: Layout, settings: Settings, placement: Placement) -> tuple[
     return step.unfused
 
 
-def keeps_flash_attention(layout: Layout, settings: Settings, placement: Placement) -> bool:
+def keeps_flash_attention(layout: Layout, settings: Settings, placement: Placement, *, all_layers: bool = False) -> bool:
     """Whether `auto` leaves flash attention on (llama_context::resolve_fused_ops): in a step of a token per sequence every layer's runs on its device.
 
-    A layer's own weights draw it there. Where a state follows that lies elsewhere, it is that which does.
+    A layer's own weights draw it there. Where a state follows that lies elsewhere, it is that which does. all_layers: as in `compute_buffers`
     """
     layers, devices = layers_of(layout), _devices(placement, keeps_pins=True)
+    few = range(len(layers)) if all_layers else _one_of_each(layout, layers, devices)
     step = settings._replace(ubatch_tokens=settings.sequences, output_rows=settings.sequences)
     context = Context(layout, _family(layout), step, devices, defaultdict(int))
-    build(context, layers, range(len(layers)))
+    build(context, layers, few)
     assign(context.graph, devices.host)
-    attending = [device for layer, device in zip(layers, devices.layers, strict=False) if layer.mixer and _attends(layer.mixer)]
+    attending = [devices.layers[index] for index in few if (mixer := layers[index].mixer) and _attends(mixer)]
     found = [node.device for node in context.graph.nodes if node.op == "FLASH_ATTN_EXT"]
     return not found or found == attending  # where a step of one token has none, nothing speaks against it
 

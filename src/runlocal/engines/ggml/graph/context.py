@@ -111,7 +111,7 @@ class Context:
         self._indexer_inputs: IndexerInputs | None = None
         self.chosen_tokens: Node | None = None
         self.compressed_inputs: CompressedInputs | None = None
-        self._weight_bytes = weight_bytes
+        self.weight_bytes = weight_bytes
         # What is used twice is copied to another device once.
         self._weights: dict[tuple[str, int | None], Node] = {}
         self.first_value: Node | None = None  # what RWKV's first layer hands to all others
@@ -131,8 +131,8 @@ class Context:
 
         beside: the layer on whose device a weight lies that stands outside of the layers; None: the output's device
         """
-        if (role, layer) in self._weights:
-            return self._weights[role, layer]
+        if known := self._weights.get((role, layer)):
+            return known
         devices = self.devices
         on_host = layer is not None and layer < devices.host_experts and "_exps" in role
         where = beside if layer is None else layer
@@ -140,7 +140,7 @@ class Context:
         if role == "output" and self.family.output_on_host:
             device = devices.host
         is_copied = devices.host > 0 and (device == devices.host or (role == DOWN and self.family.down_on_host))
-        self._weights[role, layer] = _weight_on(device, four(*shape), self._weight_bytes[role, layer] if is_copied else 0)
+        self._weights[role, layer] = _weight_on(device, four(*shape), self.weight_bytes[role, layer] if is_copied else 0)
         return self._weights[role, layer]
 
     def fused_node(self, node: Node, layer: int) -> Node:

@@ -15,9 +15,11 @@ class Graph:
 
     def expand(self, node: Node) -> None:
         """Adds `node` and everything it needs that is not there yet, first operand first."""
-        if node in self._seen:
+        seen = self._seen
+        if node in seen:
             return
-        self._seen.add(node)
+        seen.add(node)
         for source in node.sources:
-            self.expand(source)
+            if source not in seen:  # asked here too: most are there, and a call costs more than the question
+                self.expand(source)
         (self.leaves if node.op == NONE else self.nodes).append(node)

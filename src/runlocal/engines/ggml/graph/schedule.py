@@ -94,12 +94,11 @@ def assign(graph: Graph, host: int) -> None:
 
 def _by_weights(node: Node, host: int) -> int | None:
     """ggml_backend_sched_backend_id_from_cur: where a node's memory or its weights decide."""
-    if node.root is not None and node.root.stored:
-        return node.root.device
-    if node.op in _NO_WEIGHT_RULE:
-        return None
+    root = node.root
+    if root is not None and root.stored:
+        return root.device
     for source in node.sources:
-        if source.weight:
+        if source.weight and node.op not in _NO_WEIGHT_RULE:
             if source.device == host and host > 0 and _rows(node) >= OFFLOAD_TOKENS:
                 return 0
             return source.device

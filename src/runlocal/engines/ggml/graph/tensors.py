@@ -40,14 +40,20 @@ def spanned_bytes(node: Node, *, padded: bool = True) -> int:
 
 def new(op: str, type: StorageType, shape: Four, *sources: Node) -> Node:
     """A contiguous tensor."""
-    strides = strides_of(type, shape)
-    return Node(op, type, shape, strides, list(sources), strides[3] * shape[3])
+    columns, rows, planes, blocks = shape
+    row = type.block_bytes * (columns // type.block_elements)
+    plane = row * rows
+    block = plane * planes
+    return Node(op, type, shape, (type.block_bytes, row, plane, block), [*sources], block * blocks)
 
 
 def like(op: str, *sources: Node) -> Node:
     """A contiguous tensor of the type and shape of its first operand (ggml_dup_tensor)."""
     first = sources[0]
-    return new(op, first.type, first.shape, *sources)
+    if first.root is not None:
+        return new(op, first.type, first.shape, *sources)
+    # What is no view is contiguous, so its strides are those of the new one.
+    return Node(op, first.type, first.shape, first.strides, list(sources), first.strides[3] * first.shape[3])
 
 
 def look(op: str, of: Node, shape: Four, strides: Four, offset: int = 0) -> Node:
@@ -68,8 +74,7 @@ def given(type: StorageType, *shape: int) -> Node:
     return node
 
 
-def four(*shape: int) -> Four:
-    a, b, c, d = (*shape, 1, 1, 1)[:4]
+def four(a: int, b: int = 1, c: int = 1, d: int = 1) -> Four:
     return a, b, c, d
 
 
