@@ -17,6 +17,9 @@ ROOT = Path(__file__).parents[2]
 MINICPM_KEYS = 70 * 70
 SIGLIP_HEAD = 15_238_352  # a probe, attention, a norm and an MLP that pool the features
 MOONDREAM_REGION = 60_317_312  # encoders and decoders of coordinates and sizes (RegionConfig of its config.py)
+MERGER = 2 * 4608 + (4608 * 4608 + 4608) + (4608 * 2048 + 2048)  # four features of 1152, to 2048
+LEFT_OUT = {"qwen3-omni-30b-a3b": 3 * MERGER}
+"""Of the published tower, what the projector file of that model leaves out: mergers for the features of deeper layers."""
 CLIP_BLOCK = 4 * (1024 * 1024 + 1024) + (1024 * 4096 + 4096) + (4096 * 1024 + 1024) + 2 * 2 * 1024
 
 
@@ -95,7 +98,7 @@ def beside_the_checkpoint(vision: Vision, text_hidden_size: int) -> int:
 def test_count_is_the_published_one(model: str) -> None:
     vision, width = ALL[model]
     published = vision.tower_parameters + vision.projector_parameters
-    assert values(towers.tensors(vision, width)) == published + beside_the_checkpoint(vision, width)
+    assert values(towers.tensors(vision, width)) == published + beside_the_checkpoint(vision, width) - LEFT_OUT.get(model, 0)
 
 
 def test_every_tower_is_met_by_a_published_count() -> None:

@@ -50,6 +50,7 @@ class Layout(NamedTuple):
     encoder: every token sees those behind it too, so a text goes through in one step, and there are no logits
     single_embedding: no device gets a second copy of a tied embedding
     two_embeddings: the second copy is made first, so the host holds both where the output stays there
+    deepstack: images bring features of the tower's deeper layers, where the architecture takes any
     """
 
     architecture: str
@@ -67,6 +68,7 @@ class Layout(NamedTuple):
     encoder: bool = False
     single_embedding: bool = False
     two_embeddings: bool = False
+    deepstack: bool = True
 
     def tensors(self) -> tuple[Tensor, ...]:
         """Every tensor of the file, those that a loader skips included."""

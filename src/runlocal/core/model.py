@@ -402,14 +402,26 @@ class Vision(NamedTuple):
 
 
 class Audio(NamedTuple):
-    """The speech encoder and its projectors, as a count: no runtime that is priced loads one.
+    """The speech encoder and its projectors. Where there are no shapes, it is a count alone: no runtime that is priced loads it.
 
-    encoder: the family of the encoder
+    encoder: the family of the encoder, a key of the registry of encoders where it has shapes
     parameters: parameters of all of it as published
+    hidden_size: width of the encoder
+    layers: transformer blocks
+    heads: attention heads
+    intermediate_size: width of the MLP
+    mel_bins: bands of the spectrogram
+    conv_channels: channels of its convolutions where they are not the width of the encoder
     """
 
     encoder: str
     parameters: int
+    hidden_size: int = 0
+    layers: int = 0
+    heads: int = 0
+    intermediate_size: int = 0
+    mel_bins: int = 0
+    conv_channels: int = 0
 
 
 class Context(NamedTuple):

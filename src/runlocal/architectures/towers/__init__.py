@@ -1,4 +1,4 @@
-"""The tensors of a vision tower and its projector, one family per module.
+"""The tensors of a vision tower or speech encoder and its projector, one family per module.
 
 Names and shapes are those of llama.cpp's projector files (`mmproj`): conversion/*.py, gguf-py/gguf/tensor_mapping.py. The family `mllama`
 is what Ollama's own engine stored inside the model's file.
@@ -8,7 +8,7 @@ from importlib import import_module
 from typing import cast
 
 from runlocal.core.errors import Code, Problem
-from runlocal.core.model import Vision
+from runlocal.core.model import Audio, Vision
 from runlocal.core.tensor import Tensor
 
 TOWERS = {
@@ -48,6 +48,12 @@ CHECKPOINTS = {
 }
 """Towers of which there is only the checkpoint: no projector file holds them, and no graph of them is known."""
 
+ENCODERS = {
+    "qwen2a": "runlocal.architectures.towers.qwen2a",
+    "qwen3a": "runlocal.architectures.towers.qwen3a",
+}
+"""Speech encoders, which llama.cpp loads from the projector file together with the tower."""
+
 
 def tensors(vision: Vision, text_hidden_size: int) -> tuple[Tensor, ...]:
     """Every tensor of the tower and its projector, as stored in the projector file.
@@ -62,6 +68,21 @@ def tensors(vision: Vision, text_hidden_size: int) -> tuple[Tensor, ...]:
             hint="--no-vision prices the language model alone",
         )
     return cast(tuple[Tensor, ...], import_module(module).tensors(vision, text_hidden_size))
+
+
+def speech_tensors(audio: Audio, text_hidden_size: int) -> tuple[Tensor, ...]:
+    """Every tensor of the speech encoder and its projector, as stored in the projector file.
+
+    Raises Problem (not_computed) for an encoder that no module here lays out.
+    """
+    module = ENCODERS.get(audio.encoder)
+    if module is None:
+        raise Problem(
+            Code.NOT_COMPUTED,
+            f"the speech encoder {audio.encoder!r} is not computed in this version",
+            hint="--no-vision prices the language model alone",
+        )
+    return cast(tuple[Tensor, ...], import_module(module).tensors(audio, text_hidden_size))
 
 
 def is_projector(tensor: Tensor) -> bool:
