@@ -173,6 +173,23 @@ def test_projector_file_of_moondream_is_the_published_one() -> None:
     assert 909_777_984 - stored == 26_176
 
 
+def test_projector_file_of_minicpm_v_4_6_is_the_published_one() -> None:
+    """1,108,746,944 bytes: 459 tensors in F16, vectors and the position table in F32, and a header of 26,624 bytes (openbmb/MiniCPM-V-4.6-gguf).
+
+    SigLIP of 27 blocks; attention of one block, an MLP of 4 x 1152 to 4 x 4304 to 1152; behind it 4 x 1152 twice and to the text's 1024.
+    """
+    vision, width = BUNDLED["minicpm-v-4.6-1.3b"]
+    found = towers.tensors(vision, width)
+    d, four = 1152, 4 * 1152
+    siglip = 416_866_032 + (70 * 70 - 64 * 64) * d  # Gemma 3's with more positions
+    inserted = 2 * d + 4 * (d * d + d) + 2 * four + (four * 4 * 4304 + 4 * 4304) + (4 * 4304 * d + d)
+    assert siglip + inserted == vision.tower_parameters
+    assert 2 * four + (four * four + four) + (four * width + width) == vision.projector_parameters
+    assert sum(tensor.count for tensor in found) == 459
+    stored = sum(tensor.elements * tensor.count * (2 if tensor.quantizable else 4) for tensor in found)
+    assert 1_108_746_944 - stored == 26_624
+
+
 def test_mllama_by_hand() -> None:
     """32 + 8 blocks of 1280 and 5120; 9 rows of tile embeddings; six outputs of 1280 joined for the projector."""
     vision = Vision(

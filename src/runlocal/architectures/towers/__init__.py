@@ -26,6 +26,7 @@ TOWERS = {
     "llava-clip": "runlocal.architectures.towers.llava",
     "llava-siglip": "runlocal.architectures.towers.llava_siglip",
     "minicpmv": "runlocal.architectures.towers.minicpmv",
+    "minicpmv4_6": "runlocal.architectures.towers.minicpmv4_6",
     "mllama": "runlocal.architectures.towers.mllama",
     "moondream": "runlocal.architectures.towers.moondream",
     "muse": "runlocal.architectures.towers.muse",
