@@ -128,6 +128,33 @@ def test_adapters_stand_beside_every_matrix_of_the_layers_and_nothing_else() -> 
     assert caches("llama-3.2-1b-qlora-int4") == caches("llama-3.2-1b")
 
 
+def test_ernie_4_5_vl_by_hand() -> None:
+    """The text model of 21B and, in 27 of 28 layers, a second router with 64 experts of 512, which no text token reads."""
+    bank = 64 * 3 * 2560 * 512 + 64 * 2560 + 64
+    found, text = laid("ernie-4.5-vl-28b-a3b"), laid("ernie-4.5-21b-a3b")
+    assert found.parameters() == text.parameters() + 27 * bank == 21_825_437_888 + 6_799_197_888
+    assert found.active_parameters(6) == text.active_parameters(6)
+    assert {role for role in tensors("ernie-4.5-vl-28b-a3b") if role.startswith("image.")} == {
+        "image.ffn_gate_inp",
+        "image.exp_probs_b.bias",
+        "image.ffn_up_exps",
+        "image.ffn_down_exps",
+        "image.ffn_gate_exps",
+    }
+
+
+def test_tower_of_ernie_4_5_vl_by_hand() -> None:
+    """32 blocks of 1280 and 5120; four patches of 5120 through two matrices, two frames of them through two more, and one to 2560."""
+    vision = bundled("ernie-4.5-vl-28b-a3b").vision
+    assert vision is not None
+    d, four = 1280, 4 * 1280
+    block = 4 * (d * d + d) + (d * 5120 + 5120) + (5120 * d + d) + 2 * 2 * d
+    assert vision.tower_parameters == 588 * d + 32 * block + 2 * d
+    space = 2 * (four * four + four) + 2 * four
+    time = (2 * four * four + four) + (four * four + four) + 2 * four
+    assert vision.projector_parameters == space + time + (four * 2560 + 2560) + 2560
+
+
 def test_speech_encoder_of_phi_4_multimodal_by_hand() -> None:
     """24 conformer blocks of width 1024, and what makes one frame of eight: transformers, models/phi4_multimodal; two projectors to 3072.
 

@@ -109,6 +109,7 @@ ARCHITECTURES = {
 CHECKPOINTS = {
     "aya_vision": "cohere",
     "cohere2_vision": "cohere",
+    "ernie4_5_vl_moe": "ernie_vl",
     "florence2": "florence2",
     "k2_horizon": "llama",
     "llama-int4": "llama",

@@ -21,6 +21,7 @@ class Experts(NamedTuple):
     parallel_dense: the layers with experts run a dense MLP beside them
     latent_size: experts work in a projection of this width
     hash_layers: the first layers choose their experts by the token's id, from a table
+    image_intermediate_size: width of one of as many experts again, which image tokens go through instead (ERNIE 4.5 VL); 0 if there are none
     """
 
     count: int  # type: ignore[assignment]  # the field hides tuple.count, which nothing here needs
@@ -34,6 +35,7 @@ class Experts(NamedTuple):
     parallel_dense: bool = False
     latent_size: int | None = None
     hash_layers: int = 0
+    image_intermediate_size: int = 0
 
 
 class Latent(NamedTuple):

@@ -41,6 +41,7 @@ TOWERS = {
 CHECKPOINTS = {
     "cohere-vision": "runlocal.architectures.towers.cohere_vision",
     "davit": "runlocal.architectures.towers.davit",
+    "ernie-vl": "runlocal.architectures.towers.ernie_vl",
     "llava-onevision": "runlocal.architectures.towers.llava_onevision",
     "molmo": "runlocal.architectures.towers.molmo",
     "paligemma": "runlocal.architectures.towers.paligemma",
