@@ -155,6 +155,20 @@ def test_tower_of_ernie_4_5_vl_by_hand() -> None:
     assert vision.projector_parameters == space + time + (four * 2560 + 2560) + 2560
 
 
+def test_longcat_flash_by_hand() -> None:
+    """28 layers: latent attention, two norms and an MLP of 12,288 twice, 512 experts of 2,048, and a router of 768 for them and 256 without weights."""
+    d = 6144
+    attention = d * 1536 + 1536 + 1536 * 64 * 192 + d * (512 + 64) + 512 + 512 * 64 * (128 + 128) + 64 * 128 * d
+    mlp = 3 * d * 12_288
+    layer = 2 * (attention + mlp + 2 * d) + 512 * 3 * d * 2048 + 768 * d + 768
+    assert laid("longcat-flash-560b-a27b").parameters() == 28 * layer + 2 * 131_072 * d + d == 560_664_980_480
+    ahead = 2 * d * d + attention + mlp + 131_072 * d + 5 * d  # the next token: two halves joined, one layer, norms, an embedding
+    assert bundled("longcat-flash-560b-a27b").parameters.next_tokens == ahead == 1_197_899_776
+    assert 560_664_980_480 + ahead == 561_862_880_256
+    found = caches("longcat-flash-560b-a27b")
+    assert found[CacheKind.LATENT].layers == tuple(range(56)) and found[CacheKind.LATENT].k_values == 512 + 64
+
+
 def test_speech_encoder_of_phi_4_multimodal_by_hand() -> None:
     """24 conformer blocks of width 1024, and what makes one frame of eight: transformers, models/phi4_multimodal; two projectors to 3072.
 

@@ -115,6 +115,7 @@ CHECKPOINTS = {
     "llama-int4": "llama",
     "llama4-dense": "llama",
     "llava_onevision": "llama",
+    "longcat_flash": "deepseek",
     "molmo": "llama",
     "paligemma": "gemma",
     "phi3_v": "phi",

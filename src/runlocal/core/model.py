@@ -22,6 +22,7 @@ class Experts(NamedTuple):
     latent_size: experts work in a projection of this width
     hash_layers: the first layers choose their experts by the token's id, from a table
     image_intermediate_size: width of one of as many experts again, which image tokens go through instead (ERNIE 4.5 VL); 0 if there are none
+    identity: experts without weights beside those that the router chooses from, which yield what they are given (LongCat)
     """
 
     count: int  # type: ignore[assignment]  # the field hides tuple.count, which nothing here needs
@@ -36,6 +37,7 @@ class Experts(NamedTuple):
     latent_size: int | None = None
     hash_layers: int = 0
     image_intermediate_size: int = 0
+    identity: int = 0
 
 
 class Latent(NamedTuple):

@@ -236,6 +236,7 @@ def mlp_blocks(text: Text, layers: tuple[int, ...], *, fused: bool, bias: bool, 
             bias=bias,
             correction=correction,
             latent_size=experts.latent_size,
+            identity=experts.identity,
         ),
         with_experts,
     )
