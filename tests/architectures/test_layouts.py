@@ -155,6 +155,14 @@ def test_tower_of_ernie_4_5_vl_by_hand() -> None:
     assert vision.projector_parameters == space + time + (four * 2560 + 2560) + 2560
 
 
+def test_grok_2_by_hand() -> None:
+    """64 layers: 64 heads of 128 and 8 for keys and values, an MLP of 32,768 beside 8 experts of 16,384, four norms; the output is no embedding."""
+    d = 8192
+    attention = d * (8192 + 2 * 1024 + 8192)
+    layer = attention + 3 * d * 32_768 + 8 * 3 * d * 16_384 + 8 * d + 4 * d
+    assert laid("grok-2-270b").parameters() == 64 * layer + 2 * 131_072 * d + d == 269_515_497_472
+
+
 def test_longcat_flash_by_hand() -> None:
     """28 layers: latent attention, two norms and an MLP of 12,288 twice, 512 experts of 2,048, and a router of 768 for them and 256 without weights."""
     d = 6144
