@@ -292,6 +292,7 @@ class Text(NamedTuple):
     hc_mult: residual streams, which every layer mixes (hyper-connections)
     encoder_layers: layers of an encoder before the decoder, which `layers` counts; 0 where there is only a decoder
     adapter_ranks: ranks of the low-rank adapters that the checkpoint keeps beside every matrix of the layers; several: for images or speech alone
+    deepstack: images bring features of the tower's deeper layers, where the architecture takes any (Qwen3-VL)
     """
 
     layers: int
@@ -342,6 +343,7 @@ class Text(NamedTuple):
     hc_mult: int = 1
     encoder_layers: int = 0
     adapter_ranks: tuple[int, ...] = ()
+    deepstack: bool = True
 
 
 class Vision(NamedTuple):

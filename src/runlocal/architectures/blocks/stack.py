@@ -92,7 +92,7 @@ def decoder(
         kv_group=text.heads // text.kv_heads if text.kv_heads and 0 in attending else 0,
         experts=text.experts.count if text.experts else 0,
         pooling=text.pooling,
-        deepstack=model.vision is None or bool(model.vision.deepstack_layers),
+        deepstack=text.deepstack,
     )
 
 
