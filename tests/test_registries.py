@@ -10,7 +10,7 @@ import pytest
 
 from runlocal.architectures import ARCHITECTURES, CHECKPOINTS, has_gguf, layout
 from runlocal.architectures.towers import CHECKPOINTS as CHECKPOINT_TOWERS
-from runlocal.architectures.towers import TOWERS, tensors
+from runlocal.architectures.towers import ENCODERS, TOWERS, tensors
 from runlocal.catalog.facts import facts
 from runlocal.catalog.models import bundled, index
 from runlocal.catalog.runtimes import newest_known
@@ -41,7 +41,7 @@ def test_every_family_is_registered() -> None:
     assert not set(CHECKPOINTS) & set(ARCHITECTURES)
 
 
-@pytest.mark.parametrize("module", sorted({*TOWERS.values(), *CHECKPOINT_TOWERS.values()}))
+@pytest.mark.parametrize("module", sorted({*TOWERS.values(), *CHECKPOINT_TOWERS.values(), *ENCODERS.values()}))
 def test_a_tower_gives_tensors(module: str) -> None:
     tower = import_module(module)
     assert get_type_hints(tower.tensors)["return"] == tuple[Tensor, ...]
@@ -50,10 +50,11 @@ def test_a_tower_gives_tensors(module: str) -> None:
 
 def test_every_tower_is_registered() -> None:
     folder = ROOT / "src" / "runlocal" / "architectures" / "towers"
-    modules = {*TOWERS.values(), *CHECKPOINT_TOWERS.values()}
+    modules = {*TOWERS.values(), *CHECKPOINT_TOWERS.values(), *ENCODERS.values()}
     assert {module.rpartition(".")[2] for module in modules} == {path.stem for path in folder.glob("*.py")} - {"__init__"} - SHARED_BY_TOWERS
     assert list(TOWERS) == sorted(TOWERS)
     assert list(CHECKPOINT_TOWERS) == sorted(CHECKPOINT_TOWERS)
+    assert list(ENCODERS) == sorted(ENCODERS)
 
 
 @pytest.mark.parametrize("model_id", MODELS)
@@ -66,6 +67,8 @@ def test_a_bundled_model_can_be_laid_out(model_id: str) -> None:
     if model.vision is not None:
         assert model.vision.tower in TOWERS or (model.vision.tower in CHECKPOINT_TOWERS and not has_gguf(model))
         assert tensors(model.vision, model.text.hidden_size)
+    if model.audio is not None:
+        assert (model.audio.encoder in ENCODERS) == has_gguf(model) == bool(model.audio.hidden_size)
 
 
 def blocks() -> dict[str, type]:

@@ -137,6 +137,55 @@ def test_adapters_stand_beside_every_matrix_of_the_layers_and_nothing_else() -> 
     assert caches("llama-3.2-1b-qlora-int4") == caches("llama-3.2-1b")
 
 
+def test_ernie_4_5_vl_by_hand() -> None:
+    """The text model of 21B and, in 27 of 28 layers, a second router with 64 experts of 512, which no text token reads."""
+    bank = 64 * 3 * 2560 * 512 + 64 * 2560 + 64
+    found, text = laid("ernie-4.5-vl-28b-a3b"), laid("ernie-4.5-21b-a3b")
+    assert found.parameters() == text.parameters() + 27 * bank == 21_825_437_888 + 6_799_197_888
+    assert found.active_parameters(6) == text.active_parameters(6)
+    assert {role for role in tensors("ernie-4.5-vl-28b-a3b") if role.startswith("image.")} == {
+        "image.ffn_gate_inp",
+        "image.exp_probs_b.bias",
+        "image.ffn_up_exps",
+        "image.ffn_down_exps",
+        "image.ffn_gate_exps",
+    }
+
+
+def test_tower_of_ernie_4_5_vl_by_hand() -> None:
+    """32 blocks of 1280 and 5120; four patches of 5120 through two matrices, two frames of them through two more, and one to 2560."""
+    vision = bundled("ernie-4.5-vl-28b-a3b").vision
+    assert vision is not None
+    d, four = 1280, 4 * 1280
+    block = 4 * (d * d + d) + (d * 5120 + 5120) + (5120 * d + d) + 2 * 2 * d
+    assert vision.tower_parameters == 588 * d + 32 * block + 2 * d
+    space = 2 * (four * four + four) + 2 * four
+    time = (2 * four * four + four) + (four * four + four) + 2 * four
+    assert vision.projector_parameters == space + time + (four * 2560 + 2560) + 2560
+
+
+def test_grok_2_by_hand() -> None:
+    """64 layers: 64 heads of 128 and 8 for keys and values, an MLP of 32,768 beside 8 experts of 16,384, four norms; the output is no embedding."""
+    d = 8192
+    attention = d * (8192 + 2 * 1024 + 8192)
+    layer = attention + 3 * d * 32_768 + 8 * 3 * d * 16_384 + 8 * d + 4 * d
+    assert laid("grok-2-270b").parameters() == 64 * layer + 2 * 131_072 * d + d == 269_515_497_472
+
+
+def test_longcat_flash_by_hand() -> None:
+    """28 layers: latent attention, two norms and an MLP of 12,288 twice, 512 experts of 2,048, and a router of 768 for them and 256 without weights."""
+    d = 6144
+    attention = d * 1536 + 1536 + 1536 * 64 * 192 + d * (512 + 64) + 512 + 512 * 64 * (128 + 128) + 64 * 128 * d
+    mlp = 3 * d * 12_288
+    layer = 2 * (attention + mlp + 2 * d) + 512 * 3 * d * 2048 + 768 * d + 768
+    assert laid("longcat-flash-560b-a27b").parameters() == 28 * layer + 2 * 131_072 * d + d == 560_664_980_480
+    ahead = 2 * d * d + attention + mlp + 131_072 * d + 5 * d  # the next token: two halves joined, one layer, norms, an embedding
+    assert bundled("longcat-flash-560b-a27b").parameters.next_tokens == ahead == 1_197_899_776
+    assert 560_664_980_480 + ahead == 561_862_880_256
+    found = caches("longcat-flash-560b-a27b")
+    assert found[CacheKind.LATENT].layers == tuple(range(56)) and found[CacheKind.LATENT].k_values == 512 + 64
+
+
 def test_speech_encoder_of_phi_4_multimodal_by_hand() -> None:
     """24 conformer blocks of width 1024, and what makes one frame of eight: transformers, models/phi4_multimodal; two projectors to 3072.
 

@@ -92,6 +92,8 @@ def test_buffer_is_that_measured_within_what_is_said(model: str, row: dict[str, 
         # 786,432 / 448² = 3.9: 4 slices, of 3, 4 and 5 the grid nearest 4:3 is 2 × 2; 60.7 areas: 9 slices, 8 or 9: 3 × 3.
         ("minicpm-v-2.6-8b", 64, 5 * 64, 10 * 64),
         ("minicpm-llama3-v-2.5-8b", 96, 5 * 96, 10 * 96),
+        # 448 pixels in whole tokens of 56: a square is 8 × 8; 4:3 is 448 / sqrt(4 / 3) = 387 high and 516 wide: 9 × 7, in each of 2 × 2 and 3 × 3 slices.
+        ("minicpm-v-4.6-1.3b", 64, 5 * 63, 10 * 63),
         # 224: 7 × 7 is too few, sqrt(64 × 32² / 224²) = 8 × 8. 1024 × 768 is more than 2 × 512²: grids of 2 to 10 tiles, the one of 4:3
         # with an area below the image's twice is 3 × 2 (1.5) before 4 × 3 (12 tiles); the thumbnail: 32 × 24 / 3: 18 × 13.
         ("lfm2-vl-450m", 8 * 8, 6 * 256 + 18 * 13, 6 * 256 + 18 * 13),

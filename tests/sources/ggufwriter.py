@@ -146,6 +146,8 @@ def keys(model: ModelSpec, layout: Layout) -> Mapping[str, Any]:
             "attention.compress_ratios": [*compressed.compress_ratios, 0],
             "hyper_connection.count": text.hc_mult,
         }
+    if not text.deepstack:
+        fields["n_deepstack_layers"] = 0
     if text.experts:
         fields |= {"expert_count": text.experts.count, "expert_used_count": text.experts.used}
     if text.norm.startswith("layernorm"):

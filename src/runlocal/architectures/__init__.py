@@ -113,11 +113,13 @@ ARCHITECTURES = {
 CHECKPOINTS = {
     "aya_vision": "cohere",
     "cohere2_vision": "cohere",
+    "ernie4_5_vl_moe": "ernie_vl",
     "florence2": "florence2",
     "k2_horizon": "llama",
     "llama-int4": "llama",
     "llama4-dense": "llama",
     "llava_onevision": "llama",
+    "longcat_flash": "deepseek",
     "molmo": "llama",
     "paligemma": "gemma",
     "phi3_v": "phi",

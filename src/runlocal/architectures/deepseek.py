@@ -1,6 +1,6 @@
 """DeepSeek V2 and V3 and those that share their layer: latent attention, experts behind leading dense layers.
 
-V3.2 and GLM-5 have an indexer. MiniCPM3 keeps the latents expanded.
+V3.2 and GLM-5 have an indexer. MiniCPM3 keeps the latents expanded. A layer of LongCat-Flash is two of these, with experts beside the first's MLP.
 """
 
 from runlocal.architectures.blocks.stack import decoder

@@ -19,7 +19,10 @@ class Block(Protocol):
 
 
 _NO_PARAMETERS = ("rope_", "ffn_gate_tid2eid")  # beginnings of the names of tables that the converter or a hash makes
-_NOT_READ = (*_NO_PARAMETERS, "enc.")  # and of an encoder's tensors, which read the input and no token of the answer
+FOR_IMAGES = "image."
+"""The names of experts for image tokens alone begin so; a text token reads none of them."""
+
+_NOT_READ = (*_NO_PARAMETERS, "enc.", FOR_IMAGES)  # and of an encoder's tensors, which read the input and no token of the answer
 
 CHOSEN = ".lora_of_"
 """In the names of adapters that images or speech choose; a text token reads none of them."""
@@ -50,6 +53,7 @@ class Layout(NamedTuple):
     encoder: every token sees those behind it too, so a text goes through in one step, and there are no logits
     single_embedding: no device gets a second copy of a tied embedding
     two_embeddings: the second copy is made first, so the host holds both where the output stays there
+    deepstack: images bring features of the tower's deeper layers, where the architecture takes any
     """
 
     architecture: str
@@ -67,6 +71,7 @@ class Layout(NamedTuple):
     encoder: bool = False
     single_embedding: bool = False
     two_embeddings: bool = False
+    deepstack: bool = True
 
     def tensors(self) -> tuple[Tensor, ...]:
         """Every tensor of the file, those that a loader skips included."""
@@ -105,7 +110,7 @@ class Layout(NamedTuple):
 
     def reads(self, tensor: Tensor) -> bool:
         """Whether a text token reads the tensor, in the layers that are not idle: it runs, is no table that a row is looked up in, no part of an
-        encoder, and no adapter that images or speech choose."""
+        encoder, no expert for image tokens, and no adapter that images or speech choose."""
         looked_up = tensor.role == "per_layer_token_embd" or (tensor.role == "token_embd" and not self.tied)
         return self.runs(tensor) and not (tensor.repeated or tensor.role.startswith(_NOT_READ) or looked_up or CHOSEN in tensor.role)
 

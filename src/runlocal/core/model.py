@@ -21,6 +21,8 @@ class Experts(NamedTuple):
     parallel_dense: the layers with experts run a dense MLP beside them
     latent_size: experts work in a projection of this width
     hash_layers: the first layers choose their experts by the token's id, from a table
+    image_intermediate_size: width of one of as many experts again, which image tokens go through instead (ERNIE 4.5 VL); 0 if there are none
+    identity: experts without weights beside those that the router chooses from, which yield what they are given (LongCat)
     """
 
     count: int  # type: ignore[assignment]  # the field hides tuple.count, which nothing here needs
@@ -34,6 +36,8 @@ class Experts(NamedTuple):
     parallel_dense: bool = False
     latent_size: int | None = None
     hash_layers: int = 0
+    image_intermediate_size: int = 0
+    identity: int = 0
 
 
 class Latent(NamedTuple):
@@ -314,6 +318,7 @@ class Text(NamedTuple):
     residual_block: layers after which the residual stream is kept, for all later layers to mix in (attention residuals), absent elsewhere
     encoder_layers: layers of an encoder before the decoder, which `layers` counts; 0 where there is only a decoder
     adapter_ranks: ranks of the low-rank adapters that the checkpoint keeps beside every matrix of the layers; several: for images or speech alone
+    deepstack: images bring features of the tower's deeper layers, where the architecture takes any (Qwen3-VL)
     """
 
     layers: int
@@ -367,6 +372,7 @@ class Text(NamedTuple):
     residual_block: int | None = None
     encoder_layers: int = 0
     adapter_ranks: tuple[int, ...] = ()
+    deepstack: bool = True
 
 
 class Vision(NamedTuple):
@@ -431,14 +437,26 @@ class Vision(NamedTuple):
 
 
 class Audio(NamedTuple):
-    """The speech encoder and its projectors, as a count: no runtime that is priced loads one.
+    """The speech encoder and its projectors. Where there are no shapes, it is a count alone: no runtime that is priced loads it.
 
-    encoder: the family of the encoder
+    encoder: the family of the encoder, a key of the registry of encoders where it has shapes
     parameters: parameters of all of it as published
+    hidden_size: width of the encoder
+    layers: transformer blocks
+    heads: attention heads
+    intermediate_size: width of the MLP
+    mel_bins: bands of the spectrogram
+    conv_channels: channels of its convolutions where they are not the width of the encoder
     """
 
     encoder: str
     parameters: int
+    hidden_size: int = 0
+    layers: int = 0
+    heads: int = 0
+    intermediate_size: int = 0
+    mel_bins: int = 0
+    conv_channels: int = 0
 
 
 class Context(NamedTuple):

@@ -59,6 +59,7 @@ class ExpertMlp(NamedTuple):
     latent_size: width of the projection that the routed experts work in, None where they work on the residual stream
     latent_role: what the names of that projection's matrices begin with
     latent_normed: what the experts yield is normed before it leaves the projection
+    identity: experts without weights that the router can choose too
     """
 
     hidden_size: int
@@ -77,6 +78,7 @@ class ExpertMlp(NamedTuple):
     latent_size: int | None = None
     latent_role: str = "ffn_latent"
     latent_normed: bool = False
+    identity: int = 0
 
     @property
     def routed_width(self) -> int:
@@ -85,7 +87,7 @@ class ExpertMlp(NamedTuple):
 
     def tensors(self, layers: tuple[int, ...]) -> Iterator[Tensor]:
         d, width, count = self.hidden_size, self.intermediate_size, self.count
-        yield Tensor(role="ffn_gate_inp", columns=d, rows=count, layers=layers, quantizable=False)
+        yield Tensor(role="ffn_gate_inp", columns=d, rows=count + self.identity, layers=layers, quantizable=False)
         routed = self.routed_width
         shapes = [("ffn_gate_up_exps", routed, 2 * width) if self.fused else ("ffn_up_exps", routed, width), ("ffn_down_exps", width, routed)]
         if self.gated and not self.fused:
@@ -100,7 +102,7 @@ class ExpertMlp(NamedTuple):
             yield Tensor(role="ffn_gate_inp.scale", columns=d, layers=layers, quantizable=False)
             yield Tensor(role="ffn_down_exps.scale", columns=count, layers=layers, quantizable=False)
         if self.router_bias:
-            yield Tensor(role=self.correction, columns=count, layers=layers, quantizable=False)
+            yield Tensor(role=self.correction, columns=count + self.identity, layers=layers, quantizable=False)
         if self.table_rows:
             yield Tensor(role="ffn_gate_tid2eid", columns=self.used, rows=self.table_rows, layers=layers, quantizable=False, source_type="I32")
         if self.latent_size:

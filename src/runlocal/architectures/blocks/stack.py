@@ -92,6 +92,7 @@ def decoder(
         kv_group=text.heads // text.kv_heads if text.kv_heads and 0 in attending else 0,
         experts=text.experts.count if text.experts else 0,
         pooling=text.pooling,
+        deepstack=text.deepstack,
     )
 
 
@@ -243,6 +244,7 @@ def mlp_blocks(text: Text, layers: tuple[int, ...], *, fused: bool, bias: bool, 
             bias=bias,
             correction=correction,
             latent_size=experts.latent_size,
+            identity=experts.identity,
         ),
         with_experts,
     )

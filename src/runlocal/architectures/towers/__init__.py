@@ -1,4 +1,4 @@
-"""The tensors of a vision tower and its projector, one family per module.
+"""The tensors of a vision tower or speech encoder and its projector, one family per module.
 
 Names and shapes are those of llama.cpp's projector files (`mmproj`): conversion/*.py, gguf-py/gguf/tensor_mapping.py. The family `mllama`
 is what Ollama's own engine stored inside the model's file.
@@ -8,7 +8,7 @@ from importlib import import_module
 from typing import cast
 
 from runlocal.core.errors import Code, Problem
-from runlocal.core.model import Vision
+from runlocal.core.model import Audio, Vision
 from runlocal.core.tensor import Tensor
 
 TOWERS = {
@@ -28,6 +28,7 @@ TOWERS = {
     "llava-siglip": "runlocal.architectures.towers.llava_siglip",
     "minicpmv": "runlocal.architectures.towers.minicpmv",
     "minimax-m3": "runlocal.architectures.towers.minimax_m3",
+    "minicpmv4_6": "runlocal.architectures.towers.minicpmv4_6",
     "mllama": "runlocal.architectures.towers.mllama",
     "moondream": "runlocal.architectures.towers.moondream",
     "muse": "runlocal.architectures.towers.muse",
@@ -42,6 +43,7 @@ TOWERS = {
 CHECKPOINTS = {
     "cohere-vision": "runlocal.architectures.towers.cohere_vision",
     "davit": "runlocal.architectures.towers.davit",
+    "ernie-vl": "runlocal.architectures.towers.ernie_vl",
     "llava-onevision": "runlocal.architectures.towers.llava_onevision",
     "molmo": "runlocal.architectures.towers.molmo",
     "paligemma": "runlocal.architectures.towers.paligemma",
@@ -49,6 +51,12 @@ CHECKPOINTS = {
     "phi4mm": "runlocal.architectures.towers.phi4mm",
 }
 """Towers of which there is only the checkpoint: no projector file holds them, and no graph of them is known."""
+
+ENCODERS = {
+    "qwen2a": "runlocal.architectures.towers.qwen2a",
+    "qwen3a": "runlocal.architectures.towers.qwen3a",
+}
+"""Speech encoders, which llama.cpp loads from the projector file together with the tower."""
 
 
 def tensors(vision: Vision, text_hidden_size: int) -> tuple[Tensor, ...]:
@@ -64,6 +72,21 @@ def tensors(vision: Vision, text_hidden_size: int) -> tuple[Tensor, ...]:
             hint="--no-vision prices the language model alone",
         )
     return cast(tuple[Tensor, ...], import_module(module).tensors(vision, text_hidden_size))
+
+
+def speech_tensors(audio: Audio, text_hidden_size: int) -> tuple[Tensor, ...]:
+    """Every tensor of the speech encoder and its projector, as stored in the projector file.
+
+    Raises Problem (not_computed) for an encoder that no module here lays out.
+    """
+    module = ENCODERS.get(audio.encoder)
+    if module is None:
+        raise Problem(
+            Code.NOT_COMPUTED,
+            f"the speech encoder {audio.encoder!r} is not computed in this version",
+            hint="--no-vision prices the language model alone",
+        )
+    return cast(tuple[Tensor, ...], import_module(module).tensors(audio, text_hidden_size))
 
 
 def is_projector(tensor: Tensor) -> bool:

@@ -3,12 +3,16 @@
 from collections.abc import Iterator
 from math import isqrt
 
-from runlocal.core.model import Vision
+from runlocal.core.model import Audio, Vision
 from runlocal.core.tensor import Tensor
 
 CHANNELS = 3
 CONVOLUTION = "convolution"
 """The source type of a convolution that is no patch embedding: F16 in an F16 file, F32 in every other."""
+CHANNEL_WINDOW = 3
+"""Width of a speech encoder's convolutions."""
+SPEECH_POSITIONS = 1500
+"""Rows of sines that the converter writes for a speech encoder, one for 20 milliseconds of half a minute."""
 
 
 def linear(role: str, columns: int, rows: int, layers: tuple[int, ...] = (), bias: bool = True, source_type: str | None = None) -> Iterator[Tensor]:
@@ -74,6 +78,17 @@ def blocks(
         yield from linear("v.blk.ffn_gate", d, inner, every, mlp_bias)
     yield from linear("v.blk.ffn_up", d, inner, every, mlp_bias)
     yield from linear("v.blk.ffn_down", inner, d, every, mlp_bias)
+
+
+def speech_blocks(audio: Audio, *, key_bias: bool = True) -> Iterator[Tensor]:
+    """The transformer blocks of a speech encoder: two norms, attention and an MLP of up and down."""
+    d, inner, every = audio.hidden_size, audio.intermediate_size, tuple(range(audio.layers))
+    yield from norm("a.blk.ln1", d, every)
+    for role, bias in (("a.blk.attn_q", True), ("a.blk.attn_k", key_bias), ("a.blk.attn_v", True), ("a.blk.attn_out", True)):
+        yield from linear(role, d, d, every, bias)
+    yield from norm("a.blk.ln2", d, every)
+    yield from linear("a.blk.ffn_up", d, inner, every)
+    yield from linear("a.blk.ffn_down", inner, d, every)
 
 
 def grid(vision: Vision) -> int:

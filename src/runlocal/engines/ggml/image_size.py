@@ -193,13 +193,14 @@ def _longest_edge(vision: Vision, family: Family, size: Size) -> tuple[Piece, ..
 def _sliced(vision: Vision, family: Family, size: Size) -> tuple[Piece, ...]:
     """An overview of its own shape and up to nine slices of about the tower's area (LLaVA-UHD, as MiniCPM-V has it)."""
     side, (width, height) = vision.image_size, size
+    whole = vision.patch_size * vision.spatial_merge_size
     if max(size) <= side:
         return _fixed(vision, family, size)
-    overview = _best_resize(size, side, vision.patch_size, enlarge=False)
+    overview = _best_resize(size, side, whole, enlarge=False)
     multiple = min(ceil(_f(_f(float(width) * height) / side**2)), _MAX_SLICES)
     grid = _best_grid(multiple, _f(log(_f(width / height))))
     cell = tuple(_divisible(pixels, parts) // parts for pixels, parts in zip(size, grid, strict=True))
-    piece = _best_resize((cell[0], cell[1]), side, vision.patch_size, enlarge=True)
+    piece = _best_resize((cell[0], cell[1]), side, whole, enlarge=True)
     return _piece(vision, family, overview), _piece(vision, family, piece, grid[0] * grid[1])
 
 

@@ -309,15 +309,17 @@ class Session(Contexts):
         return tokens.least, tokens.most
 
     def _vision_parts(self, workload: Workload, placement: Placement) -> tuple[Part, ...]:
-        """Tower, projector and image graph, on the first GPU."""
+        """Tower, projector and image graph, speech encoder and its graph, on the first GPU."""
         if self.model.vision is None or not workload.vision:
             return ()
         device = placement.devices()[0] if placement.gpus else HOST
-        from runlocal.engines.ggml.vision import vision_parts  # text models have no use for towers
+        from runlocal.engines.ggml.speech import speech_parts  # text models have no use for towers
+        from runlocal.engines.ggml.vision import vision_parts
 
         key = (workload.images, workload.image_size, workload.mmproj_type, workload.flash_attention, device)
         if key not in self._vision:
-            self._vision[key] = vision_parts(self.model, workload, device, self.facts.types, self.facts.vision)
+            wanted = (self.model, workload, device, self.facts.types, self.facts.vision)
+            self._vision[key] = (*vision_parts(*wanted), *speech_parts(*wanted))
         return self._vision[key]
 
 

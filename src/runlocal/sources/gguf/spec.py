@@ -264,6 +264,7 @@ def _text(fields: Metadata, shapes: _Shapes) -> Text:
         extra_embedding_rows=max(0, rows - vocabulary_size),
         rope_scaling="llama3" if shapes.has("rope_freqs") else "longrope" if shapes.has("rope_factors_long") else None,
         rope_dimensions=rotated if rotated and rotated != head_dim and not latent else None,
+        deepstack=fields.optional("n_deepstack_layers") != 0,
         experts=_experts(fields, shapes),
         latent=latent,
         indexer=_indexer(fields, shapes, layers) if fields.architecture in _SPARSE else None,

@@ -271,7 +271,7 @@ def _family(layout: Layout) -> Family:
     family = FAMILIES.get(layout.architecture)
     if family is None:
         raise NotModelled(f"the graph of {layout.architecture}")
-    return family
+    return family if layout.deepstack or not family.deepstack else family._replace(deepstack=0)
 
 
 def _devices(placement: Placement, *, keeps_pins: bool) -> Devices:

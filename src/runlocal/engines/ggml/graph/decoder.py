@@ -104,7 +104,7 @@ def layers_of(layout: Layout) -> tuple[Layer, ...]:
                 mlps[layer] = block
             elif isinstance(block, Norms) and layer not in norms:
                 norms[layer] = block
-            elif isinstance(block, ExpertMlp) and block.scaled and isinstance(dense_one := mlps[layer], DenseMlp):
+            elif isinstance(block, ExpertMlp) and isinstance(dense_one := mlps[layer], DenseMlp):
                 beside[layer], mlps[layer] = dense_one, block
             elif name in OTHERS:
                 others[layer] = (*others.get(layer, ()), cast("Other", block))
@@ -248,7 +248,10 @@ def _layer(c: Context, blocks: Layer, x: Node, layer: int, *, last: bool) -> Nod
         out = like("SCALE", out)
     x = like("ADD", x, out) if family.stream_first else like("ADD", out, x)
     second = "ffn_norm" if "ffn_norm" in roles or family.weightless_norms else None if sandwich or not roles else roles[-1]
-    out = feed_forward(c, blocks.mlp, c.norm(x, second, layer, bias=biased) if second else x, layer)
+    into_mlp = c.norm(x, second, layer, bias=biased) if second else x
+    out = feed_forward(c, blocks.mlp, into_mlp, layer)
+    if blocks.beside:
+        out = like("SCALE", like("ADD", feed_forward(c, blocks.beside, into_mlp, layer), out))  # Grok-2
     if sandwich:
         out = c.norm(out, behind_mlp, layer)
     if family.residual_scaled:
