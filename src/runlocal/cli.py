@@ -198,7 +198,7 @@ def models(
 
 def show(
     model: Annotated[str, typer.Argument(help="a bundled id, a Hugging Face repo id or an Ollama tag", metavar="MODEL")],
-    gpu: Annotated[Optional[str], typer.Option("--gpu", "-g", help="judge on a machine you do not own: 4090, 2x3090, m4-max-64", metavar="SPEC")] = None,
+    gpu: Annotated[Optional[list[str]], typer.Option("--gpu", "-g", help="judge on a machine you do not own: 4090, 2x3090, m4-max-64", metavar="SPEC")] = None,
     vram: Annotated[Optional[str], typer.Option("--vram", help="judge on a budget instead of a card: 24GB, 2x24GB", metavar="SIZE")] = None,
     ram: Annotated[Optional[str], typer.Option("--ram", help="host memory [default: this computer's]", metavar="SIZE")] = None,
     runtime: Annotated[Optional[str], typer.Option("--runtime", "-r", help="[default: what loads the model]", metavar="ID[@VERSION]")] = None,
@@ -210,7 +210,7 @@ def show(
     from runlocal.commands import show as command
     from runlocal.render.formats import page_as
 
-    page = command.run(model, Options(gpu=(gpu,) if gpu else (), vram=vram, ram=ram, runtime=runtime))
+    page = command.run(model, Options(gpu=tuple(gpu or ()), vram=vram, ram=ram, runtime=runtime))
     return Outcome((page_as(wanted, page, _style(), title=_typed()),))
 
 
@@ -219,7 +219,7 @@ def fit(
     quant: Annotated[Optional[str], typer.Option("--quant", "-q", help="quantizations to choose from [default: the usual ones]", metavar="Q[,Q...]")] = None,
     ctx: Annotated[Optional[str], typer.Option("--ctx", "-c", help="context of one sequence that has to fit: 32k, max [default: 8k]", metavar="N")] = None,
     parallel: Annotated[int, typer.Option("--parallel", "-n", help="sequences at once, each with that context", metavar="N")] = 1,
-    gpu: Annotated[Optional[str], typer.Option("--gpu", "-g", help="a machine you do not own: 4090, 2x3090, m4-max-64", metavar="SPEC")] = None,
+    gpu: Annotated[Optional[list[str]], typer.Option("--gpu", "-g", help="a machine you do not own: 4090, 2x3090, m4-max-64", metavar="SPEC")] = None,
     vram: Annotated[Optional[str], typer.Option("--vram", help="a budget instead of a card: 24GB, 2x24GB", metavar="SIZE")] = None,
     ram: Annotated[Optional[str], typer.Option("--ram", help="host memory [default: this computer's]", metavar="SIZE")] = None,
     reserve: Annotated[Optional[str], typer.Option("--reserve", help="memory to leave free per GPU [default: what the runtime leaves]", metavar="SIZE")] = None,
@@ -247,7 +247,7 @@ def fit(
     from runlocal.render.formats import listing_as, page_as
 
     options = Options(
-        quant=quant, ctx=ctx, parallel=parallel, gpu=(gpu,) if gpu else (), vram=vram, ram=ram, reserve=reserve, idle=idle, runtime=runtime, kv=kv,
+        quant=quant, ctx=ctx, parallel=parallel, gpu=tuple(gpu or ()), vram=vram, ram=ram, reserve=reserve, idle=idle, runtime=runtime, kv=kv,
         vision=not no_vision, strict=strict, require_gpu=require_gpu,
     )  # fmt: skip
     asked = command.Wanted(" ".join(query or ()), family, variant, vision=vision, commercial=commercial, min_speed=min_speed)

@@ -10,7 +10,7 @@ from runlocal.core.cache import Cache, CacheKind
 from runlocal.core.machine import Gpu, Machine, Origin
 from runlocal.core.workload import Workload
 from runlocal.engines.ggml.placement import place
-from runlocal.engines.ggml.refusals import refuses_cache
+from runlocal.engines.ggml.refusals import refuses_cache, refuses_device
 from runlocal.engines.ggml.settings import Settings
 from runlocal.runtimes.llama_cpp import LlamaCpp
 
@@ -186,3 +186,9 @@ def test_llama_cpp_aborts_over_uneven_steps_of_two_architectures(model: str, ask
 
 def test_uneven_steps_are_no_matter_elsewhere() -> None:
     assert opened("jamba-reasoning-3b").refuses_graph(Workload(2048, sequences=3), ALONE) is None
+
+
+@pytest.mark.parametrize(("gpus", "refused"), [(15, False), (16, True)])
+def test_ggml_computes_on_fifteen_gpus_at_most(gpus: int, refused: bool) -> None:
+    machine = ALONE._replace(gpus=ALONE.gpus * gpus)
+    assert (refuses_device(machine, facts("llama.cpp", None).ggml["graph_room"]["most_backends"]) is not None) is refused

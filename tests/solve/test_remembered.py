@@ -12,7 +12,7 @@ from runlocal.catalog.facts import facts
 from runlocal.catalog.machines import parse_machine
 from runlocal.catalog.models import bundled, index
 from runlocal.core.errors import Code, Problem
-from runlocal.core.machine import Machine, Origin
+from runlocal.core.machine import Backend, Machine, Origin
 from runlocal.core.part import HOST, Basis, Kind, Part, gpu
 from runlocal.core.workload import Workload
 from runlocal.engines.ggml.refusals import refuses_device
@@ -110,8 +110,8 @@ def test_what_a_row_does_not_hold_is_asked_of_the_engine() -> None:
     assert found.reads(recipe, workload, found.placement(workload, here)) == real.reads(recipe, workload, real.placement(workload, here))
     beyond = Workload(context_tokens=row["longest"] + 256)
     assert found.refuses(recipe, beyond, here) == real.refuses(recipe, beyond, here) is not None
-    hpu = here._replace(gpus=(here.gpus[0]._replace(backend="hpu"),))  # type: ignore[arg-type]
-    assert found.refuses(recipe, workload, hpu) == refuses_device(hpu)
+    hpu = here._replace(gpus=(here.gpus[0]._replace(backend=Backend.HPU),))
+    assert found.refuses(recipe, workload, hpu) == refuses_device(hpu, 16) is not None
 
 
 def test_every_model_that_a_priced_runtime_loads_has_a_row() -> None:

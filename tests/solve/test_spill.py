@@ -104,3 +104,9 @@ def test_where_the_reserve_cannot_stay_free_it_is_used_up() -> None:
     found = asked("llama-3.1-8b", "Q4_K_M", vram_bytes=3 * GIB // 2)
     assert found["answer"] == "spills"
     assert 0 <= min(found["headroom_bytes"]) < found["reserve_bytes"]
+
+
+def test_a_full_card_without_layers_is_found_out_at_once() -> None:
+    """A card that not even a context fits on: no number of layers or experts on the others helps."""
+    found = asked("qwen3-30b-a3b", "Q4_K_M", vram_bytes=2 * GIB // 5, gpus=2)
+    assert found["answer"] == "does_not_fit"

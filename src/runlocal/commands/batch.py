@@ -7,7 +7,7 @@ from typing import Any
 
 from runlocal.catalog.gpus import unlisted_context
 from runlocal.catalog.machines import parse_machine
-from runlocal.commands.machines import machines
+from runlocal.commands.machines import one_machine
 from runlocal.commands.options import MOST_SEQUENCES, Options, cache_type, image_size, read, shares, size
 from runlocal.core.errors import Code, Exit, Problem
 from runlocal.core.machine import Gpu, Machine, Origin
@@ -42,7 +42,7 @@ class Batch:
     def __init__(self, options: Options) -> None:
         self.asked: Asked = read(options)
         self.given = bool(options.gpu or options.vram)
-        self.machine = machines(options)[0].machine if self.given else None
+        self.machine = one_machine(options, "a line of a batch").machine if self.given else None
         self.ram = size("--ram", options.ram)
         self.exit = Exit.YES
         self._opened: dict[tuple[object, ...], Runtime] = {}

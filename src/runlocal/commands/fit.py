@@ -5,7 +5,7 @@ from collections.abc import Callable, Sequence
 from runlocal.catalog.bundle import data_date
 from runlocal.catalog.models import index, licence_called
 from runlocal.catalog.names import normal
-from runlocal.commands.machines import machines
+from runlocal.commands.machines import one_machine
 from runlocal.commands.models import matches
 from runlocal.commands.options import Options, read
 from runlocal.core.errors import Code, Exit, Problem
@@ -96,10 +96,8 @@ def run(wanted: Wanted, options: Options, tell: Callable[[str], None], *, most: 
     for_people: `shown` is what is read, so that nothing beyond it has to be worked out
     """
     asked = _asked(wanted, options)
-    places = machines(options)
-    if len(places) > 1:
-        raise Problem(Code.BAD_VALUE, "fit is asked about one machine", hint="ask once per --gpu, or name 2x3090 for several cards in one")
-    machine = places[0].machine
+    place = one_machine(options, "fit")
+    machine = place.machine
     chosen = _chosen(wanted)
     fit = Fit(asked, machine, rows(machine, tell, vision=options.vision))
     if not fit.remembers and len(chosen) > _MANY:
@@ -117,7 +115,7 @@ def run(wanted: Wanted, options: Options, tell: Callable[[str], None], *, most: 
         shown=Listing("fit", title, _columns(read_rows), tuple(lines), (*more, *notes)),
         all=everything,
         whole=Page("fit", title, (Section("machine", _facts(asked, machine, len(chosen), len(fitting))),), (everything,), notes),
-        hints=(places[0].hint,) if places[0].hint else (),
+        hints=(place.hint,) if place.hint else (),
         exit=Exit.YES if fitting else Exit.NO,
     )
 

@@ -30,6 +30,14 @@ def machines(options: Options) -> tuple[Asked, ...]:
     return tuple(named) or (_here(options, ram),)
 
 
+def one_machine(options: Options, who: str) -> Asked:
+    """The one machine asked for. Raises Problem where `who` was asked about several."""
+    asked = machines(options)
+    if len(asked) > 1:
+        raise Problem(Code.BAD_VALUE, f"{who} is asked about one machine", hint="ask once per --gpu, or name 2x3090 for several cards in one")
+    return asked[0]
+
+
 def _named(spec: str, ram: int | None) -> Machine:
     machine = parse_machine(spec)
     if not machine.gpus and ram is None:

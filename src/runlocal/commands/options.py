@@ -111,7 +111,10 @@ _SPELLING = {
 
 
 def _word(text: str) -> str:
-    return f'"{text}"' if " " in text else text
+    """One word of a command line, quoted where the shell would see more in it."""
+    from shlex import quote  # advice alone spells commands
+
+    return quote(text)
 
 
 def read(options: Options) -> Asked:

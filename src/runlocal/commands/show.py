@@ -31,7 +31,7 @@ def run(name: str, options: Options) -> Page:
     """The page of the model that `name` means, its verdicts on the machine of the options. Raises Problem."""
     opened = open_model(name)
     model, around = opened.model, relatives(opened.model)
-    machine = machines.machines(options)[0].machine
+    machine = machines.one_machine(options, "show").machine
     asked = read(options)._replace(contexts=(min(HEADLINE_TOKENS, model.context.native_tokens),))
     return Page(
         kind="model",

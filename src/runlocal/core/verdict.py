@@ -54,7 +54,7 @@ def slack(load: Load, machine: Machine, reserves: Sequence[int]) -> int:
     margins = load.gpu_margins if machine.gpus else (load.host_margin,)
     left = [free - margin - reserve for free, margin, reserve in zip(headroom(load, machine), margins, reserves, strict=False)]
     if machine.gpus and machine.host_bytes is not None:
-        left.append(machine.host_bytes - load.host)
+        left.append(machine.host_bytes - load.host - load.host_margin)
     return min(left, default=0)
 
 

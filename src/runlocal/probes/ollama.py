@@ -6,6 +6,7 @@ https://github.com/ollama/ollama/blob/main/manifest/paths.go
 import os
 import re
 from collections.abc import Iterator
+from itertools import islice
 from pathlib import Path
 
 from runlocal.probes.text import read_text
@@ -32,14 +33,14 @@ def _manifests(root: Path) -> Iterator[Path]:
     """Everything that lies as deep as tags do, of the first so many entries of each folder."""
     folders = [root]
     for _ in range(_DEPTH):
-        folders = [folder / name for folder in folders for name in _names(folder)][:_MOST_ENTRIES]
+        folders = list(islice((folder / name for folder in folders for name in _names(folder)), _MOST_ENTRIES))
     yield from folders
 
 
 def _names(folder: Path) -> list[str]:
     try:
         with os.scandir(folder) as entries:
-            return sorted(entry.name for entry, _ in zip(entries, range(_MOST_ENTRIES), strict=False))
+            return sorted(entry.name for entry in islice(entries, _MOST_ENTRIES) if not entry.is_symlink())
     except (OSError, ValueError):
         return []
 

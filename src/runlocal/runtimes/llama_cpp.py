@@ -9,7 +9,7 @@ from runlocal.core.workload import Workload
 from runlocal.engines.ggml.draft import Draft, draft_parts, draft_warnings, refuses_draft
 from runlocal.engines.ggml.nextn import refuses_next_tokens
 from runlocal.engines.ggml.placement import Placement
-from runlocal.engines.ggml.refusals import refuses_cache, refuses_device
+from runlocal.engines.ggml.refusals import refuses_cache
 from runlocal.engines.ggml.session import Session
 from runlocal.quants.gguf import Recipe
 
@@ -61,7 +61,7 @@ class LlamaCpp(Session):
         return load.plus(load_of(draft_parts(draft, workload, self.settings(workload), placement, machine), placement.gpus)) if draft else load
 
     def refuses(self, recipe: Recipe, workload: Workload, machine: Machine) -> str | None:
-        if reason := refuses_device(machine) or refuses_cache(self.caches, workload, self.settings(workload).flash_attention, self.facts.types):
+        if reason := self.refuses_devices(machine) or refuses_cache(self.caches, workload, self.settings(workload).flash_attention, self.facts.types):
             return f"llama.cpp refuses: {reason}"
         if workload.pool_tokens is None and workload.context_tokens > self.longest_context():
             return _beyond(self.model.context.native_tokens, self.model.context.extended_tokens)

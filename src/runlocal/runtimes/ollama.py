@@ -10,7 +10,7 @@ from runlocal.core.workload import Workload
 from runlocal.engines.ggml.draft import Draft
 from runlocal.engines.ggml.nextn import refuses_next_tokens
 from runlocal.engines.ggml.placement import Placement
-from runlocal.engines.ggml.refusals import refuses_cache, refuses_device
+from runlocal.engines.ggml.refusals import refuses_cache
 from runlocal.engines.ggml.session import Session
 from runlocal.engines.ggml.settings import Settings
 from runlocal.engines.ollama_own import OwnEngineSession
@@ -66,7 +66,7 @@ class _Ollama(Session):
             return reason
         if workload.cache_type_k != workload.cache_type_v:
             return "Ollama sets one type for the whole cache (OLLAMA_KV_CACHE_TYPE)"
-        if reason := refuses_device(machine) or refuses_cache(self.caches, workload, self.settings(workload).flash_attention, self.facts.types):
+        if reason := self.refuses_devices(machine) or refuses_cache(self.caches, workload, self.settings(workload).flash_attention, self.facts.types):
             return f"Ollama refuses: {reason}"
         if workload.pool_tokens is None and workload.context_tokens > self.longest_context():
             return f"Ollama clips the context to the {self.longest_context():,} tokens that the model was trained for"

@@ -5,7 +5,7 @@ from runlocal.core.load import Load, load_of
 from runlocal.core.machine import Machine, Origin
 from runlocal.core.noun import NamedTuple
 from runlocal.core.report import Cell, Spread
-from runlocal.core.units import gib
+from runlocal.core.units import gib, size_text
 from runlocal.core.verdict import Answer, headroom, judge
 from runlocal.core.workload import Workload
 from runlocal.quants.gguf import Recipe
@@ -88,12 +88,15 @@ def _spilled(laid: Laid) -> str:
 def _short_of(load: Load, machine: Machine) -> str:
     left = headroom(load, machine)
     short = -sum(free for free in left if free < 0)
-    if not machine.gpus:
+    if short and not machine.gpus:
         return f"short of {gib(short)} of memory"
-    if not short and machine.host_bytes is not None and load.host > machine.host_bytes:
-        return f"short of {gib(load.host - machine.host_bytes)} of host memory"
+    if not short and machine.gpus and machine.host_bytes is not None and load.host + load.host_margin > machine.host_bytes:
+        return f"short of {gib(load.host + load.host_margin - machine.host_bytes)} of host memory"
     if not short:
-        return "within the margin of what is estimated"
+        margins = load.gpu_margins if machine.gpus else (load.host_margin,)
+        where, _ = min(enumerate(zip(left, margins, strict=True)), key=lambda one: one[1][0] - one[1][1])
+        place = "host memory" if not machine.gpus else f"GPU {where}"
+        return f"{place} has {size_text(left[where])} left, and what is estimated there may take {size_text(margins[where])} more"
     over = sum(free < 0 for free in left)
     return f"short of {gib(short)}" + ("" if len(left) == 1 else f" on {over} of {len(left)} cards")
 
@@ -137,7 +140,7 @@ def _made(
         gpu_layers=laid.placement.gpu_layers,
         layers=len(laid.placement.layers) + 1,
         parts=() if answer is Answer.CANNOT_RUN else runtime.parts(recipe, laid.workload, laid.placement, machine),
-        command=in_one_server(runtime.command(recipe, laid.workload, laid.placement), others),
+        command=None if answer is Answer.CANNOT_RUN else in_one_server(runtime.command(recipe, laid.workload, laid.placement), others),
         image_tokens=_image_tokens(runtime, workload),
         draft=runtime.draft_of(workload),
         mtp=workload.mtp,
@@ -153,8 +156,8 @@ def _refused(runtime: Runtime, recipe: Recipe, workload: Workload, machine: Mach
     laid = Laid(workload, placement, load_of(parts, len(machine.gpus)))
     cell = _made(runtime, recipe, workload, machine, laid, Answer.CANNOT_RUN, reason, (), None)._replace(parts=parts)
     if priced:
-        return cell._replace(command=None)
-    cell = cell._replace(need_bytes=None, host_need_bytes=None, reserve_bytes=None, headroom_bytes=(), gpu_layers=None, command=None, spread=None)
+        return cell
+    cell = cell._replace(need_bytes=None, host_need_bytes=None, reserve_bytes=None, headroom_bytes=(), gpu_layers=None, spread=None)
     return cell if has_gguf(runtime.model) else cell._replace(bits_per_weight=None, tensor_bytes=None)
 
 

@@ -84,7 +84,7 @@ class Remembered:
     def refuses(self, recipe: Recipe, workload: Workload, machine: Machine) -> str | None:
         if workload.context_tokens > self.longest_context():
             return self.opened().refuses(self._own(recipe), workload, machine)
-        return refuses_device(machine)
+        return refuses_device(machine, self._facts.ggml["graph_room"]["most_backends"])
 
     def placement(self, workload: Workload, machine: Machine, shares: Sequence[float] | None = None) -> Placement:
         return place(self.row["layers"], None, (1.0,) * len(machine.gpus))

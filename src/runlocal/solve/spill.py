@@ -98,7 +98,7 @@ class Spill:
             laid = lay_by_rooms(self._runtime, self._recipe, asked(number), self._machine, self._rooms(laid))
             if self._holds(laid):
                 return laid
-            if laid.load.host > (self._machine.host_bytes or 0):
+            if laid.load.host > (self._machine.host_bytes or 0) or self._overfull(laid):
                 break
         return None
 
@@ -125,6 +125,12 @@ class Spill:
     def _rooms(self, laid: Laid) -> list[int]:
         rooms = rooms_of(laid, self._machine, self._layer_bytes(laid))
         return [room - free for room, free in zip(rooms, self._left_free, strict=True)]
+
+    def _overfull(self, laid: Laid) -> bool:
+        """Whether a GPU that holds no layer is too full all the same, so that no number of layers would do."""
+        held = {device for device, _, _ in laid.placement.ranges} | {laid.placement.output}
+        rooms = zip(laid.placement.devices(), self._rooms(laid), strict=True)
+        return any(room < 0 and device not in held for device, room in rooms)
 
     def _holds(self, laid: Laid) -> bool:
         return slack(laid.load, self._machine, self._left_free) >= 0

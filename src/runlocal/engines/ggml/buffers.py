@@ -8,15 +8,18 @@ or than what an indexer chooses, and caches that hold a cell for several tokens,
 """
 
 from collections.abc import Mapping
+from typing import TYPE_CHECKING
 
 from runlocal.architectures.blocks.attention import LatentAttention
 from runlocal.core.cache import CacheKind
 from runlocal.core.layout import Layout
 from runlocal.engines.ggml.graph import ComputeBuffers, Known, compute_buffers, largest
-from runlocal.engines.ggml.graph.copies import Templates
 from runlocal.engines.ggml.placement import Placement
 from runlocal.engines.ggml.places import Growth, Timeline, grown, growth
 from runlocal.engines.ggml.settings import CELL_PADDING, Settings
+
+if TYPE_CHECKING:
+    from runlocal.engines.ggml.graph.copies import Templates
 
 Copied = Mapping[tuple[str, int | None], int]  # as `compute_buffers` wants `weight_bytes`
 

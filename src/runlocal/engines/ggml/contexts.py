@@ -11,7 +11,7 @@ from runlocal.core.part import HOST
 from runlocal.core.workload import Workload
 from runlocal.engines.ggml.files import Files
 from runlocal.engines.ggml.placement import Placement, place
-from runlocal.engines.ggml.refusals import refuses_uneven_steps
+from runlocal.engines.ggml.refusals import refuses_device, refuses_uneven_steps
 from runlocal.engines.ggml.settings import Settings, settle
 
 if TYPE_CHECKING:
@@ -84,6 +84,10 @@ class Contexts(Files):
             host_experts=(self.layout.stored_layers if workload.cpu_moe else workload.n_cpu_moe) if self.layout.experts else 0,
             cache_on_host=not workload.kv_offload,
         )
+
+    def refuses_devices(self, machine: Machine) -> str | None:
+        """Why ggml cannot use the machine's devices."""
+        return refuses_device(machine, self.facts.ggml["graph_room"]["most_backends"])
 
     def refuses_graph(self, workload: Workload, machine: Machine) -> str | None:
         """Why llama.cpp aborts over the graph's tensors; None where it does not."""

@@ -11,10 +11,12 @@ from runlocal.engines.ggml.settings import Settings
 _KEYS_AND_VALUES_IN_ONE = (CacheKind.LATENT, CacheKind.COMPRESSED)
 
 
-def refuses_device(machine: Machine) -> str | None:
-    """Why ggml cannot use one of the machine's devices: it has no backend for it."""
+def refuses_device(machine: Machine, most_backends: int) -> str | None:
+    """Why ggml cannot use the machine's devices: it has no backend for one, or they are too many. most_backends: the host is one of them"""
     name = next((device.name for device in machine.gpus if device.backend is Backend.HPU), None)
-    return None if name is None else f"ggml has no backend for {name}"
+    if name is not None:
+        return f"ggml has no backend for {name}"
+    return f"ggml computes on {most_backends - 1} GPUs at most, and there are {len(machine.gpus)}" if len(machine.gpus) >= most_backends else None
 
 
 def refuses_uneven_steps(settings: Settings) -> str | None:

@@ -20,7 +20,6 @@ from runlocal.engines.ggml.placement import Placement
 from runlocal.engines.ggml.settings import Settings
 
 _ROTARY_TABLE = "rope_"
-_MOST_DEVICES = 16  # GGML_SCHED_MAX_BACKENDS
 
 
 class GraphRoom:
@@ -40,7 +39,7 @@ class GraphRoom:
         if settings not in self._ample:
             size, most = self._size(settings), self.most_tensors(self._weights[False] + self._tables, settings.ubatch_tokens)
             self._ample[settings] = size is None or (
-                size.nodes + size.inputs <= most and size.nodes + size.leaves + min(self._tables, 1) * _MOST_DEVICES <= self.table(most)
+                size.nodes + size.inputs <= most and size.nodes + size.leaves + min(self._tables, 1) * int(self._facts["most_backends"]) <= self.table(most)
             )
         return self._ample[settings]
 

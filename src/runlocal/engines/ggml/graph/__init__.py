@@ -6,6 +6,7 @@ out by ggml's allocator (`engines/ggml/allocator.py`). So the compute buffers fo
 
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
+from typing import TYPE_CHECKING
 
 from runlocal.core.cache import CacheKind
 from runlocal.core.layout import Block, Layout
@@ -13,7 +14,6 @@ from runlocal.core.noun import NamedTuple
 from runlocal.core.part import HOST
 from runlocal.engines.ggml.allocator import Repeat, reserve, timeline
 from runlocal.engines.ggml.graph.context import DOWN, Context, Devices
-from runlocal.engines.ggml.graph.copies import Templates, marked, template
 from runlocal.engines.ggml.graph.decoder import Layer, NotModelled, build, layers_of
 from runlocal.engines.ggml.graph.family import FAMILIES, Family
 from runlocal.engines.ggml.graph.runs import KEPT, Run, runs_of
@@ -24,6 +24,9 @@ from runlocal.engines.ggml.places import Timeline, fill
 from runlocal.engines.ggml.settings import Settings
 from runlocal.engines.ggml.weights import cuda_bytes, host_bytes
 from runlocal.quants.gguf import Stored
+
+if TYPE_CHECKING:
+    from runlocal.engines.ggml.graph.copies import Templates
 
 __all__ = ["ComputeBuffers", "NotModelled", "compute_buffers", "copies_weights", "copy_bytes", "keeps_flash_attention", "largest", "next_token_buffers"]
 
@@ -77,7 +80,7 @@ def compute_buffers(
     fuses_routing: bool = False,
     as_estimated: bool = True,
     known: Known | None = None,
-    templates: Templates | None = None,
+    templates: "Templates | None" = None,
     timelines: list[Timeline] | None = None,
 ) -> ComputeBuffers:
     """The compute buffers of a step of `settings.ubatch_tokens` tokens with a full cache (llama_context::graph_reserve).
@@ -207,8 +210,10 @@ def _one_of_each(layout: Layout, layers: Sequence[Layer], devices: Devices) -> S
     return [index for index in range(len(layers)) if index not in left_out]
 
 
-def _from_template(context: Context, layers: Sequence[Layer], placement: Placement, templates: Templates, *, fuses_routing: bool) -> Laid | None:
+def _from_template(context: Context, layers: Sequence[Layer], placement: Placement, templates: "Templates", *, fuses_routing: bool) -> Laid | None:
     """The graph as it was laid out for other weights, with the bytes of these; None where more than places hangs on them."""
+    from runlocal.engines.ggml.graph.copies import marked, template  # one GPU that holds everything copies none
+
     weights = context.weight_bytes
     key = (context.settings, context.devices, placement.pipelined, fuses_routing, tuple(weights))
     if key not in templates:
