@@ -41,7 +41,7 @@ def run(names: Sequence[str], options: Options) -> Found:
             opened.model,
             asked,
             [place.machine for place in places],
-            _speller(name if opened.own else opened.model.id, places[0].options),
+            _speller(name if opened.from_path else opened.model.id, places[0].options),
             opened.own,
             draft,
             others,
@@ -68,11 +68,13 @@ class Opened(NamedTuple):
 
     notes: what to know about it, a sentence each
     own: of a GGUF file, its quantization and the tensors that it really holds
+    from_path: a file or folder was named, which another question has to name again
     """
 
     model: ModelSpec
     notes: tuple[str, ...] = ()
     own: OwnTensors | None = None
+    from_path: bool = False
 
 
 def open_model(name: str) -> Opened:
@@ -83,7 +85,7 @@ def open_model(name: str) -> Opened:
         from runlocal import sources
 
         if sources.is_path(name):
-            return _open_file(name)
+            return _open_file(name)._replace(from_path=True)
     model = find_model(name)
     notes = [model.note] if model.note else []
     if alias_variant(model, name) == "base":

@@ -15,7 +15,6 @@ _BAND = 1.34  # as large, for a comparison
 _TIER = 3.5  # one tier larger or smaller
 _AS_LARGE, _LARGER, _SMALLER = "as large", "larger", "smaller"
 _BANDS = {_AS_LARGE: 4, _LARGER: 2, _SMALLER: 2}  # how many are worth a line
-_SPECIAL = ("guard", "embedding")  # what is trained for one use is compared with its like
 
 
 class Compared(NamedTuple):

@@ -9,14 +9,15 @@ from runlocal.core.part import HOST, Basis, Kind, Part, gpu
 from runlocal.engines.ggml.placement import Placement
 
 MachineKind = tuple[bool, Backend]
-"""Whether there is one memory for both, and the first GPU's backend."""
+"""Whether there is one memory for both, and the backend: of GPUs of several, the first that is not CUDA, whose buffers are less sure."""
 
 
 def kind_of(machine: Machine) -> MachineKind | None:
     """What a machine is; None for CUDA cards beside a host, and for a host alone."""
     if all(device.backend is Backend.CUDA and not device.unified for device in machine.gpus):
         return None
-    return any(device.unified for device in machine.gpus), machine.gpus[0].backend
+    others = (device.backend for device in machine.gpus if device.backend is not Backend.CUDA)
+    return any(device.unified for device in machine.gpus), next(others, Backend.CUDA)
 
 
 def elsewhere(part: Part, kind: MachineKind, margin_percent: int) -> Part:
