@@ -20,8 +20,8 @@ from runlocal.solve.devices import Device, device
 from runlocal.solve.load import does_not_load
 from runlocal.solve.split import lay_best
 
-MOST_TOGETHER = 16
-"""Cards of one process: GGML_CUDA_MAX_DEVICES of llama.cpp's ggml-cuda.h."""
+MOST_TOGETHER = 15
+"""Cards of one process: `most_backends` of data/engines/ggml.toml, less the host, which every runtime that is priced computes on too."""
 
 MOST_LAYOUTS = 4000
 """Layouts that are computed for one fleet: a real one has some dozens of kinds of nodes, a made-up one would take hours."""
