@@ -8,7 +8,17 @@ import pytest
 Runner = Callable[..., Any]
 
 
-@pytest.mark.parametrize("name", ["Meta-Llama-3.1-8B-Instruct", "llama3.1:8b", "LLAMA_3.1 8b", "unsloth/Meta-Llama-3.1-8B-Instruct-GGUF"])
+@pytest.mark.parametrize(
+    "name",
+    [
+        "Meta-Llama-3.1-8B-Instruct",
+        "llama3.1:8b",
+        "LLAMA_3.1 8b",
+        "unsloth/Meta-Llama-3.1-8B-Instruct-GGUF",
+        "https://huggingface.co/meta-llama/Llama-3.1-8B-Instruct/tree/main",
+        "hf.co/unsloth/Llama-3.1-8B-Instruct-GGUF",
+    ],
+)
 def test_however_it_is_typed_it_is_one_model(run: Runner, name: str) -> None:
     assert run("check", name, "--gpu", "4090", "--json").answer == run("check", "llama-3.1-8b", "--gpu", "4090", "--json").answer
 

@@ -20,6 +20,9 @@ if TYPE_CHECKING:
     from runlocal.solve.advice import Speller
 
 
+_HUBS = ("huggingface.co/", "www.huggingface.co/", "hf.co/")
+
+
 class Found(NamedTuple):
     """The reports, what else to say, and the answer as an exit code."""
 
@@ -81,6 +84,7 @@ def open_model(name: str) -> Opened:
     """The model: an exact id or alias, else a file or folder, else a name that means one model however it is typed. Raises Problem."""
     from runlocal.catalog.models import alias_variant, find_model, is_exact
 
+    name = _without_address(name)
     if not is_exact(name):
         from runlocal import sources
 
@@ -91,6 +95,15 @@ def open_model(name: str) -> Opened:
     if alias_variant(model, name) == "base":
         notes.append("These are base weights: they complete text and have no chat template.")
     return Opened(model, tuple(notes))
+
+
+def _without_address(name: str) -> str:
+    """`Qwen/Qwen3-8B` of an address on Hugging Face as it is copied from a browser; any other name as it stands."""
+    path = name.removeprefix("https://").removeprefix("http://")
+    for host in _HUBS:
+        if path.startswith(host):
+            return "/".join(path.removeprefix(host).split("/")[:2])
+    return name
 
 
 def draft_named(text: str, quant: str | None, asked: Asked) -> Draft:
