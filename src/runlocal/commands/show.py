@@ -15,7 +15,7 @@ from runlocal.core.listing import Column, Fact, Form, Listing, Page, Section, Va
 from runlocal.core.machine import Machine
 from runlocal.core.model import Loss, ModelSpec
 from runlocal.core.units import context_text
-from runlocal.runtimes import Runtime
+from runlocal.runtimes import Runtime, is_priced
 from runlocal.solve.asked import HEADLINE_TOKENS, Asked
 from runlocal.solve.check import cells, headline, open_for
 from runlocal.solve.ranks import VLLM, rank_sizes
@@ -174,7 +174,10 @@ def _sizes(model: ModelSpec, asked: Asked, machine: Machine) -> Iterator[Listing
     try:
         runtime = open_for(model, asked.runtime, asked.version)
     except Problem:
-        yield from _checkpoint(model)
+        yield from _checkpoint(model, "nothing that is priced loads it")
+        return
+    if not is_priced(runtime.id):
+        yield from _checkpoint(model, f"what {runtime.id} takes is not computed in this version")
         return
     found = cells(runtime, asked, machine)
     tokens = context_text(found[0].context_tokens)
@@ -214,15 +217,18 @@ def _sizes(model: ModelSpec, asked: Asked, machine: Machine) -> Iterator[Listing
     )
 
 
-def _checkpoint(model: ModelSpec) -> Iterator[Listing]:
-    """The checkpoint in its own type, where that is one size for every value; its tensors, tower and projector together."""
+def _checkpoint(model: ModelSpec, why: str) -> Iterator[Listing]:
+    """The checkpoint in its own type, where that is one size for every value; its tensors, tower and projector together.
+
+    why: it stands in place of what files take
+    """
     stored = storage_types().get(model.checkpoint_type)
     if stored is None or stored.block_elements > 1:
         return
     row: Row = {"quant": model.checkpoint_type, "tensor_bytes": (layout(model).parameters() + model.tower_parameters) * stored.block_bytes}
     yield Listing(
         kind="sizes",
-        title="Size of the checkpoint's tensors; nothing that is priced loads it",
+        title=f"Size of the checkpoint's tensors; {why}",
         columns=(Column("quant", "type"), Column("tensor_bytes", "download", Form.GB)),
         rows=(row,),
     )
@@ -273,6 +279,8 @@ def _comparisons(around: Relatives, asked: Asked, machine: Machine) -> Iterator[
         here = asked._replace(contexts=(min(HEADLINE_TOKENS, model.context.native_tokens),))
         try:
             runtime = open_for(model, asked.runtime, asked.version)
+            if not is_priced(runtime.id):
+                return
             best = headline(cells(runtime, here, machine), here, (HEADLINE_TOKENS,))
         except Problem:
             continue

@@ -16,7 +16,7 @@ from runlocal.core.verdict import Answer, best, is_yes
 from runlocal.core.workload import Workload
 from runlocal.engines.ggml.draft import Draft
 from runlocal.engines.ggml.files import OwnTensors
-from runlocal.runtimes import RUNTIMES, Runtime, open_runtime
+from runlocal.runtimes import RUNTIMES, Runtime, is_priced, open_runtime
 from runlocal.solve.asked import HEADLINE_QUANT, HEADLINE_TOKENS, USUAL_CONTEXTS, Asked
 from runlocal.solve.beside import Running, beside, counted_twice
 from runlocal.solve.cell import judge_cell
@@ -75,9 +75,14 @@ def open_running(model: ModelSpec, quant: str | None, tokens: int | None, asked:
     tokens: its context; None: the first that is asked about, else the headline's, at most what it was trained for
     """
     runtime = open_for(model, asked.runtime, asked.version, own)
-    recipe = runtime.recipe(quant or (own.quant if own else HEADLINE_QUANT), None)
+    recipe = runtime.recipe(quant or (own.quant if own else headline_quant(runtime)), None)
     usual = (asked.contexts[0] or model.context.native_tokens) if asked.contexts else HEADLINE_TOKENS
     return Running(runtime, recipe, Workload(context_tokens=min(usual, model.context.native_tokens) if tokens is None else tokens))
+
+
+def headline_quant(runtime: Runtime) -> str:
+    """The quantization of which people speak where none is named; a checkpoint's own type in what does not load GGUF files."""
+    return HEADLINE_QUANT if is_priced(runtime.id) else runtime.usual_quants()[0]
 
 
 def cells(runtime: Runtime, asked: Asked, machine: Machine) -> tuple[Cell, ...]:
@@ -134,16 +139,12 @@ def check(
     others: models that already run
     spell: writes the command line of a piece of advice
     """
-    if reason := _refuses_ranks(model, asked):
-        from runlocal.solve.ranks import refused
-
-        never = refused(model, asked, machines, reason)
-        return _report(model, never, (never[0].headline.context_tokens,), (), Answer.CANNOT_RUN)
     runtime = beside(open_for(model, asked.runtime, asked.version, own, draft), others)
     checked = tuple(_on_machine(runtime, asked, _noted(runtime, asked, machine, own, others)) for machine in machines)
     answers = [cell.answer for one in checked for cell in asked_cells(one, asked) if cell.answer is not None]
     answer = best(answers) if answers else None
-    advice = () if answer is None or is_yes(answer, strict=asked.strict, offload=asked.offload) else _advice(runtime, checked[0], asked, spell)
+    answered = answer is None or is_yes(answer, strict=asked.strict, offload=asked.offload) or not is_priced(runtime.id)
+    advice = () if answered else _advice(runtime, checked[0], asked, spell)
     return _report(model, checked, contexts(runtime, asked), advice, answer)
 
 
@@ -168,14 +169,6 @@ def counts(model: ModelSpec) -> tuple[int, int]:
     """Parameters with the tower's, and those that are read for one text token."""
     laid = layout(model)
     return laid.parameters() + model.tower_parameters, laid.active_parameters(model.text.experts.used if model.text.experts else 0)
-
-
-def _refuses_ranks(model: ModelSpec, asked: Asked) -> str | None:
-    if asked.workload.tensor_parallel == 1:
-        return None
-    from runlocal.solve.ranks import refuses_ranks  # most questions are about one rank
-
-    return refuses_ranks(model, asked)
 
 
 def asked_cells(one: MachineCheck, asked: Asked) -> tuple[Cell, ...]:
