@@ -5,7 +5,7 @@ from collections.abc import Iterator, Mapping
 from runlocal.architectures import layout
 from runlocal.catalog.facts import storage_types
 from runlocal.catalog.models import bundled, index, licence
-from runlocal.catalog.runtimes import all_support, support
+from runlocal.catalog.runtimes import all_support
 from runlocal.commands import machines
 from runlocal.commands.check import open_model
 from runlocal.commands.options import Options, read
@@ -14,11 +14,12 @@ from runlocal.core.errors import Problem
 from runlocal.core.listing import Column, Fact, Form, Listing, Page, Section, Value
 from runlocal.core.machine import Machine
 from runlocal.core.model import Loss, ModelSpec
+from runlocal.core.part import Basis
 from runlocal.core.units import context_text
 from runlocal.runtimes import Runtime, is_priced
 from runlocal.solve.asked import HEADLINE_TOKENS, Asked
 from runlocal.solve.check import cells, headline, open_for
-from runlocal.solve.ranks import VLLM, rank_sizes
+from runlocal.solve.ranks import ranks_in_vllm, source
 from runlocal.solve.relatives import Relatives, relatives
 from runlocal.solve.shelf import smallest_machine
 
@@ -40,6 +41,7 @@ def run(name: str, options: Options) -> Page:
         listings=(
             *_sizes(model, asked, machine),
             *_files(model),
+            *_ranks(model),
             *_comparisons(around, asked, machine),
             *_scores(model),
             _runtimes(model),
@@ -112,8 +114,8 @@ def _shape(model: ModelSpec) -> Section:
     ]
     if experts := text.experts:
         facts.append(Fact("experts", "experts", f"{experts.count}, {experts.used} per token, width {experts.intermediate_size}"))
-    if sizes := _rank_sizes(model):
-        facts.append(Fact("vllm_tensor_parallel", "ranks in vLLM (--tp)", ", ".join(sizes)))
+    if sizes := ranks_in_vllm(model):
+        facts.append(Fact("vllm_tensor_parallel", "ranks in vLLM (--tp)", ", ".join(str(size.number) for size in sizes)))
     if vision := model.vision:
         facts.append(
             Fact("vision_tower", "vision tower", f"{vision.tower}, {vision.tower_parameters + vision.projector_parameters:,} parameters with projector")
@@ -121,13 +123,6 @@ def _shape(model: ModelSpec) -> Section:
     if audio := model.audio:
         facts.append(Fact("audio_encoder", "speech encoder", f"{audio.encoder}, {audio.parameters:,} parameters with projectors"))
     return Section("Shape", tuple(facts))
-
-
-def _rank_sizes(model: ModelSpec) -> tuple[str, ...]:
-    """The tensor-parallel sizes of the language model in vLLM; empty where it does not load the model, or its rules for it are not known here."""
-    if support(VLLM, model.architecture, model.hf_architecture, model.vision is not None).loads is not True:
-        return ()
-    return tuple(str(size) for size in rank_sizes(model) or ())
 
 
 def _caches(model: ModelSpec) -> Iterator[str]:
@@ -254,6 +249,28 @@ def _files(model: ModelSpec) -> Iterator[Listing]:
         ),
         rows=rows,
     )
+
+
+def _ranks(model: ModelSpec) -> Iterator[Listing]:
+    """What a rank of vLLM holds of the weights, where that is known to the byte."""
+    rows: tuple[Row, ...] = tuple(
+        {"tensor_parallel": size.number, "weight_bytes": size.weight_bytes, "basis": Basis.EXACT, "source": source()}
+        for size in ranks_in_vllm(model)
+        if size.weight_bytes is not None
+    )
+    if rows:
+        yield Listing(
+            kind="ranks",
+            title=f"Weights that each rank of vLLM holds of the checkpoint in {model.checkpoint_type}",
+            columns=(
+                Column("tensor_parallel", "--tp", Form.NUMBER),
+                Column("weight_bytes", "weights", Form.GIB),
+                Column("basis", "they are"),
+                Column("source", "source", extra=True),
+            ),
+            rows=rows,
+            notes=("Caches, activations, CUDA graphs and what communication takes are not computed in this version.",),
+        )
 
 
 def _smallest(runtime: Runtime, asked: Asked, quant: str) -> str | None:

@@ -12,8 +12,8 @@ from runlocal.engines.ggml.draft import Draft
 from runlocal.engines.ggml.files import OwnTensors
 from runlocal.quants.gguf import Recipe
 
-RULES = {"vllm": "runlocal.engines.vllm.refusals"}
-"""What each refuses, `refuses(model, workload, gpus, facts)`, where that is known here."""
+RULES = {"vllm": "runlocal.engines.vllm.known"}
+"""What is known of each: `refuses(model, workload, gpus, facts)`, and in words what of it could be priced, `weights(model, workload, facts)`."""
 
 
 class Unpriced:
@@ -34,7 +34,7 @@ class Unpriced:
         raise Problem(
             Code.NOT_COMPUTED,
             f"what {self.id} takes is not computed in this version" if what is None else what,
-            hint=f"`runlocal show MODEL` says what is known; computed: {', '.join(self._priced)}",
+            hint=f"`runlocal show {self.model.id}` says what is known; computed: {', '.join(self._priced)}",
         )
 
     def adopt(self, own: OwnTensors) -> None:
@@ -70,11 +70,14 @@ class Unpriced:
 
     def refuses(self, recipe: Recipe, workload: Workload, machine: Machine) -> str | None:
         """Why it would not run that, one sentence. Raises Problem (not_computed) where nothing known here forbids it."""
-        if self.id in RULES:
-            reason: str | None = import_module(RULES[self.id]).refuses(self.model, workload, len(machine.gpus), self._facts)
-            if reason:
-                return reason
-        self._not_computed()
+        if self.id not in RULES:
+            self._not_computed()
+        rules = import_module(RULES[self.id])
+        reason: str | None = rules.refuses(self.model, workload, len(machine.gpus), self._facts)
+        if reason:
+            return reason
+        held: str | None = rules.weights(self.model, workload, self._facts) if recipe.name == self.model.checkpoint_type else None
+        self._not_computed(f"what {self.id} takes is not computed in this version" + (f"; {held}" if held else ""))
 
 
 def _plain(name: str) -> str:

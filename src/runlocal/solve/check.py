@@ -7,7 +7,7 @@ from runlocal.architectures import has_gguf, layout
 from runlocal.catalog.bundle import data_date
 from runlocal.catalog.facts import facts
 from runlocal.catalog.models import bundled, licence
-from runlocal.catalog.runtimes import all_support, auto, newest_known
+from runlocal.catalog.runtimes import all_support, auto, newest_known, support
 from runlocal.core.errors import Code, Problem
 from runlocal.core.machine import Machine, Origin
 from runlocal.core.model import ModelSpec
@@ -23,6 +23,7 @@ from runlocal.solve.cell import judge_cell
 from runlocal.solve.load import ON_GGML, does_not_load
 
 LLAMA_CPP = "llama.cpp"
+_WHAT_ELSE = f"`runlocal show {{}}` says what is known; computed: {', '.join(RUNTIMES)}"
 
 if TYPE_CHECKING:
     from runlocal.solve.advice import Speller
@@ -40,6 +41,8 @@ def open_for(model: ModelSpec, runtime_id: str | None, version: str | None, own:
             raise _not_priced(model)
         runtime_id, version = chosen
     version = version or newest_known(runtime_id)
+    if not is_priced(runtime_id) and (known := support(runtime_id, model.architecture, model.hf_architecture, model.vision is not None)).loads is None:
+        raise Problem(Code.NOT_COMPUTED, f"whether {known.name} loads {model.id} ({model.architecture}) is not known", hint=_WHAT_ELSE.format(model.id))
     runtime = open_runtime(runtime_id, version, model, facts(runtime_id, version))
     if own is not None:
         runtime.adopt(own)
@@ -57,7 +60,7 @@ def _not_priced(model: ModelSpec) -> Problem:
     return Problem(
         Code.NOT_COMPUTED,
         f"{model.id} is loaded by {', '.join(found)}; what they take is not computed in this version",
-        hint=f"`runlocal show {model.id}` says what is known; computed: {', '.join(RUNTIMES)}",
+        hint=_WHAT_ELSE.format(model.id),
     )
 
 

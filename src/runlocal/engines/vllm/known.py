@@ -1,4 +1,4 @@
-"""What vLLM refuses before it allocates anything.
+"""What is known of vLLM, whose memory is not computed: what it refuses before it allocates anything, and what its weights are.
 
 https://github.com/vllm-project/vllm/blob/v0.33.0/vllm/config/model.py (verify_with_parallel_config, _get_and_verify_max_len),
 …/vllm/config/parallel.py (world_size), …/vllm/config/cache.py (CacheDType), …/vllm/model_executor/models/interfaces.py (SupportsPP)
@@ -8,9 +8,11 @@ from collections.abc import Iterator
 
 from runlocal.core.facts import Facts
 from runlocal.core.model import ModelSpec
+from runlocal.core.units import gib
 from runlocal.core.workload import Workload
 from runlocal.engines.vllm.parallel import refuses as refuses_size
 from runlocal.engines.vllm.parallel import sizes
+from runlocal.engines.vllm.shards import rank_bytes
 
 NAME = "vLLM"
 
@@ -21,6 +23,18 @@ def refuses(model: ModelSpec, workload: Workload, gpus: int, facts: Facts) -> st
     gpus: of the machine; 0: none, where ranks are processes on its CPU
     """
     return next(_reasons(model, workload, gpus, facts), None)
+
+
+def weights(model: ModelSpec, workload: Workload, facts: Facts) -> str | None:
+    """The weights of the checkpoint that a rank holds, in words; None where that is not known."""
+    stages, ranks = workload.pipeline_parallel, workload.tensor_parallel
+    held = rank_bytes(model, tensor_parallel=ranks, pipeline_parallel=stages, constants=facts.runtime) if workload.vision else None
+    if held is None:
+        return None
+    if stages * ranks == 1:
+        return f"the weights alone are {gib(held[0])}"
+    whose = f"the fullest of {stages * ranks} ranks" if stages > 1 else f"each of {ranks} ranks"
+    return f"of the weights alone, {whose} holds {gib(max(held))}"
 
 
 def _reasons(model: ModelSpec, workload: Workload, gpus: int, facts: Facts) -> Iterator[str]:
@@ -35,11 +49,10 @@ def _reasons(model: ModelSpec, workload: Workload, gpus: int, facts: Facts) -> I
     if workload.context_tokens > longest:
         yield f"{NAME} refuses a context beyond the {longest:,} tokens of the model (--max-model-len)"
     stages, ranks = workload.pipeline_parallel, workload.tensor_parallel
-    if stages > 1 and model.hf_architecture in facts.runtime.get("classes_without_pipeline", ()):
+    if stages > 1 and model.hf_architecture in facts.runtime.get("unpipelined_classes", ()):
         yield f"{NAME} deals no layers of {model.hf_architecture} out over pipeline stages; leave --pp out"
-    multiple = facts.runtime["vocabulary_multiple"]
-    if reason := refuses_size(model, ranks, multiple):
-        taken = sizes(model, multiple)
+    if reason := refuses_size(model, ranks, facts.runtime):
+        taken = sizes(model, facts.runtime)
         yield f"{reason}; --tp {_listed(taken, 'or')}" if taken else reason
     if 0 < gpus < stages * ranks:
         asked = " × ".join([*([f"--tp {ranks}"] if ranks > 1 else []), *([f"--pp {stages}"] if stages > 1 else [])])
