@@ -146,6 +146,9 @@ def test_kv_heads_are_held_by_several_ranks_where_they_are_fewer() -> None:
         ("qwen3-8b", 64, "32 attention heads are not divisible by 64"),
         # Latent attention: its 20 heads and the vocabulary go into 5, the experts do not.
         ("glm-4.7-flash-30b-a3b", 5, "an expert's width of 1,536 is not divisible by 5"),
+        ("qwen3.5-397b-a17b", 32, "16 key heads of the delta net are not divisible by 32"),
+        ("nemotron-h-8b", 16, "8 groups of Mamba heads are not divisible by 16"),
+        ("jamba-reasoning-3b", 5, "the vocabulary, padded to a multiple of 64, of 65,536 is not divisible by 5"),
         # 40 heads and KV heads and 32,000 rows go into 20, the MLP does not.
         ("vicuna-13b-v1.5", 20, "an MLP's width of 13,824 is not divisible by 20"),
     ],
@@ -163,13 +166,22 @@ def test_what_is_refused(model: str, ranks: int, reason: str) -> None:
         ("phi-3-medium-14b", (1, 2)),
         ("deepseek-v2-lite-16b", (1, 2, 4, 8, 16)),  # latent attention of 16 heads, which has no KV heads
         ("qwen3-30b-a3b", (1, 2, 4, 8, 16, 32)),  # 4 KV heads, each held by up to 8 ranks
+        ("mamba-370m", (1, 2, 4, 8, 16, 32, 64, 128)),  # no heads: 2,048 = 2^11 inner values, and 50,280 rows padded to 50,304 = 2^7 × 393
+        ("mamba-codestral-7b", (1, 2, 4, 8)),  # 128 heads in 8 groups
+        ("jamba-v0.1-52b", (1, 2, 4, 8, 16, 32)),
+        ("falcon-h1-7b", (1, 2, 4)),  # 12 attention heads with 2 KV heads, 24 Mamba heads in one group, 130,048 = 2^10 × 127 rows
+        ("nemotron-h-8b", (1, 2, 4, 8)),  # 32 attention heads, 128 Mamba heads in 8 groups
+        ("qwen3-next-80b-a3b", (1, 2, 4, 8, 16)),  # 16 heads, 16 key and 32 value heads of the delta net
+        ("qwen3.5-27b", (1, 2, 4, 8)),  # 24 heads, and 248,320 rows, which 3 does not divide
+        ("kimi-linear-48b-a3b", (1, 2, 4, 8, 16, 32)),
+        ("lfm2-1.2b", (1, 2, 4, 8, 16, 32)),
     ],
 )
 def test_what_is_taken(model: str, taken: tuple[int, ...]) -> None:
     assert sizes(find_model(model), VLLM) == taken
 
 
-@pytest.mark.parametrize("model", ["mamba-2.8b", "qwen3-next-80b-a3b", "falcon-h1-7b", "deepseek-v4-flash"])
+@pytest.mark.parametrize("model", ["deepseek-v4-flash", "kimi-k3", "minimax-m3-427b-a23b", "gemma-3n-e4b"])
 def test_layers_whose_rules_are_not_known_have_no_list(model: str) -> None:
     assert sizes(find_model(model), VLLM) is None
 

@@ -228,7 +228,8 @@ def test_show_lists_sizes_and_the_weights_of_a_rank() -> None:
     [
         ("deepseek-v2-lite-16b", "1, 2, 4, 8, 16"),  # what latent attention adds to the weights is not known here
         ("gpt-oss-20b", "1, 2, 4, 8, 16, 32, 64"),  # its checkpoint is no 16-bit one
-        ("mamba-2.8b", None),
+        ("qwen3-next-80b-a3b", "1, 2, 4, 8, 16"),
+        ("kimi-k3", None),
         ("starcoder2-3b", None),  # transformers' code builds its layers
         ("llama-3.2-11b-vision", None),  # vLLM 0.10.2 was the last that loaded it
     ],
