@@ -146,6 +146,19 @@ def test_every_format_says_it() -> None:
         assert "32" in checks_as(form, [one], Style())
 
 
+def test_cache_types_are_those_of_the_runtime() -> None:
+    fp8 = Options(runtime="vllm", gpu=("4x3090",), kv="fp8")
+    assert checked("llama-3.1-8b", fp8)[0] is Code.NOT_COMPUTED
+    assert checked("llama-3.1-8b", fp8._replace(tp=3)) == (Answer.CANNOT_RUN, REFUSED, Exit.NO)
+    assert checked("llama-3.1-8b", fp8._replace(runtime="llama.cpp"))[:2] == (Code.BAD_VALUE, "--kv 'fp8' is not a cache type")
+    assert checked("llama-3.1-8b", fp8._replace(kv="f17"))[:2] == (Code.BAD_VALUE, "--kv 'f17' is not a cache type")
+    lines = [{"model": "llama-3.1-8b", "runtime": runtime, "cache_type_k": "fp8", "cache_type_v": "fp8"} for runtime in ("vllm", "ollama")]
+    answers = [json.loads(answer)["error"]["code"] for answer in Batch(Options()).answers(map(json.dumps, lines))]
+    assert answers == ["not_computed", "bad_value"]
+    (other,) = Batch(fp8).answers([json.dumps({"model": "llama-3.1-8b", "runtime": "llama.cpp"})])
+    assert json.loads(other)["error"]["message"] == "--kv 'fp8' is not a cache type"
+
+
 def test_quantizations_that_are_near_are_named() -> None:
     with pytest.raises(Problem) as found:
         run(["llama-3.1-8b"], Options(runtime="vllm", quant="gptg", gpu=("4090",)))
