@@ -17,6 +17,7 @@ from runlocal.core.verdict import Answer
 from runlocal.solve.asked import HEADLINE_TOKENS, Asked
 from runlocal.solve.fit import Fit, Fitting
 from runlocal.solve.loads import rows
+from runlocal.solve.ranking import ranking
 
 SHOWN = 25
 """Models that a person sees at first."""
@@ -102,19 +103,19 @@ def run(wanted: Wanted, options: Options, tell: Callable[[str], None], *, most: 
     fit = Fit(asked, machine, rows(machine, tell, vision=options.vision))
     if not fit.remembers and len(chosen) > _MANY:
         tell(f"Laying {len(chosen)} models out for this question takes some seconds.")
-    fitting = sorted((found for model_id in chosen if (found := fit.of(model_id, wanted.min_speed))), key=lambda found: found.rank, reverse=True)
+    ranked = ranking(fit, chosen, wanted.min_speed, most if for_people else None)
     if not fit.judged and fit.problem is not None:
         raise fit.problem
-    read_rows = fitting[:most] if for_people else fitting
-    lines = [_row(found, fit.longest(found)) for found in read_rows]
-    notes = _notes(wanted, asked, machine, len(chosen) - fit.judged, read_rows, chosen_none=not chosen)
-    title = _title(asked, machine, len(fitting), len(chosen))
-    more = (f"{len(fitting) - len(lines):,} more: --all lists them.",) if len(fitting) > len(lines) else ()
+    lines = [_row(found, fit.longest(found)) for found in ranked.best]
+    fitting = len(ranked.best) + ranked.others
+    notes = _notes(wanted, asked, machine, len(chosen) - fit.judged, ranked.best, chosen_none=not chosen)
+    title = _title(asked, machine, fitting, len(chosen))
+    more = (f"{ranked.others:,} more: --all lists them.",) if ranked.others else ()
     everything = Listing("models", title, _DATA, tuple(lines), notes)
     return Found(
-        shown=Listing("fit", title, _columns(read_rows), tuple(lines), (*more, *notes)),
+        shown=Listing("fit", title, _columns(ranked.best), tuple(lines), (*more, *notes)),
         all=everything,
-        whole=Page("fit", title, (Section("machine", _facts(asked, machine, len(chosen), len(fitting))),), (everything,), notes),
+        whole=Page("fit", title, (Section("machine", _facts(asked, machine, len(chosen), fitting)),), (everything,), notes),
         hints=(place.hint,) if place.hint else (),
         exit=Exit.YES if fitting else Exit.NO,
     )
