@@ -16,7 +16,7 @@ from runlocal.core.tensor import StorageType
 from runlocal.core.units import pad
 from runlocal.engines.ggml.graph import NotModelled, _unfused, compute_buffers, copy_bytes, keeps_flash_attention, largest
 from runlocal.engines.ggml.graph.copies import Templates, template
-from runlocal.engines.ggml.graph.decoder import layers_of
+from runlocal.engines.ggml.graph.layers import layers_of
 from runlocal.engines.ggml.placement import place
 from runlocal.engines.ggml.places import Timeline
 from runlocal.engines.ggml.settings import Settings

@@ -10,8 +10,9 @@ from runlocal.core.cache import CacheKind
 from runlocal.core.errors import Code, Problem
 from runlocal.engines.ggml.graph import _unfused, compute_buffers
 from runlocal.engines.ggml.graph.context import Context, Devices
-from runlocal.engines.ggml.graph.decoder import build, layers_of
+from runlocal.engines.ggml.graph.decoder import build
 from runlocal.engines.ggml.graph.family import FAMILIES
+from runlocal.engines.ggml.graph.layers import layers_of
 from runlocal.engines.ggml.placement import place
 
 from .test_graph import context_of, model

@@ -14,8 +14,9 @@ from runlocal.core.noun import NamedTuple
 from runlocal.core.part import HOST
 from runlocal.engines.ggml.allocator import Repeat, reserve, timeline
 from runlocal.engines.ggml.graph.context import DOWN, Context, Devices
-from runlocal.engines.ggml.graph.decoder import Layer, NotModelled, build, layers_of
+from runlocal.engines.ggml.graph.decoder import build
 from runlocal.engines.ggml.graph.family import FAMILIES, Family
+from runlocal.engines.ggml.graph.layers import Layer, NotModelled, layers_of
 from runlocal.engines.ggml.graph.runs import KEPT, Run, runs_of
 from runlocal.engines.ggml.graph.schedule import assign, schedule
 from runlocal.engines.ggml.graph.tensors import F32

@@ -6,8 +6,9 @@ from runlocal.core.layout import Layout
 from runlocal.core.noun import NamedTuple
 from runlocal.engines.ggml.allocator import NONE
 from runlocal.engines.ggml.graph.context import Context, Devices
-from runlocal.engines.ggml.graph.decoder import NotModelled, build, layers_of
+from runlocal.engines.ggml.graph.decoder import build
 from runlocal.engines.ggml.graph.family import FAMILIES
+from runlocal.engines.ggml.graph.layers import NotModelled, layers_of
 from runlocal.engines.ggml.graph.runs import KEPT, runs_of
 from runlocal.engines.ggml.settings import Settings
 
