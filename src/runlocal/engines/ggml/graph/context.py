@@ -7,6 +7,7 @@ from runlocal.architectures.blocks.mlp import DenseMlp
 from runlocal.core.cache import CacheKind
 from runlocal.core.layout import Block, Layout
 from runlocal.core.noun import NamedTuple
+from runlocal.core.part import HOST
 from runlocal.core.tensor import StorageType
 from runlocal.core.units import pad
 from runlocal.engines.ggml.allocator import NONE, Four, Node
@@ -14,6 +15,7 @@ from runlocal.engines.ggml.graph.expand import Graph
 from runlocal.engines.ggml.graph.family import Family
 from runlocal.engines.ggml.graph.inputs import SMALLEST_ROTATION, CacheInputs, CompressedInputs, IndexerInputs, rotation
 from runlocal.engines.ggml.graph.tensors import F16, F32, I32, I64, four, given, like, new, view
+from runlocal.engines.ggml.placement import Placement
 from runlocal.engines.ggml.settings import Settings
 
 DOWN = "ffn_down_exps"
@@ -37,6 +39,19 @@ class Devices(NamedTuple):
     cache_on_host: bool
     host: int
     keeps_pins: bool
+
+
+def devices_of(placement: Placement, *, keeps_pins: bool) -> Devices:
+    """The devices that a model lies on."""
+    names = [*placement.devices(), HOST]
+    return Devices(
+        layers=tuple(names.index(device) for device in placement.layers),
+        output=names.index(placement.output),
+        host_experts=placement.host_experts,
+        cache_on_host=placement.cache_on_host,
+        host=len(names) - 1,
+        keeps_pins=keeps_pins,
+    )
 
 
 class Context:

@@ -8,8 +8,8 @@ from runlocal.core.layout import Block
 from runlocal.engines.ggml.allocator import Node
 from runlocal.engines.ggml.graph.context import Context
 from runlocal.engines.ggml.graph.ends import embed, logits
-from runlocal.engines.ggml.graph.family import Beside
-from runlocal.engines.ggml.graph.layers import WHOLE, Layer, NotModelled, builder, feed_forward, mixed, name_of
+from runlocal.engines.ggml.graph.family import Beside, NotModelled
+from runlocal.engines.ggml.graph.layers import WHOLE, Layer, builder, feed_forward, mixed, name_of
 from runlocal.engines.ggml.graph.tensors import F32, get_rows, like, view
 
 if TYPE_CHECKING:

@@ -11,6 +11,7 @@ from runlocal.core.layout import Block, Layout
 from runlocal.core.noun import NamedTuple
 from runlocal.engines.ggml.allocator import Node
 from runlocal.engines.ggml.graph.context import Context
+from runlocal.engines.ggml.graph.family import NotModelled
 from runlocal.engines.ggml.graph.mlp import dense, experts
 
 if TYPE_CHECKING:
@@ -47,10 +48,6 @@ OTHERS = ("AttentionResiduals", "LayerInput", "LowRankConnections", "NgramEmbedd
 def name_of(block: object) -> str:
     """What the tables here know a block by."""
     return type(block).__name__
-
-
-class NotModelled(ValueError):
-    """The graph of this model is not one of those that are built here."""
 
 
 class Layer(NamedTuple):
