@@ -5,6 +5,7 @@ from typing import TypeVar
 
 from runlocal.core.errors import Code, Problem
 from runlocal.core.noun import NamedTuple
+from runlocal.core.shell import quoted
 from runlocal.core.units import parse_context, parse_size
 from runlocal.core.workload import Workload
 from runlocal.solve.asked import Asked
@@ -63,7 +64,7 @@ class Options(NamedTuple):
 
 def spelled(model: str, options: Options) -> str:
     """The command line that asks this of that model: every option that is not at its default, in its short form where it has one."""
-    words = ["runlocal check", _word(model)]
+    words = ["runlocal check", quoted(model)]
     for field, option in _SPELLING.items():
         value, default = getattr(options, field), Options._field_defaults[field]
         if value == default:
@@ -71,9 +72,9 @@ def spelled(model: str, options: Options) -> str:
         if isinstance(value, bool):
             words.append("--no-imatrix" if field == "imatrix" and not value else option)
         elif isinstance(value, tuple):
-            words += [word for one in value for word in (option, _word(str(one)))]
+            words += [word for one in value for word in (option, quoted(str(one)))]
         else:
-            words += [option, _word(str(value))]
+            words += [option, quoted(str(value))]
     return " ".join(words)
 
 
@@ -108,13 +109,6 @@ _SPELLING = {
     "offload": "--offload",
     "strict": "--strict",
 }
-
-
-def _word(text: str) -> str:
-    """One word of a command line, quoted where the shell would see more in it."""
-    from shlex import quote  # advice alone spells commands
-
-    return quote(text)
 
 
 def read(options: Options) -> Asked:

@@ -466,12 +466,14 @@ class Context(NamedTuple):
     extended_tokens: what the vendor documents with a setting, absent if none
     recommended_tokens: where the vendor advises less
     extension: the setting that reaches extended_tokens: `yarn`
+    original_tokens: what that setting multiplies, where it is not native_tokens
     """
 
     native_tokens: int
     extended_tokens: int | None = None
     recommended_tokens: int | None = None
     extension: str | None = None
+    original_tokens: int | None = None
 
 
 class Parameters(NamedTuple):

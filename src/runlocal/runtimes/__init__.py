@@ -64,6 +64,9 @@ class Runtime(Judgeable, Protocol):
     def draft_of(self, workload: Workload) -> str | None:
         """The draft model and its quantization; None without one."""
 
+    def most_gpus(self) -> int:
+        """GPUs that one process computes on at most."""
+
     def warnings(self, workload: Workload) -> tuple[str, ...]:
         """What the reader should know although it runs, a sentence each."""
 

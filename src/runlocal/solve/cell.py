@@ -13,7 +13,7 @@ from runlocal.runtimes import Judgeable, Runtime
 from runlocal.solve.beside import in_one_server, neighbours
 from runlocal.solve.load import not_looked_at
 from runlocal.solve.longest import longest_context
-from runlocal.solve.spill import Spill
+from runlocal.solve.spill import best_spill
 from runlocal.solve.split import Laid, lay_best
 
 
@@ -66,7 +66,7 @@ def judge_cell(runtime: Runtime, recipe: Recipe, workload: Workload, machine: Ma
     elif answer is Answer.DOES_NOT_FIT:
         reason = _short_of(laid.load, machine)
         if machine.gpus and workload.gpu_layers is None:
-            on_gpus, spilled = Spill(runtime, recipe, workload, machine, left_free).best()
+            on_gpus, spilled = best_spill(runtime, recipe, workload, machine, left_free)
             if spilled is not None:
                 laid, answer, reason = spilled, Answer.SPILLS, _spilled(spilled)
     longest = longest_context(runtime, recipe, workload._replace(context_tokens=0, pool_tokens=None), machine, left_free)

@@ -11,7 +11,7 @@ from runlocal.core.part import HOST
 from runlocal.core.workload import Workload
 from runlocal.engines.ggml.files import Files
 from runlocal.engines.ggml.placement import Placement, place
-from runlocal.engines.ggml.refusals import refuses_device, refuses_uneven_steps
+from runlocal.engines.ggml.refusals import most_gpus, refuses_device, refuses_uneven_steps
 from runlocal.engines.ggml.settings import Settings, settle
 
 if TYPE_CHECKING:
@@ -88,7 +88,11 @@ class Contexts(Files):
 
     def refuses_devices(self, machine: Machine) -> str | None:
         """Why ggml cannot use the machine's devices."""
-        return refuses_device(machine, self.facts.ggml["graph_room"]["most_backends"])
+        return refuses_device(machine, self.most_gpus())
+
+    def most_gpus(self) -> int:
+        """GPUs that one process computes on at most."""
+        return most_gpus(self.facts.ggml)
 
     def refuses_graph(self, workload: Workload, machine: Machine) -> str | None:
         """Why llama.cpp aborts over the graph's tensors; None where it does not."""
