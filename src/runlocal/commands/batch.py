@@ -19,7 +19,8 @@ from runlocal.runtimes import Runtime
 from runlocal.solve.asked import HEADLINE_QUANT, HEADLINE_TOKENS, Asked
 from runlocal.solve.beside import beside
 from runlocal.solve.cell import judge_cell
-from runlocal.solve.check import cells, contexts, headline, open_for
+from runlocal.solve.check import open_for
+from runlocal.solve.grid import cells, contexts, headline
 from runlocal.solve.load import does_not_load
 
 LONGEST_LINE = 1 << 20

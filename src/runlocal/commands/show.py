@@ -17,7 +17,8 @@ from runlocal.core.model import Loss, ModelSpec
 from runlocal.core.units import context_text
 from runlocal.runtimes import Runtime
 from runlocal.solve.asked import HEADLINE_TOKENS, Asked
-from runlocal.solve.check import cells, headline, open_for
+from runlocal.solve.check import open_for
+from runlocal.solve.grid import cells, headline
 from runlocal.solve.ranks import VLLM, rank_sizes
 from runlocal.solve.relatives import Relatives, relatives
 from runlocal.solve.shelf import smallest_machine

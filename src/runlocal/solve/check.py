@@ -17,9 +17,9 @@ from runlocal.core.workload import Workload
 from runlocal.engines.ggml.draft import Draft
 from runlocal.engines.ggml.files import OwnTensors
 from runlocal.runtimes import RUNTIMES, Runtime, open_runtime
-from runlocal.solve.asked import HEADLINE_QUANT, HEADLINE_TOKENS, USUAL_CONTEXTS, Asked
+from runlocal.solve.asked import HEADLINE_QUANT, HEADLINE_TOKENS, Asked
 from runlocal.solve.beside import Running, beside, counted_twice
-from runlocal.solve.cell import judge_cell
+from runlocal.solve.grid import asked_cells, cells, contexts, headline
 from runlocal.solve.load import ON_GGML, does_not_load
 
 LLAMA_CPP = "llama.cpp"
@@ -80,44 +80,6 @@ def open_running(model: ModelSpec, quant: str | None, tokens: int | None, asked:
     return Running(runtime, recipe, Workload(context_tokens=min(usual, model.context.native_tokens) if tokens is None else tokens))
 
 
-def cells(runtime: Runtime, asked: Asked, machine: Machine) -> tuple[Cell, ...]:
-    """Every asked-for cell, by quantization, then context, then cache type."""
-    refusal = does_not_load(runtime.model, runtime)
-    found = []
-    for name in asked.quants or runtime.usual_quants():
-        recipe = runtime.recipe(name, asked.imatrix)
-        for tokens in contexts(runtime, asked):
-            for key_type, value_type in asked.caches:
-                workload = asked.workload._replace(context_tokens=tokens, cache_type_k=key_type, cache_type_v=value_type)
-                found.append(judge_cell(runtime, recipe, workload, machine, asked.reserve_bytes, refusal))
-    return tuple(found)
-
-
-def contexts(runtime: Runtime, asked: Asked) -> tuple[int, ...]:
-    """The columns of the grid, in tokens."""
-    native = runtime.model.context.native_tokens
-    if asked.contexts is not None:
-        return tuple(dict.fromkeys(native if tokens is None else tokens for tokens in asked.contexts))
-    return (*(tokens for tokens in USUAL_CONTEXTS if tokens < native), *((native,) if native <= USUAL_CONTEXTS[-1] else ()))
-
-
-def headline(found: Sequence[Cell], asked: Asked, columns: Sequence[int]) -> Cell:
-    """The cell that the first line is about: the finest quantization that fits at the headline context, else `Q4_K_M`.
-
-    Where that does not even go with host memory, the finest of those that do.
-    """
-    tokens = columns[0] if asked.contexts is not None else min(HEADLINE_TOKENS, max(columns))
-    column = [cell for cell in found if cell.context_tokens == tokens] or list(found)
-    for wanted in (Answer.FITS, Answer.TIGHT):
-        if yes := [cell for cell in column if cell.answer is wanted]:
-            return max(yes, key=lambda cell: cell.bits_per_weight or 0)
-    usual = next((cell for cell in column if cell.quant == HEADLINE_QUANT), column[0])
-    spilling = [cell for cell in column if cell.answer is Answer.SPILLS]
-    if usual.answer is Answer.SPILLS or not spilling:
-        return usual
-    return max(spilling, key=lambda cell: cell.bits_per_weight or 0)
-
-
 def check(
     model: ModelSpec,
     asked: Asked,
@@ -176,13 +138,6 @@ def _refuses_ranks(model: ModelSpec, asked: Asked) -> str | None:
     from runlocal.solve.ranks import refuses_ranks  # most questions are about one rank
 
     return refuses_ranks(model, asked)
-
-
-def asked_cells(one: MachineCheck, asked: Asked) -> tuple[Cell, ...]:
-    """The cells that the question is about: all that were named; where no context was, those at the headline's."""
-    if asked.contexts is not None:
-        return one.cells
-    return tuple(cell for cell in one.cells if cell.context_tokens == one.headline.context_tokens)
 
 
 def _on_machine(runtime: Runtime, asked: Asked, machine: Machine) -> MachineCheck:

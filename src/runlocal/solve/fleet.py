@@ -15,8 +15,8 @@ from runlocal.quants.gguf import Recipe
 from runlocal.runtimes import Runtime
 from runlocal.solve.asked import HEADLINE_TOKENS, Asked
 from runlocal.solve.cell import reserves
-from runlocal.solve.check import contexts
 from runlocal.solve.devices import Device, device
+from runlocal.solve.grid import contexts
 from runlocal.solve.load import does_not_load
 from runlocal.solve.split import lay_best
 

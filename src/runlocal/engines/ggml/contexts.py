@@ -51,7 +51,8 @@ class Contexts(Files):
         asked = workload.flash_attention is not None or settings.type_v.block_elements > 1  # a quantized V asks for it
         if asked or not settings.flash_attention or not self._flash_follows or placement.nothing_on_host:
             return settings
-        from runlocal.engines.ggml.graph import NotModelled, keeps_flash_attention
+        from runlocal.engines.ggml.graph import NotModelled
+        from runlocal.engines.ggml.graph.resolve import keeps_flash_attention
 
         key = (settings, placement)
         if key not in self._kept_flash:
