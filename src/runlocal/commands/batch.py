@@ -16,11 +16,11 @@ from runlocal.core.verdict import is_yes
 from runlocal.core.workload import Workload
 from runlocal.render.json import cell_json, error_json
 from runlocal.runtimes import Runtime
-from runlocal.solve.asked import HEADLINE_QUANT, HEADLINE_TOKENS, Asked
+from runlocal.solve.asked import HEADLINE_TOKENS, Asked
 from runlocal.solve.beside import beside
 from runlocal.solve.cell import judge_cell
 from runlocal.solve.check import open_for
-from runlocal.solve.grid import cells, contexts, headline
+from runlocal.solve.grid import cells, contexts, headline, headline_quant
 from runlocal.solve.load import does_not_load
 
 LONGEST_LINE = 1 << 20
@@ -84,7 +84,7 @@ class Batch:
                 imatrix=_flag(request, "imatrix", asked.imatrix),
             )
             return runtime, headline(cells(runtime, column, machine), column, contexts(runtime, column))
-        quant = _text(request, "quant") or (asked.quants[0] if asked.quants else HEADLINE_QUANT)
+        quant = _text(request, "quant") or (asked.quants[0] if asked.quants else headline_quant(runtime))
         recipe = runtime.recipe(quant, _flag(request, "imatrix", asked.imatrix))
         return runtime, judge_cell(runtime, recipe, workload, machine, asked.reserve_bytes, does_not_load(runtime.model, runtime))
 

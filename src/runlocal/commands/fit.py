@@ -14,6 +14,7 @@ from runlocal.core.machine import Machine
 from runlocal.core.noun import NamedTuple
 from runlocal.core.units import context_text
 from runlocal.core.verdict import Answer
+from runlocal.runtimes import RUNTIMES, is_priced
 from runlocal.solve.asked import HEADLINE_TOKENS, Asked
 from runlocal.solve.fit import Fit, Fitting
 from runlocal.solve.loads import rows
@@ -123,6 +124,9 @@ def run(wanted: Wanted, options: Options, tell: Callable[[str], None], *, most: 
 
 def _asked(wanted: Wanted, options: Options) -> Asked:
     asked = read(options)
+    if asked.runtime is not None and not is_priced(asked.runtime):
+        hint = f"computed: {', '.join(RUNTIMES)}; without -r each model runs in what loads it"
+        raise Problem(Code.NOT_COMPUTED, f"what {asked.runtime} takes is not computed in this version", hint=hint)
     for option, values in (("--ctx", asked.contexts), ("--kv", asked.caches)):
         if values is not None and len(values) > 1:
             raise Problem(Code.BAD_VALUE, f"{option}: fit is asked about one value", hint="ask once per value")

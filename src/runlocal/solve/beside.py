@@ -72,8 +72,9 @@ class Beside:
         return getattr(self.alone, name)
 
     def refuses(self, recipe: Recipe, workload: Workload, machine: Machine) -> str | None:
-        reasons = (self.alone.refuses(recipe, workload, machine), *(other.refuses(machine) for other in self.others))
-        return next((reason for reason in reasons if reason), None)
+        if reason := self.alone.refuses(recipe, workload, machine):
+            return reason
+        return next((reason for other in self.others if (reason := other.refuses(machine))), None)
 
     def placement(self, workload: Workload, machine: Machine, shares: Sequence[float] | None = None) -> Placement:
         return self.alone.placement(workload, self.held(machine).left, shares)

@@ -9,7 +9,7 @@ from runlocal.core.units import gib, size_text
 from runlocal.core.verdict import Answer, headroom, judge
 from runlocal.core.workload import Workload
 from runlocal.quants.gguf import Recipe
-from runlocal.runtimes import Judgeable, Runtime
+from runlocal.runtimes import Judgeable, Runtime, is_priced
 from runlocal.solve.beside import in_one_server, neighbours
 from runlocal.solve.load import not_looked_at
 from runlocal.solve.longest import longest_context
@@ -151,6 +151,10 @@ def _made(
 
 def _refused(runtime: Runtime, recipe: Recipe, workload: Workload, machine: Machine, reason: str, *, priced: bool) -> Cell:
     """A cell that cannot run. Where only the loading fails, what it would take is priced all the same, but not a file that there is not."""
+    if not is_priced(runtime.id):
+        from runlocal.solve.unpriced import refused
+
+        return refused(runtime, recipe, workload, machine, reason)
     placement = runtime.placement(workload, machine)
     parts = runtime.parts(recipe, workload, placement, machine) if priced else ()
     laid = Laid(workload, placement, load_of(parts, len(machine.gpus)))
