@@ -40,7 +40,22 @@ _PIPED_WIDTH = 80
 _STDOUT = 1  # its file descriptor
 
 
-_EXAMPLES = "Examples:  runlocal check llama-3.2-90b-vision | runlocal check qwen3-32b --gpu 2x3090 -c 32k | runlocal check gpt-oss-20b --vram 16GB --json"
+_EXAMPLES = {
+    "check": (
+        "llama-3.2-90b-vision",
+        "qwen3-32b --gpu 2x3090 -c 32k",
+        "qwen3-32b --gpu 3090 --gpu 4090",
+        "llama-3.1-8b qwen3-8b -q Q4_K_M --vram 8GB",
+        "gpt-oss-120b --gpu 4090 --ram 64GB --offload",
+        "gpt-oss-20b --vram 16GB --json",
+        "./model.gguf --explain",
+    ),
+    "fit": ("", "--gpu 3060-12gb -c 16k --min-speed 20", "qwen --vision --commercial --vram 24GB"),
+    "buy": ("llama-3.3-70b", "qwen3-32b -q Q8_0 -c 32k --max-price 2500", "llama-3.3-70b --compare 4090,2x3090,m4-max-64"),
+    "models": ("", "qwen3 8b", "--json"),
+    "show": ("llama-3.2-90b-vision", "qwen3-32b --gpu 2x3090"),
+    "gpus": ("", "4090", "--all", "--doctor"),
+}
 
 
 def check(
@@ -160,9 +175,7 @@ def buy(
     no_vision: Annotated[bool, typer.Option("--no-vision", help="leave tower, projector and image graph out")] = False,
     runtime: Annotated[Optional[str], typer.Option("--runtime", "-r", help="[default: what loads the model]", metavar="ID[@VERSION]")] = None,
     reserve: Annotated[Optional[str], typer.Option("--reserve", help="memory to leave free per GPU [default: what the runtime leaves]", metavar="SIZE")] = None,
-    max_price: Annotated[
-        Optional[str], typer.Option("--max-price", help="US dollars for all cards, or the machine, at most: 2500, 2.5k", metavar="USD")
-    ] = None,
+    max_price: Annotated[Optional[str], typer.Option("--max-price", help="US dollars for all cards, or the machine: 2500, 2.5k", metavar="USD")] = None,
     vendor: Annotated[Optional[str], typer.Option("--vendor", help="of these alone: nvidia, amd, intel, apple", metavar="V[,V...]")] = None,
     cards: Annotated[Optional[int], typer.Option("--cards", help="so many of a kind [default: the fewest of 1, 2, 4 and 8 that do]", metavar="N")] = None,
     min_speed: Annotated[Optional[float], typer.Option("--min-speed", help="tokens per second, estimated, at least", metavar="N")] = None,
@@ -424,8 +437,13 @@ def app(arguments: list[str]) -> typer.Typer:
     named = arguments[0] if arguments and arguments[0] in _COMMANDS else None
     for name, command in _COMMANDS.items():
         if named in (None, name):
-            made.command(name, epilog=_EXAMPLES if command is check else None)(command)
+            made.command(name, epilog=_examples(name))(command)
     return made
+
+
+def _examples(name: str) -> str:
+    """A line each; `\\b` keeps help from filling them into a paragraph."""
+    return "\n".join(["\b", "Examples:", *(f"  runlocal {name} {words}".rstrip() for words in _EXAMPLES[name])])
 
 
 def _run(arguments: list[str]) -> Outcome:

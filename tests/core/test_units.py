@@ -109,6 +109,6 @@ def test_no_prices(text: str) -> None:
 
 @pytest.mark.parametrize("parse", [units.parse_size, units.parse_context, units.parse_dollars])
 def test_a_long_text_is_not_told_whole(parse: Callable[[str], float]) -> None:
-    with pytest.raises(ValueError, match="x{40}'") as caught:
+    with pytest.raises(ValueError, match=r"x{40}'") as caught:
         parse("x" * 100_000)
     assert len(str(caught.value)) < 200

@@ -11,7 +11,6 @@ from runlocal.core.model import ModelSpec, PublishedFile
 from runlocal.core.noun import NamedTuple
 from runlocal.quants.gguf import DYNAMIC, Recipe, Stored, store, typed_name
 
-
 _NAMES_SHOWN = 5
 
 
