@@ -13,7 +13,7 @@ from runlocal.commands.check import Opened, open_model
 from runlocal.commands.options import Options, read, within
 from runlocal.core.errors import Code, Exit, Problem
 from runlocal.core.listing import Column, Fact, Form, Listing, Page, Section
-from runlocal.core.machine import Machine
+from runlocal.core.machine import MOST_DEVICES, Machine
 from runlocal.core.noun import NamedTuple
 from runlocal.core.units import context_text
 from runlocal.core.verdict import is_yes
@@ -24,7 +24,6 @@ from runlocal.solve.buy import Offer, Question, compare, offers, refusal
 from runlocal.solve.check import open_for
 
 _ROWS_SHOWN = 40
-_MOST_CARDS = 64
 _MOST_COMPARED = 32
 
 
@@ -59,7 +58,7 @@ def run(name: str, options: Options, wanted: Wanted) -> Found:
     if wanted.compare is not None:
         return _comparison(opened, question, wanted, said)
     vendors = _vendors(wanted.vendor)
-    counts = None if wanted.cards is None else (within("--cards", wanted.cards, 1, _MOST_CARDS),)
+    counts = None if wanted.cards is None else (within("--cards", wanted.cards, 1, MOST_DEVICES),)
     for option, value in (("--max-price", wanted.max_price), ("--min-speed", wanted.min_speed), ("--limit", wanted.limit)):
         if value is not None and not 0 <= value < float("inf"):
             raise Problem(Code.BAD_VALUE, f"{option} {value:g} is not a number from 0 on")

@@ -60,7 +60,9 @@ def _here(options: Options, ram: int | None) -> Asked:
     if options.idle:
         here = here._replace(gpus=tuple(gpu._replace(in_use_bytes=0) for gpu in here.gpus))
     ignored = tuple(within("--ignore-pid", pid, 1, MOST_PID) for pid in options.ignore_pid)
-    hints = [] if here.gpus else [f"No GPU was found. {detection.why_no_gpu}"]
+    hints = [] if here.gpus else [" ".join(dict.fromkeys(("No GPU was found.", detection.why_no_gpu)))]
+    if hints:  # why is said there, once
+        here = here._replace(notes=tuple(note for note in here.notes if note not in detection.why_no_gpu))
     hints += [] if options.idle else [hint for pid in dict.fromkeys(ignored) if (hint := _not_ignored(pid, here))]
     here = _with_contexts(here.without(ignored))
     if ram is not None:

@@ -6,7 +6,7 @@ from typing import TypeVar
 from runlocal.core.errors import Code, Problem
 from runlocal.core.noun import NamedTuple
 from runlocal.core.shell import quoted
-from runlocal.core.units import parse_context, parse_size
+from runlocal.core.units import parse_context, parse_dollars, parse_size
 from runlocal.core.workload import Workload
 from runlocal.solve.asked import Asked
 
@@ -171,6 +171,11 @@ def size(option: str, text: str | None) -> int | None:
 def context_tokens(option: str, text: str) -> int:
     """Tokens of `8192`, `8k`. Raises Problem that names the option."""
     return _said(option, parse_context, text)
+
+
+def dollars(option: str, text: str | None) -> float | None:
+    """US dollars of `$2,500`, `2.5k`; None where it was not given. Raises Problem that names the option."""
+    return None if text is None else _said(option, parse_dollars, text)
 
 
 def image_size(option: str, text: str) -> tuple[int, int]:

@@ -5,6 +5,9 @@ from enum import StrEnum
 
 from runlocal.core.noun import NamedTuple
 
+MOST_DEVICES = 64
+"""Devices of one machine, more than any program here computes with."""
+
 
 class Origin(StrEnum):
     HERE = "here"

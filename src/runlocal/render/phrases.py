@@ -66,7 +66,7 @@ def answer_sentence(model: ModelSpec, found: MachineCheck) -> str:
             return f"{model.id} fits {label} with {runtime}: {asked} needs {of_usable}"
         case Answer.TIGHT:
             keeps = "what the runtime keeps free" if cell.reserve_bytes is None else f"the {gib(cell.reserve_bytes)} that the runtime keeps free"
-            return f"{model.id} fits {label} with {runtime}, but tightly: {asked} needs {of_usable} and leaves less than {keeps}"
+            return f"{model.id} fits {label} with {runtime}, but tightly: {asked} needs {of_usable} and leaves {_on_tightest(cell)}less than {keeps}"
         case Answer.SPILLS:
             return f"{model.id} fits {label} with {runtime} only by using host memory: {asked} needs {of_usable} on the GPU, with {cell.reason}"
         case Answer.DOES_NOT_FIT:
@@ -75,6 +75,14 @@ def answer_sentence(model: ModelSpec, found: MachineCheck) -> str:
             return f"{model.id} cannot run on {label} with {runtime} ({asked}): {cell.reason}"
         case _:
             assert_never(cell.answer)
+
+
+def _on_tightest(cell: Cell) -> str:
+    """What is left on the fullest of several GPUs."""
+    if len(cell.headroom_bytes) <= 1:
+        return ""
+    least = min(cell.headroom_bytes)
+    return f"{size_text(least)} on GPU {cell.headroom_bytes.index(least)}, "
 
 
 def _gib(size: int | None) -> str:

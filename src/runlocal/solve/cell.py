@@ -140,7 +140,7 @@ def _made(
         gpu_layers=laid.placement.gpu_layers,
         layers=len(laid.placement.layers) + 1,
         parts=() if answer is Answer.CANNOT_RUN else runtime.parts(recipe, laid.workload, laid.placement, machine),
-        command=None if answer is Answer.CANNOT_RUN else in_one_server(runtime.command(recipe, laid.workload, laid.placement), others),
+        command=None if answer in (Answer.DOES_NOT_FIT, Answer.CANNOT_RUN) else in_one_server(runtime.command(recipe, laid.workload, laid.placement), others),
         image_tokens=_image_tokens(runtime, workload),
         draft=runtime.draft_of(workload),
         mtp=workload.mtp,
