@@ -3,6 +3,7 @@
 from runlocal.core.cache import Cache, CacheKind
 from runlocal.core.layout import Layout, is_expert
 from runlocal.core.part import HOST
+from runlocal.core.speed import HOST_CACHE
 from runlocal.engines.ggml.cache import device_bytes
 from runlocal.engines.ggml.placement import Placement
 from runlocal.engines.ggml.settings import Settings
@@ -14,6 +15,7 @@ def token_reads(
 ) -> dict[str, int]:
     """Bytes that each device reads for one token of one sequence whose context is full: `Layout.active_parameters` as stored, and the caches.
 
+    Caches on the host stand apart, under `HOST_CACHE`; recurrent states are read like weights.
     settings: of that one sequence
     """
     idle = layout.idle_layers()
@@ -38,5 +40,6 @@ def token_reads(
     for cache in caches:
         if cache.kind is not CacheKind.CROSS:
             for device, size in device_bytes(cache, settings, placement).items():
-                read[device] = read.get(device, 0) + size
+                place = HOST_CACHE if device == HOST and cache.kind is not CacheKind.RECURRENT else device
+                read[place] = read.get(place, 0) + size
     return read
