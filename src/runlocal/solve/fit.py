@@ -23,7 +23,7 @@ from runlocal.solve.longest import longest_context
 from runlocal.solve.remembered import Remembered, Row, weights
 
 if TYPE_CHECKING:
-    from runlocal.solve.speed import Speed
+    from runlocal.core.speed import Speed
 
 FOUR_BITS = 4.0
 """With so many bytes to fill, the larger model at four bits is the better one, and below four bits no more (arXiv:2212.09720)."""
@@ -234,7 +234,7 @@ class Fit:
             raise unknown
 
     def _speed(self, candidate: _Candidate, recipe: Recipe, workload: Workload, judged: Judged) -> "Speed | None":
-        if judged.laid is None or not self._machine.gpus:
+        if judged.laid is None or (not self._machine.gpus and self._machine.host_bandwidth_bytes is None):
             return None
         from runlocal.solve.speed import speed_of
 

@@ -46,7 +46,7 @@ def _on(model: ModelSpec, asked: Asked, machine: Machine, tokens: int, reason: s
             runtime_version=asked.version or newest_known(VLLM),
             context_tokens=tokens,
             sequences=asked.workload.sequences,
-            images=asked.workload.images if model.vision is not None and asked.workload.vision else 0,
+            images=asked.workload.images_of(model),
             cache_type_k=key_type,
             cache_type_v=value_type,
             batch_tokens=None,

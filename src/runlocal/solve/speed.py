@@ -1,6 +1,6 @@
 """How fast tokens come, one sequence at a time: the memory's bandwidth over what a token reads, and the part of it that runtimes were seen to reach."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping, Sequence
 
 from runlocal.catalog.speed import HOST_MEMORY, Band, Measured, host_cache_least, measured
 from runlocal.core.machine import Backend, Machine
@@ -71,18 +71,21 @@ def _group(shares: list[tuple[float, tuple[Band, ...]]]) -> tuple[float, float]:
 
     By the rate that the group alone would allow, so that no device gets slower because one of another group is faster.
     """
+    if len(shares) == 1:
+        ((seconds, runs),) = shares
+        low, high = _reached(runs, 1 / seconds)
+        return 1 / low, 1 / high
     ceiling = 1 / sum(seconds for seconds, _ in shares)
     reached = [(seconds, _reached(runs, ceiling)) for seconds, runs in shares]
     return sum(seconds / (low / ceiling) for seconds, (low, _) in reached), sum(seconds / (high / ceiling) for seconds, (_, high) in reached)
 
 
-def _reached(runs: Iterable[Band], ceiling: float) -> tuple[float, float]:
+def _reached(runs: Sequence[Band], ceiling: float) -> tuple[float, float]:
     """(least, most) tokens per second where reading alone would allow `ceiling`.
 
     A range never falls as the memory gets faster: what a slower one reached is possible, and what a faster one missed is not sure.
     Beyond the fastest that was measured, no more is sure than what that reached.
     """
-    runs = tuple(runs)
     least, most, start = ceiling, 0.0, 0.0
     for band in runs:
         if ceiling > start:
@@ -102,6 +105,5 @@ def _because(read: Mapping[str, int], ceiling: float, ends: tuple[float, float])
     least, most = (f"{end / ceiling:.0%}" for end in ends)
     slow = f"; the slow end takes the {cached / GB:.2f} GB that are cached on the host at {host_cache_least():.0%} of its bandwidth" if cached else ""
     return (
-        f"{what} read for a token, which the memory delivers {ceiling:.1f} times a second; "
-        f"measured runs on such memory reached {least} to {most} of that{slow}"
+        f"{what} read for a token, which the memory delivers {ceiling:.1f} times a second; measured runs on such memory reached {least} to {most} of that{slow}"
     )
