@@ -8,7 +8,7 @@ from typing import Any
 from runlocal.catalog.gpus import unlisted_context
 from runlocal.catalog.machines import parse_machine
 from runlocal.commands.machines import one_machine
-from runlocal.commands.options import MOST_SEQUENCES, Options, cache_type, image_size, read, shares, size
+from runlocal.commands.options import MOST_SEQUENCES, Options, bandwidth, cache_type, image_size, read, shares, size
 from runlocal.core.errors import Code, Exit, Problem
 from runlocal.core.machine import Gpu, Machine, Origin
 from runlocal.core.report import Cell
@@ -25,9 +25,9 @@ from runlocal.solve.load import does_not_load
 
 LONGEST_LINE = 1 << 20
 _KEYS = frozenset(
-    "id model quant imatrix runtime gpu vram_bytes gpus compute_capability ram_bytes context_tokens pool_tokens sequences unified_kv images image_size vision "
-    "mmproj_type cache_type_k cache_type_v batch_tokens output_tokens flash_attention kv_offload gpu_layers cpu_moe n_cpu_moe tensor_split swa_full "
-    "tensor_parallel pipeline_parallel draft draft_quant mtp with".split()
+    "id model quant imatrix runtime gpu vram_bytes gpus compute_capability ram_bytes ram_bandwidth_bytes context_tokens pool_tokens sequences unified_kv "
+    "images image_size vision mmproj_type cache_type_k cache_type_v batch_tokens output_tokens flash_attention kv_offload gpu_layers "
+    "cpu_moe n_cpu_moe tensor_split swa_full tensor_parallel pipeline_parallel draft draft_quant mtp with".split()
 )
 _MMPROJ_TYPES = ("F16", "BF16", "Q8_0")
 _UNLIMITED_BYTES = 1 << 60
@@ -45,6 +45,7 @@ class Batch:
         self.given = bool(options.gpu or options.vram)
         self.machine = one_machine(options, "a line of a batch").machine if self.given else None
         self.ram = size("--ram", options.ram)
+        self.ram_bandwidth = bandwidth("--ram-bandwidth", options.ram_bandwidth)
         self.exit = Exit.YES
         self._opened: dict[tuple[object, ...], Runtime] = {}
         self._draft = options.draft
@@ -71,6 +72,8 @@ class Batch:
     def _answer(self, request: Request) -> tuple[Runtime, Cell]:
         runtime = self._runtime(request)
         machine = self._machine(request, runtime)
+        rate = _count(request, "ram_bandwidth_bytes", 1)
+        machine = machine._replace(host_bandwidth_bytes=self.ram_bandwidth if rate is None else rate)
         asked = self.asked
         key_type, value_type = asked.caches[0]
         tokens = contexts(runtime, asked)[0] if asked.contexts else min(HEADLINE_TOKENS, runtime.model.context.native_tokens)

@@ -206,7 +206,7 @@ def _row(found: Fitting, longest_tokens: int) -> dict[str, Value]:
         "tokens_per_second_least": round(speed.least, 1) if speed else None,
         "tokens_per_second_most": round(speed.most, 1) if speed else None,
         "tokens_per_second_basis": speed.basis if speed else None,
-        "speed": f"{speed.least:.0f}-{speed.most:.0f}" if speed else None,
+        "speed": speed.text if speed else None,
     }
 
 

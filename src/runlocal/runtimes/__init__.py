@@ -82,7 +82,10 @@ class Runtime(Judgeable, Protocol):
         """What `load` sums of a recipe, before a machine moves or doubts any of it."""
 
     def reads(self, recipe: Recipe, workload: Workload, placement: Placement) -> dict[str, int] | None:
-        """Bytes that each device reads for one token of one sequence with its context full; None where that is not known."""
+        """Bytes that each device reads for one token of one sequence with its context full; None where that is not known.
+
+        What is cached on the host stands apart, under `core.speed.HOST_CACHE`.
+        """
 
     def file(self, recipe: Recipe) -> str:
         """The model's file."""

@@ -26,7 +26,7 @@ from runlocal.solve.longest import longest_context
 from runlocal.solve.remembered import Remembered, Row, weights
 
 if TYPE_CHECKING:
-    from runlocal.solve.speed import Speed
+    from runlocal.core.speed import Speed
 
 _TO_SPARE = GIB
 """What goes into each of several GPUs alone with so much to spare goes onto them together: of one of several no model takes 0.6 GiB more than alone."""
@@ -284,7 +284,7 @@ class Fit:
             raise unknown
 
     def _speed(self, candidate: _Candidate, recipe: Recipe, workload: Workload, judged: Judged) -> "Speed | None":
-        if judged.laid is None or not self._machine.gpus:
+        if judged.laid is None or (not self._machine.gpus and self._machine.host_bandwidth_bytes is None):
             return None
         from runlocal.solve.speed import speed_of
 
