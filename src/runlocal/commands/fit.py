@@ -8,6 +8,7 @@ from runlocal.catalog.names import normal
 from runlocal.commands.machines import one_machine
 from runlocal.commands.models import matches
 from runlocal.commands.options import Options, read
+from runlocal.commands.unused import on_machines, typed
 from runlocal.core.errors import Code, Exit, Problem
 from runlocal.core.listing import Column, Fact, Form, Listing, Page, Section, Value
 from runlocal.core.machine import Machine
@@ -109,13 +110,14 @@ def run(wanted: Wanted, options: Options, tell: Callable[[str], None], *, most: 
     lines = [_row(found, fit.longest(found)) for found in read_rows]
     notes = _notes(wanted, asked, machine, len(chosen) - fit.judged, read_rows, chosen_none=not chosen)
     title = _title(asked, machine, len(fitting), len(chosen))
+    idle = on_machines(typed(options), (machine,))
     more = (f"{len(fitting) - len(lines):,} more: --all lists them.",) if len(fitting) > len(lines) else ()
     everything = Listing("models", title, _DATA, tuple(lines), notes)
     return Found(
         shown=Listing("fit", title, _columns(read_rows), tuple(lines), (*more, *notes)),
         all=everything,
-        whole=Page("fit", title, (Section("machine", _facts(asked, machine, len(chosen), len(fitting))),), (everything,), notes),
-        hints=(place.hint,) if place.hint else (),
+        whole=Page("fit", title, (Section("machine", _facts(asked, machine, len(chosen), len(fitting))),), (everything,), (*notes, *idle)),
+        hints=(*((place.hint,) if place.hint else ()), *idle),
         exit=Exit.YES if fitting else Exit.NO,
     )
 
