@@ -58,9 +58,8 @@ def of_files(given: Mapping[str, str], quants: Sequence[str], runtime: Runtime) 
     if "imatrix" not in given or not quants:
         return ()
     with_one, without = ([runtime.tensor_bytes(runtime.recipe(quant, imatrix)) for quant in quants] for imatrix in (True, False))
-    return _said(
-        given, {"imatrix": f"{', '.join(quants)} of {runtime.model.id} takes the same with an importance matrix and without"} if with_one == without else {}
-    )
+    why = f"{', '.join(quants)} of {runtime.model.id} takes the same with an importance matrix and without"
+    return _said(given, {"imatrix": why} if with_one == without else {})
 
 
 def _said(given: Mapping[str, str], why: Mapping[str, str]) -> tuple[str, ...]:
