@@ -289,6 +289,8 @@ def gpus(
     wanted = _format(form, as_json)
     from runlocal.commands import gpus as command
 
+    if doctor and (query or everything):
+        raise Problem(Code.BAD_VALUE, "--doctor reads this computer, and a query or --all asks the catalogue", hint="ask one at a time")
     found = command.doctor() if doctor else command.run(" ".join(query or ()), everything=everything)
     return _listing(found.listing, wanted)._replace(hints=found.hints)
 

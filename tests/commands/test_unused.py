@@ -12,6 +12,7 @@ from runlocal.core.machine import Gpu, Holder, Machine, Origin
 from runlocal.core.workload import Workload
 
 GIB = 1 << 30
+WORKLOAD = Workload(8192)
 DENSE, MIXTURE, SEES, STATE = "llama-3.1-8b", "gpt-oss-20b", "qwen2.5-vl-7b", "mamba-2.8b"  # gpt-oss-20b: 24 layers, all with experts
 LEADING = "deepseek-v2-lite"  # the first of its layers has no experts
 
@@ -53,6 +54,7 @@ def _cells(found: Found) -> list[Any]:
         (DENSE, {"kv": "q8_0"}, []),
         (DENSE, {"tensor_split": "1"}, ["--tensor-split: there is one GPU, so it changes nothing."]),
         (DENSE, {"tensor_split": "1,2", "gpu": ("2x3090",)}, []),
+        (DENSE, {"tensor_split": "1,2"}, []),
         (DENSE, {"offload": True}, ["--offload: how much host memory there is was not said (--ram 64GB), so it changes nothing."]),
         (DENSE, {"offload": True, "ram": "64GB"}, []),
         (DENSE, {"offload": True, "gpu_layers": 9}, []),
@@ -94,8 +96,8 @@ def test_one_model_of_several_is_named() -> None:
 def test_on_this_computer_idle_counts_what_ignoring_would() -> None:
     gpu = Gpu(0, None, "any", 24 * GIB, in_use_bytes=GIB)
     here = Machine(Origin.HERE, "here", (gpu,), 64 * GIB, holders=(Holder(5, "x", (GIB,)),))
-    assert on_machines({"idle": "--idle"}, [here]) == on_machines({"ignore_pid": "--ignore-pid"}, [here]) == ()
-    assert on_machines(typed(Options(idle=True, ignore_pid=(5,))), [here]) == (
+    assert on_machines({"idle": "--idle"}, WORKLOAD, [here]) == on_machines({"ignore_pid": "--ignore-pid"}, WORKLOAD, [here]) == ()
+    assert on_machines(typed(Options(idle=True, ignore_pid=(5,))), WORKLOAD, [here]) == (
         "--ignore-pid: --idle counts what every process holds as free, so it changes nothing.",
     )
 
@@ -119,5 +121,5 @@ def test_fit_and_buy_say_it_too() -> None:
 
 def test_a_plain_question_is_told_nothing() -> None:
     for model in (DENSE, MIXTURE, SEES, STATE, LEADING):
-        assert of_model({}, open_model(model).model, Workload(8192)) == ()
+        assert of_model({}, open_model(model).model, WORKLOAD) == ()
         assert said(model) == []

@@ -174,7 +174,7 @@ def _unused(request: Request, cell: Cell, runtime: Runtime, machine: Machine) ->
     named = [key for key in _OF_A_BUDGET if key in request and "gpu" in request and request.get("gpus") != 0]
     return (
         *(f"{key}: `gpu` names the machine, so it changes nothing." for key in named),
-        *on_machines(given, (machine,)),
+        *on_machines(given, workload, (machine,)),
         *of_model(given, runtime.model, workload),
         *of_files({"imatrix": "imatrix"} if "imatrix" in request and cell.tensor_bytes is not None else {}, (cell.quant,), runtime),
     )

@@ -114,7 +114,10 @@ def _vendors(text: str | None) -> tuple[str, ...]:
     named = tuple(piece.strip().lower() for piece in text.split(","))
     for vendor in named:
         if vendor not in VENDORS:
-            raise Problem(Code.BAD_VALUE, f"--vendor {vendor[:20]!r} is not one of them", hint=f"known: {', '.join(VENDORS)}")
+            from difflib import get_close_matches
+
+            near = tuple(get_close_matches(vendor, VENDORS))
+            raise Problem(Code.BAD_VALUE, f"--vendor {vendor[:20]!r} is not one of them", hint=f"known: {', '.join(VENDORS)}", candidates=near)
     return named
 
 
@@ -201,6 +204,8 @@ def _comparison(opened: Opened, question: Question, wanted: Wanted, said: list[s
     if any(value is not None for value in wanted._replace(compare=None)):
         raise Problem(Code.BAD_VALUE, "--compare names the machines itself", hint="leave --max-price, --vendor, --cards, --min-speed and --limit out")
     specs = [spec.strip() for spec in (wanted.compare or "").split(",")]
+    if not all(specs):
+        raise Problem(Code.BAD_VALUE, "--compare has nothing between its commas", hint="--compare 4090,2x3090,m4-max-64")
     if len(specs) > _MOST_COMPARED:
         raise Problem(Code.BAD_VALUE, f"--compare takes {_MOST_COMPARED} machines at most")
     machines = [parse_machine(spec) for spec in specs]

@@ -43,7 +43,7 @@ def run(names: Sequence[str], options: Options, *, for_people: bool = True) -> F
     draft = draft_named(options.draft, None, asked) if options.draft is not None else None
     others = running(options.beside, asked)
     given = unused.typed(options)
-    idle = unused.on_machines(given, [place.machine for place in places])
+    idle = unused.on_machines(given, asked.workload, [place.machine for place in places])
     hints = [place.hint for place in places if place.hint]
     checks = []
     for name in names:

@@ -110,7 +110,7 @@ def run(wanted: Wanted, options: Options, tell: Callable[[str], None], *, most: 
     lines = [_row(found, fit.longest(found)) for found in read_rows]
     notes = _notes(wanted, asked, machine, len(chosen) - fit.judged, read_rows, chosen_none=not chosen)
     title = _title(asked, machine, len(fitting), len(chosen))
-    idle = on_machines(typed(options), (machine,))
+    idle = on_machines(typed(options), asked.workload, (machine,))
     more = (f"{len(fitting) - len(lines):,} more: --all lists them.",) if len(fitting) > len(lines) else ()
     everything = Listing("models", title, _DATA, tuple(lines), notes)
     return Found(

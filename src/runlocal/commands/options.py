@@ -229,7 +229,8 @@ def cache_type(option: str, text: str) -> str:
     """The cache type's name. Raises Problem that names the option."""
     name = text.strip().lower()
     if name not in CACHE_TYPES:
-        raise Problem(Code.BAD_VALUE, f"{option} {text[:40]!r} is not a cache type", hint=f"known: {', '.join(CACHE_TYPES)}")
+        near = tuple(known for known in CACHE_TYPES if name and known.startswith(name))
+        raise Problem(Code.BAD_VALUE, f"{option} {text[:40]!r} is not a cache type", hint=f"known: {', '.join(CACHE_TYPES)}", candidates=near)
     return name
 
 

@@ -26,7 +26,7 @@ def typed(options: Options) -> dict[str, str]:
     return {field: names[field] for field, default in Options._field_defaults.items() if getattr(options, field) != default}
 
 
-def on_machines(given: Mapping[str, str], machines: Sequence[Machine]) -> tuple[str, ...]:
+def on_machines(given: Mapping[str, str], workload: Workload, machines: Sequence[Machine]) -> tuple[str, ...]:
     """A sentence for each of what was given that acts on none of the machines."""
     why: dict[str, str] = {}
     if all(machine.origin is not Origin.HERE for machine in machines):
@@ -40,7 +40,7 @@ def on_machines(given: Mapping[str, str], machines: Sequence[Machine]) -> tuple[
         why |= dict.fromkeys(("ram", "offload") if solved else ("ram",), "the GPU's memory is the host's own")
     if all(not machine.gpus for machine in machines):
         why |= dict.fromkeys(_OF_A_GPU, "there is no GPU")
-    elif all(len(machine.gpus) <= 1 for machine in machines):
+    elif all(len(machine.gpus) <= 1 for machine in machines) and len(workload.tensor_split or ()) <= 1:  # shares for more are refused
         why["tensor_split"] = "there is one GPU"
     return _said(given, why)
 
