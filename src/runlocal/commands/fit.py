@@ -8,6 +8,7 @@ from runlocal.catalog.names import normal
 from runlocal.commands.machines import one_machine
 from runlocal.commands.models import matches
 from runlocal.commands.options import Options, read
+from runlocal.commands.unused import on_machines, typed
 from runlocal.core.errors import Code, Exit, Problem
 from runlocal.core.listing import Column, Fact, Form, Listing, Page, Section, Value
 from runlocal.core.machine import Machine
@@ -111,13 +112,14 @@ def run(wanted: Wanted, options: Options, tell: Callable[[str], None], *, most: 
     fitting = len(ranked.best) + ranked.others
     notes = _notes(wanted, asked, machine, len(chosen) - fit.judged, ranked.best, chosen_none=not chosen)
     title = _title(asked, machine, fitting, len(chosen))
+    idle = on_machines(typed(options), asked.workload, (machine,))
     more = (f"{ranked.others:,} more: --all lists them.",) if ranked.others else ()
     everything = Listing("models", title, _DATA, tuple(lines), notes)
     return Found(
         shown=Listing("fit", title, _columns(ranked.best), tuple(lines), (*more, *notes)),
         all=everything,
-        whole=Page("fit", title, (Section("machine", _facts(asked, machine, len(chosen), fitting)),), (everything,), notes),
-        hints=(place.hint,) if place.hint else (),
+        whole=Page("fit", title, (Section("machine", _facts(asked, machine, len(chosen), fitting)),), (everything,), (*notes, *idle)),
+        hints=(*((place.hint,) if place.hint else ()), *idle),
         exit=Exit.YES if fitting else Exit.NO,
     )
 
