@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any, NoReturn, Optional
 
 import typer
 
-from runlocal.commands.options import Options
+from runlocal.commands.options import Options, dollars
 from runlocal.core.errors import Code, Exit, Problem
 from runlocal.core.noun import NamedTuple
 from runlocal.render.formats import Format
@@ -35,12 +35,28 @@ class Outcome(NamedTuple):
 _FORMAT_HELP = "table, json, ndjson, csv, tsv, markdown or svg"
 FormatOption = Annotated[str, typer.Option("--format", "-f", help=_FORMAT_HELP, metavar="F")]
 JsonOption = Annotated[bool, typer.Option("--json", help="same as --format json")]
+_RAM_BANDWIDTH_HELP = "what host memory delivers, for speeds where a token reads it: channels x 8 x GT/s, 96 for two of DDR5-6000"
 _UNICODE_PROBE = "✓░█└→×"
 _PIPED_WIDTH = 80
 _STDOUT = 1  # its file descriptor
 
 
-_EXAMPLES = "Examples:  runlocal check llama-3.2-90b-vision | runlocal check qwen3-32b --gpu 2x3090 -c 32k | runlocal check gpt-oss-20b --vram 16GB --json"
+_EXAMPLES = {
+    "check": (
+        "llama-3.2-90b-vision",
+        "qwen3-32b --gpu 2x3090 -c 32k",
+        "qwen3-32b --gpu 3090 --gpu 4090",
+        "llama-3.1-8b qwen3-8b -q Q4_K_M --vram 8GB",
+        "gpt-oss-120b --gpu 4090 --ram 64GB --offload",
+        "gpt-oss-20b --vram 16GB --json",
+        "./model.gguf --explain",
+    ),
+    "fit": ("", "--gpu 3060-12gb -c 16k --min-speed 20", "qwen --vision --commercial --vram 24GB"),
+    "buy": ("llama-3.3-70b", "qwen3-32b -q Q8_0 -c 32k --max-price 2500", "llama-3.3-70b --compare 4090,2x3090,m4-max-64"),
+    "models": ("", "qwen3 8b", "--json"),
+    "show": ("llama-3.2-90b-vision", "qwen3-32b --gpu 2x3090"),
+    "gpus": ("", "4090", "--all", "--doctor"),
+}
 
 
 def check(
@@ -63,6 +79,7 @@ def check(
     ] = None,
     vram: Annotated[Optional[str], typer.Option("--vram", help="a budget instead of a card: 24, 24GB, 81559MiB, 2x24GB, 24GB+12GB", metavar="SIZE")] = None,
     ram: Annotated[Optional[str], typer.Option("--ram", help="host memory for what does not go on the GPU [default: this computer's]", metavar="SIZE")] = None,
+    ram_bandwidth: Annotated[Optional[str], typer.Option("--ram-bandwidth", help=_RAM_BANDWIDTH_HELP, metavar="GB/S")] = None,
     reserve: Annotated[Optional[str], typer.Option("--reserve", help="memory to leave free per GPU [default: what the runtime leaves]", metavar="SIZE")] = None,
     idle: Annotated[bool, typer.Option("--idle", help="count memory that other processes hold as free")] = False,
     ignore_pid: Annotated[
@@ -128,7 +145,7 @@ def check(
         images=images, image_size=image_size, vision=not no_vision, imatrix=imatrix, ubatch=ubatch, flash_attention=False if no_flash_attn else None,
         kv_offload=not no_kv_offload, cpu_moe=cpu_moe, n_cpu_moe=n_cpu_moe, tensor_split=tensor_split, tp=tp, pp=pp, gpu_layers=gpu_layers,
         draft=draft, mtp=mtp, offload=offload, strict=strict, require_gpu=require_gpu, ignore_pid=tuple(ignore_pid or ()),
-        beside=tuple(beside or ()),
+        beside=tuple(beside or ()), ram_bandwidth=ram_bandwidth,
     )  # fmt: skip
     if batch is not None:
         if nodes is not None:
@@ -160,7 +177,7 @@ def buy(
     no_vision: Annotated[bool, typer.Option("--no-vision", help="leave tower, projector and image graph out")] = False,
     runtime: Annotated[Optional[str], typer.Option("--runtime", "-r", help="[default: what loads the model]", metavar="ID[@VERSION]")] = None,
     reserve: Annotated[Optional[str], typer.Option("--reserve", help="memory to leave free per GPU [default: what the runtime leaves]", metavar="SIZE")] = None,
-    max_price: Annotated[Optional[float], typer.Option("--max-price", help="US dollars for all cards, or the machine, at most", metavar="USD")] = None,
+    max_price: Annotated[Optional[str], typer.Option("--max-price", help="US dollars for all cards, or the machine: 2500, 2.5k", metavar="USD")] = None,
     vendor: Annotated[Optional[str], typer.Option("--vendor", help="of these alone: nvidia, amd, intel, apple", metavar="V[,V...]")] = None,
     cards: Annotated[Optional[int], typer.Option("--cards", help="so many of a kind [default: the fewest of 1, 2, 4 and 8 that do]", metavar="N")] = None,
     min_speed: Annotated[Optional[float], typer.Option("--min-speed", help="tokens per second, estimated, at least", metavar="N")] = None,
@@ -176,7 +193,7 @@ def buy(
     from runlocal.render.formats import listing_as, page_as
 
     options = Options(quant=quant, ctx=ctx, parallel=parallel, kv=kv, images=images, vision=not no_vision, runtime=runtime, reserve=reserve)
-    found = command.run(model, options, command.Wanted(max_price, vendor, cards, min_speed, compare, limit))
+    found = command.run(model, options, command.Wanted(dollars("--max-price", max_price), vendor, cards, min_speed, compare, limit))
     if quiet:
         return Outcome((), lambda: found.exit)
     if wanted_form in (Format.CSV, Format.TSV, Format.NDJSON):
@@ -201,6 +218,7 @@ def show(
     gpu: Annotated[Optional[list[str]], typer.Option("--gpu", "-g", help="judge on a machine you do not own: 4090, 2x3090, m4-max-64", metavar="SPEC")] = None,
     vram: Annotated[Optional[str], typer.Option("--vram", help="judge on a budget instead of a card: 24GB, 2x24GB", metavar="SIZE")] = None,
     ram: Annotated[Optional[str], typer.Option("--ram", help="host memory [default: this computer's]", metavar="SIZE")] = None,
+    ram_bandwidth: Annotated[Optional[str], typer.Option("--ram-bandwidth", help=_RAM_BANDWIDTH_HELP, metavar="GB/S")] = None,
     runtime: Annotated[Optional[str], typer.Option("--runtime", "-r", help="[default: what loads the model]", metavar="ID[@VERSION]")] = None,
     form: FormatOption = "table",
     as_json: JsonOption = False,
@@ -210,7 +228,7 @@ def show(
     from runlocal.commands import show as command
     from runlocal.render.formats import page_as
 
-    page = command.run(model, Options(gpu=tuple(gpu or ()), vram=vram, ram=ram, runtime=runtime))
+    page = command.run(model, Options(gpu=tuple(gpu or ()), vram=vram, ram=ram, ram_bandwidth=ram_bandwidth, runtime=runtime))
     return Outcome((page_as(wanted, page, _style(), title=_typed()),))
 
 
@@ -222,6 +240,7 @@ def fit(
     gpu: Annotated[Optional[list[str]], typer.Option("--gpu", "-g", help="a machine you do not own: 4090, 2x3090, m4-max-64", metavar="SPEC")] = None,
     vram: Annotated[Optional[str], typer.Option("--vram", help="a budget instead of a card: 24GB, 2x24GB", metavar="SIZE")] = None,
     ram: Annotated[Optional[str], typer.Option("--ram", help="host memory [default: this computer's]", metavar="SIZE")] = None,
+    ram_bandwidth: Annotated[Optional[str], typer.Option("--ram-bandwidth", help=_RAM_BANDWIDTH_HELP, metavar="GB/S")] = None,
     reserve: Annotated[Optional[str], typer.Option("--reserve", help="memory to leave free per GPU [default: what the runtime leaves]", metavar="SIZE")] = None,
     idle: Annotated[bool, typer.Option("--idle", help="count memory that other processes hold as free")] = False,
     runtime: Annotated[Optional[str], typer.Option("--runtime", "-r", help="[default: what loads each model]", metavar="ID[@VERSION]")] = None,
@@ -248,7 +267,7 @@ def fit(
 
     options = Options(
         quant=quant, ctx=ctx, parallel=parallel, gpu=tuple(gpu or ()), vram=vram, ram=ram, reserve=reserve, idle=idle, runtime=runtime, kv=kv,
-        vision=not no_vision, strict=strict, require_gpu=require_gpu,
+        ram_bandwidth=ram_bandwidth, vision=not no_vision, strict=strict, require_gpu=require_gpu,
     )  # fmt: skip
     asked = command.Wanted(" ".join(query or ()), family, variant, vision=vision, commercial=commercial, min_speed=min_speed)
     for_people = wanted in (Format.TABLE, Format.MARKDOWN, Format.SVG)
@@ -422,8 +441,13 @@ def app(arguments: list[str]) -> typer.Typer:
     named = arguments[0] if arguments and arguments[0] in _COMMANDS else None
     for name, command in _COMMANDS.items():
         if named in (None, name):
-            made.command(name, epilog=_EXAMPLES if command is check else None)(command)
+            made.command(name, epilog=_examples(name))(command)
     return made
+
+
+def _examples(name: str) -> str:
+    """A line each; `\\b` keeps help from filling them into a paragraph."""
+    return "\n".join(["\b", "Examples:", *(f"  runlocal {name} {words}".rstrip() for words in _EXAMPLES[name])])
 
 
 def _run(arguments: list[str]) -> Outcome:
@@ -431,6 +455,8 @@ def _run(arguments: list[str]) -> Outcome:
     # Typer prints help itself, and turns a closed pipe into a "no": what it prints is held and written with everything else.
     held = io.StringIO()
     try:
+        if arguments[0] not in _COMMANDS and not arguments[0].startswith("-"):
+            raise _no_command(arguments[0])
         with redirect_stdout(held):
             found: Any = typer.main.get_command(app(arguments)).main(args=arguments, prog_name="runlocal", standalone_mode=False)
     except Problem as problem:
@@ -438,9 +464,36 @@ def _run(arguments: list[str]) -> Outcome:
     except Exception as error:
         # Typer's own complaints about usage carry a message for people; everything else is ours.
         if (message := getattr(error, "format_message", None)) is not None:
-            return _told(Problem(Code.BAD_VALUE, message(), hint="runlocal --help"), arguments)
+            return _told(_wrong_usage(error, message(), arguments), arguments)
         return _bug(error)
     return found if isinstance(found, Outcome) else Outcome((held.getvalue(),) if held.getvalue() else (), lambda: Exit(found or Exit.YES))
+
+
+def _no_command(word: str) -> Problem:
+    from difflib import get_close_matches
+
+    near = tuple(get_close_matches(word[:40].lower(), _COMMANDS))
+    hint = "runlocal --help" if near else f"`runlocal check {word[:40]}` asks about a model of that name; `runlocal --help` lists the commands"
+    return Problem(Code.BAD_VALUE, f"runlocal has no command {word[:40]!r}", hint=hint, candidates=near)
+
+
+def _wrong_usage(error: Exception, message: str, arguments: list[str]) -> Problem:
+    """What Typer complains of, with the help of the command that was asked, and the options that are called nearly like one that it has not."""
+    command = f"runlocal {arguments[0]}" if arguments[0] in _COMMANDS else "runlocal"
+    context: Any = getattr(error, "ctx", None)
+    wrong: str | None = getattr(error, "option_name", None) if hasattr(error, "possibilities") else None
+    if wrong is None or context is None:
+        for kind, called in (("int", "whole number"), ("float", "number")):
+            message = message.replace(f"is not a valid {kind}", f"is not a {called}")
+        return Problem(Code.BAD_VALUE, message, hint=f"{command} --help")
+    from difflib import get_close_matches
+
+    names = [name for parameter in context.command.params for name in (*parameter.opts, *parameter.secondary_opts) if name.startswith("--")]
+    bare = wrong.lstrip("-")[:40].lower()
+    begin = [name for name in names if bare and (name[2:].startswith(bare) or bare.startswith(name[2:]))]
+    alike = [f"--{name}" for name in get_close_matches(bare, [name[2:] for name in names])]
+    hint = f"{command} --help" if context.parent else "options stand behind the command: runlocal check MODEL --gpu 4090"
+    return Problem(Code.BAD_VALUE, f"`{command}` has no option {wrong[:40]}", hint=hint, candidates=tuple(dict.fromkeys([*begin, *alike])))
 
 
 def _bug(error: Exception) -> Outcome:

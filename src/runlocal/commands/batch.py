@@ -8,7 +8,7 @@ from typing import Any
 from runlocal.catalog.gpus import unlisted_context
 from runlocal.catalog.machines import parse_machine
 from runlocal.commands.machines import one_machine
-from runlocal.commands.options import MOST_SEQUENCES, Options, cache_type, image_size, read, shares, size
+from runlocal.commands.options import MOST_SEQUENCES, Options, bandwidth, cache_type, image_size, read, shares, size
 from runlocal.core.errors import Code, Exit, Problem
 from runlocal.core.machine import Gpu, Machine, Origin
 from runlocal.core.report import Cell
@@ -16,18 +16,18 @@ from runlocal.core.verdict import is_yes
 from runlocal.core.workload import Workload
 from runlocal.render.json import cell_json, error_json
 from runlocal.runtimes import Runtime
-from runlocal.solve.asked import HEADLINE_QUANT, HEADLINE_TOKENS, Asked
+from runlocal.solve.asked import HEADLINE_TOKENS, Asked
 from runlocal.solve.beside import beside
 from runlocal.solve.cell import judge_cell
 from runlocal.solve.check import open_for
-from runlocal.solve.grid import cells, contexts, headline
+from runlocal.solve.grid import cells, contexts, headline, headline_quant
 from runlocal.solve.load import does_not_load
 
 LONGEST_LINE = 1 << 20
 _KEYS = frozenset(
-    "id model quant imatrix runtime gpu vram_bytes gpus compute_capability ram_bytes context_tokens pool_tokens sequences unified_kv images image_size vision "
-    "mmproj_type cache_type_k cache_type_v batch_tokens output_tokens flash_attention kv_offload gpu_layers cpu_moe n_cpu_moe tensor_split swa_full "
-    "tensor_parallel pipeline_parallel draft draft_quant mtp with".split()
+    "id model quant imatrix runtime gpu vram_bytes gpus compute_capability ram_bytes ram_bandwidth_bytes context_tokens pool_tokens sequences unified_kv "
+    "images image_size vision mmproj_type cache_type_k cache_type_v batch_tokens output_tokens flash_attention kv_offload gpu_layers "
+    "cpu_moe n_cpu_moe tensor_split swa_full tensor_parallel pipeline_parallel draft draft_quant mtp with".split()
 )
 _MMPROJ_TYPES = ("F16", "BF16", "Q8_0")
 _UNLIMITED_BYTES = 1 << 60
@@ -45,6 +45,7 @@ class Batch:
         self.given = bool(options.gpu or options.vram)
         self.machine = one_machine(options, "a line of a batch").machine if self.given else None
         self.ram = size("--ram", options.ram)
+        self.ram_bandwidth = bandwidth("--ram-bandwidth", options.ram_bandwidth)
         self.exit = Exit.YES
         self._opened: dict[tuple[object, ...], Runtime] = {}
         self._draft = options.draft
@@ -71,6 +72,8 @@ class Batch:
     def _answer(self, request: Request) -> tuple[Runtime, Cell]:
         runtime = self._runtime(request)
         machine = self._machine(request, runtime)
+        rate = _count(request, "ram_bandwidth_bytes", 1)
+        machine = machine._replace(host_bandwidth_bytes=self.ram_bandwidth if rate is None else rate)
         asked = self.asked
         key_type, value_type = asked.caches[0]
         tokens = contexts(runtime, asked)[0] if asked.contexts else min(HEADLINE_TOKENS, runtime.model.context.native_tokens)
@@ -84,7 +87,7 @@ class Batch:
                 imatrix=_flag(request, "imatrix", asked.imatrix),
             )
             return runtime, headline(cells(runtime, column, machine), column, contexts(runtime, column))
-        quant = _text(request, "quant") or (asked.quants[0] if asked.quants else HEADLINE_QUANT)
+        quant = _text(request, "quant") or (asked.quants[0] if asked.quants else headline_quant(runtime))
         recipe = runtime.recipe(quant, _flag(request, "imatrix", asked.imatrix))
         return runtime, judge_cell(runtime, recipe, workload, machine, asked.reserve_bytes, does_not_load(runtime.model, runtime))
 

@@ -63,7 +63,7 @@ def _here() -> Found:
         rows=tuple(rows),
         notes=tuple(note for note in notes if note),
     )
-    return Found(listing, () if rows else (f"No GPU was found. {detection.why_no_gpu}",))
+    return Found(listing, () if rows else ("No GPU was found.",))
 
 
 def _detected(found: DetectedGpu) -> dict[str, str | int | None]:

@@ -6,7 +6,7 @@ from typing import TypeVar
 from runlocal.core.errors import Code, Problem
 from runlocal.core.noun import NamedTuple
 from runlocal.core.shell import quoted
-from runlocal.core.units import parse_context, parse_size
+from runlocal.core.units import GB, parse_context, parse_dollars, parse_size
 from runlocal.core.workload import Workload
 from runlocal.solve.asked import Asked
 
@@ -24,6 +24,7 @@ _MOST_LAYERS = 10_000
 _MOST_SHARES = 64
 _MOST_SHARE = 1e12
 MOST_BESIDE = 16
+_LEAST_RAM_GB_S, _MOST_RAM_GB_S = 0.1, 100_000
 MOST_PID = (1 << 32) - 1  # Windows numbers processes in 32 bits
 
 
@@ -36,6 +37,7 @@ class Options(NamedTuple):
     gpu: tuple[str, ...] = ()
     vram: str | None = None
     ram: str | None = None
+    ram_bandwidth: str | None = None
     reserve: str | None = None
     idle: bool = False
     ignore_pid: tuple[int, ...] = ()
@@ -86,6 +88,7 @@ _SPELLING = {
     "gpu": "--gpu",
     "vram": "--vram",
     "ram": "--ram",
+    "ram_bandwidth": "--ram-bandwidth",
     "reserve": "--reserve",
     "idle": "--idle",
     "ignore_pid": "--ignore-pid",
@@ -171,6 +174,26 @@ def size(option: str, text: str | None) -> int | None:
 def context_tokens(option: str, text: str) -> int:
     """Tokens of `8192`, `8k`. Raises Problem that names the option."""
     return _said(option, parse_context, text)
+
+
+def dollars(option: str, text: str | None) -> float | None:
+    """US dollars of `$2,500`, `2.5k`; None where it was not given. Raises Problem that names the option."""
+    return None if text is None else _said(option, parse_dollars, text)
+
+
+def bandwidth(option: str, text: str | None) -> int | None:
+    """Bytes per second of `96`, `89.6GB/s`; None where nothing was typed. Raises Problem that names the option."""
+    if text is None:
+        return None
+    number = text.strip().lower().removesuffix("gb/s").strip()
+    try:
+        rate = float(number) if len(number) <= _LONGEST_NUMBER else 0.0
+    except ValueError:
+        rate = 0.0
+    if not _LEAST_RAM_GB_S <= rate <= _MOST_RAM_GB_S:
+        hint = "GB per second that the memory modules can deliver: two channels of DDR5-6000 deliver 2 × 8 × 6 = 96"
+        raise Problem(Code.BAD_VALUE, f"{option} {text[:40]!r} is no bandwidth of memory", hint=hint)
+    return round(rate * GB)
 
 
 def image_size(option: str, text: str) -> tuple[int, int]:

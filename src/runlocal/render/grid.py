@@ -186,5 +186,5 @@ def legend_lines(check: Check, style: Style) -> list[Line]:
         lines.append(line)
     words = [f"{_BITS}: bits per weight", f"{_FILE}: download (10^9)"] if style.width >= _ROOM_FOR_BITS else []
     if seen != {None}:
-        words.append(f"{_LONGEST}: longest context that fits")
+        words.append(f"{_LONGEST}: longest context that fits" + (" without host memory" if Answer.SPILLS in seen else ""))
     return [*lines, *(paragraph("; ".join(words), style, ink=DIM) if words else [])]

@@ -144,8 +144,8 @@ def _several_models(checks: Sequence[Check], style: Style) -> list[Line]:
 
 def _shelf_lines(found: MachineCheck, shelf: Shelf, style: Style) -> list[Line]:
     """What a card would have to hold, for somebody without one."""
-    need = f" needs {gib(shelf.need_bytes)}" if shelf.need_bytes is not None else ""
-    lines = paragraph(f"On a GPU {asked_text(found.headline)}{need}. Common cards, GB on the box and GiB usable:", style, ink=BOLD)
+    need = f" needs {gib(shelf.need_bytes)}." if shelf.need_bytes is not None else ":"
+    lines = paragraph(f"On a GPU {asked_text(found.headline)}{need} Common cards, GB on the box and GiB usable:", style, ink=BOLD)
     columns = [
         ((str(size), HEAD), (gib_number(usable), PLAIN), (glyphs(style).of(answer), answer_ink(answer)))
         for size, usable, answer in ((size, usable, Answer.FITS if fits else Answer.DOES_NOT_FIT) for size, usable, fits in shelf.sizes)

@@ -12,7 +12,7 @@ from runlocal.core.units import MIB, gib
 from runlocal.core.verdict import Answer, best, headroom, is_yes, judge
 from runlocal.core.workload import Workload
 from runlocal.quants.gguf import Recipe
-from runlocal.runtimes import Runtime
+from runlocal.runtimes import Runtime, is_priced
 from runlocal.solve.asked import HEADLINE_TOKENS, Asked
 from runlocal.solve.cell import reserves
 from runlocal.solve.devices import Device, device
@@ -63,7 +63,7 @@ class FleetJudge:
         self._layouts = 0
         self._refusal = does_not_load(runtime.model, runtime)
         recipes = [runtime.recipe(name, asked.imatrix) for name in asked.quants or runtime.usual_quants()]
-        self._recipes = sorted(recipes, key=runtime.bits_per_weight, reverse=True)
+        self._recipes = sorted(recipes, key=runtime.bits_per_weight, reverse=True) if is_priced(runtime.id) else recipes
         self._devices: dict[Card, Device | None] = {}
         self._held: dict[tuple[Card, ...], Held] = {}
         self._chosen: dict[tuple[Gpu, ...], Recipe | None] = {}
@@ -93,6 +93,8 @@ class FleetJudge:
         self.notes.update(dict.fromkeys(note for _, one in known for note in one.notes))
         if self._refusal:
             return Held(label, Answer.CANNOT_RUN, reason=self._refusal)
+        if not is_priced(self.runtime.id):
+            return self._ruled_out(label, _machine([one.gpu for _, one in known]))
         pools: dict[str, list[Gpu]] = {}
         idle: dict[str, list[Gpu]] = {}
         for number, (card, one) in enumerate(known):
@@ -112,6 +114,11 @@ class FleetJudge:
             tuple(sorted(size for one in found for size in one.sizes)),
             "" if yes else chosen.reason,
         )
+
+    def _ruled_out(self, label: str, machine: Machine) -> Held:
+        """A runtime that is not priced, where it refuses every quantization. Raises Problem (not_computed) where it may run one."""
+        reasons = [self.runtime.refuses(recipe, self.workload, machine) for recipe in self._recipes]
+        return Held(label, Answer.CANNOT_RUN, self._recipes[0].name, reason=reasons[0] or "")
 
     def _device(self, card: Card) -> Device | None:
         key = card._replace(in_use_bytes=None)

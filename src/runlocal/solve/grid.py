@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from runlocal.core.machine import Machine
 from runlocal.core.report import Cell, MachineCheck
 from runlocal.core.verdict import Answer
-from runlocal.runtimes import Runtime
+from runlocal.runtimes import Runtime, is_priced
 from runlocal.solve.asked import HEADLINE_QUANT, HEADLINE_TOKENS, USUAL_CONTEXTS, Asked
 from runlocal.solve.cell import judge_cell
 from runlocal.solve.load import does_not_load
@@ -30,6 +30,11 @@ def contexts(runtime: Runtime, asked: Asked) -> tuple[int, ...]:
     if asked.contexts is not None:
         return tuple(dict.fromkeys(native if tokens is None else tokens for tokens in asked.contexts))
     return (*(tokens for tokens in USUAL_CONTEXTS if tokens < native), *((native,) if native <= USUAL_CONTEXTS[-1] else ()))
+
+
+def headline_quant(runtime: Runtime) -> str:
+    """The quantization of which people speak where none is named; a checkpoint's own type in what does not load GGUF files."""
+    return HEADLINE_QUANT if is_priced(runtime.id) else runtime.usual_quants()[0]
 
 
 def headline(found: Sequence[Cell], asked: Asked, columns: Sequence[int]) -> Cell:

@@ -122,7 +122,9 @@ class Remembered:
         return tuple(point[0] for point in points[recipe.name if recipe.name in points else ""])
 
     def reads(self, recipe: Recipe, workload: Workload, placement: Placement) -> dict[str, int] | None:
-        """As the engine has it."""
+        """As the engine has it. A row knows what a GPU reads alone."""
+        if not placement.gpus:
+            return self.opened().reads(self._own(recipe), workload, placement)
         quant = recipe.name if recipe.name in self.row["points"] else ""
         found = point_at(self.row, quant, workload.context_tokens) if recipe.name in self.row["quants"] else None
         if found is None:

@@ -65,6 +65,8 @@ class Session(Compute):
         self._weight_lines: dict[tuple[Recipe, Placement, bool], tuple[Part, ...]] = {}
         self._beside: dict[Machine, tuple[MachineKind | None, Load]] = {}
         self._spots: dict[Placement, _Spot] = {}
+        self._weight_reads: dict[tuple[Recipe, Placement], dict[str, int]] = {}
+        self._cache_reads: dict[tuple[Workload, Placement], dict[str, int]] = {}
 
     def weights(self, recipe: Recipe, placement: Placement) -> tuple[Weight, ...]:
         """Every loaded tensor on its device."""
@@ -176,14 +178,26 @@ class Session(Compute):
         return cache_sizes(self.caches, self.settings(workload), placement, vision=workload.vision)
 
     def reads(self, recipe: Recipe, workload: Workload, placement: Placement) -> dict[str, int] | None:
-        """Bytes that each device reads for one token; None where that is not known: a published mixture, guessed tokens, a model that writes no text."""
+        """Bytes that each device reads for one token, caches on the host under `HOST_CACHE`.
+
+        None where that is not known: a published mixture, guessed tokens, a model that writes no text.
+        """
         if recipe.file is not None or self.drafted(workload) or self.layout.encoder or self.layout.pooling:
             return None
-        from runlocal.engines.ggml.reads import token_reads  # most questions are about memory alone
+        from runlocal.engines.ggml.reads import cache_reads, weight_reads  # most questions are about memory alone
 
-        alone = self.settings(workload._replace(sequences=1, pool_tokens=None, unified_kv=False))
-        used = self.model.text.experts.used if self.model.text.experts else 0
-        return token_reads(self.layout, self.stored(recipe), self.caches, alone, placement, used)
+        kept = (recipe, placement)
+        if kept not in self._weight_reads:
+            used = self.model.text.experts.used if self.model.text.experts else 0
+            self._weight_reads[kept] = weight_reads(self.layout, self.stored(recipe), placement, used)
+        alone = workload._replace(sequences=1, pool_tokens=None, unified_kv=False)
+        held = (alone, placement)
+        if held not in self._cache_reads:
+            self._cache_reads[held] = cache_reads(self.caches, self.settings(alone), placement)
+        read = dict(self._weight_reads[kept])
+        for where, size in self._cache_reads[held].items():
+            read[where] = read.get(where, 0) + size
+        return read
 
     def _overhead_of(self, machine: Machine) -> tuple[Part, ...]:
         if machine not in self._overheads:
