@@ -16,7 +16,8 @@ from runlocal.core.errors import Problem
 from runlocal.core.workload import Workload
 from runlocal.solve.asked import Asked
 from runlocal.solve.cell import answer_of, reserves
-from runlocal.solve.check import contexts, open_for
+from runlocal.solve.check import open_for
+from runlocal.solve.grid import contexts
 from runlocal.solve.longest import longest_context
 
 MACHINES = tuple(

@@ -66,7 +66,7 @@ def test_an_answer_loads_what_its_own_model_is_made_of() -> None:
         blocks,
         *(f"{blocks}.{module}" for module in ("attention", "mlp", "stack")),
         graph,
-        *(f"{graph}.{module}" for module in "attention context decoder ends expand family fusion mlp runs schedule size tensors".split()),
+        *(f"{graph}.{module}" for module in "attention context decoder ends expand family fusion inputs layers mlp runs schedule size tensors".split()),
         "runlocal.runtimes.llama_cpp",
     }
 

@@ -35,6 +35,7 @@ class Outcome(NamedTuple):
 _FORMAT_HELP = "table, json, ndjson, csv, tsv, markdown or svg"
 FormatOption = Annotated[str, typer.Option("--format", "-f", help=_FORMAT_HELP, metavar="F")]
 JsonOption = Annotated[bool, typer.Option("--json", help="same as --format json")]
+_RAM_BANDWIDTH_HELP = "what host memory delivers, for speeds where a token reads it: channels x 8 x GT/s, 96 for two of DDR5-6000"
 _UNICODE_PROBE = "✓░█└→×"
 _PIPED_WIDTH = 80
 _STDOUT = 1  # its file descriptor
@@ -78,6 +79,7 @@ def check(
     ] = None,
     vram: Annotated[Optional[str], typer.Option("--vram", help="a budget instead of a card: 24, 24GB, 81559MiB, 2x24GB, 24GB+12GB", metavar="SIZE")] = None,
     ram: Annotated[Optional[str], typer.Option("--ram", help="host memory for what does not go on the GPU [default: this computer's]", metavar="SIZE")] = None,
+    ram_bandwidth: Annotated[Optional[str], typer.Option("--ram-bandwidth", help=_RAM_BANDWIDTH_HELP, metavar="GB/S")] = None,
     reserve: Annotated[Optional[str], typer.Option("--reserve", help="memory to leave free per GPU [default: what the runtime leaves]", metavar="SIZE")] = None,
     idle: Annotated[bool, typer.Option("--idle", help="count memory that other processes hold as free")] = False,
     ignore_pid: Annotated[
@@ -143,7 +145,7 @@ def check(
         images=images, image_size=image_size, vision=not no_vision, imatrix=imatrix, ubatch=ubatch, flash_attention=False if no_flash_attn else None,
         kv_offload=not no_kv_offload, cpu_moe=cpu_moe, n_cpu_moe=n_cpu_moe, tensor_split=tensor_split, tp=tp, pp=pp, gpu_layers=gpu_layers,
         draft=draft, mtp=mtp, offload=offload, strict=strict, require_gpu=require_gpu, ignore_pid=tuple(ignore_pid or ()),
-        beside=tuple(beside or ()),
+        beside=tuple(beside or ()), ram_bandwidth=ram_bandwidth,
     )  # fmt: skip
     if batch is not None:
         if nodes is not None:
@@ -218,6 +220,7 @@ def show(
     gpu: Annotated[Optional[list[str]], typer.Option("--gpu", "-g", help="judge on a machine you do not own: 4090, 2x3090, m4-max-64", metavar="SPEC")] = None,
     vram: Annotated[Optional[str], typer.Option("--vram", help="judge on a budget instead of a card: 24GB, 2x24GB", metavar="SIZE")] = None,
     ram: Annotated[Optional[str], typer.Option("--ram", help="host memory [default: this computer's]", metavar="SIZE")] = None,
+    ram_bandwidth: Annotated[Optional[str], typer.Option("--ram-bandwidth", help=_RAM_BANDWIDTH_HELP, metavar="GB/S")] = None,
     runtime: Annotated[Optional[str], typer.Option("--runtime", "-r", help="[default: what loads the model]", metavar="ID[@VERSION]")] = None,
     form: FormatOption = "table",
     as_json: JsonOption = False,
@@ -227,7 +230,7 @@ def show(
     from runlocal.commands import show as command
     from runlocal.render.formats import page_as
 
-    page = command.run(model, Options(gpu=tuple(gpu or ()), vram=vram, ram=ram, runtime=runtime))
+    page = command.run(model, Options(gpu=tuple(gpu or ()), vram=vram, ram=ram, ram_bandwidth=ram_bandwidth, runtime=runtime))
     return Outcome((page_as(wanted, page, _style(), title=_typed()),))
 
 
@@ -239,6 +242,7 @@ def fit(
     gpu: Annotated[Optional[list[str]], typer.Option("--gpu", "-g", help="a machine you do not own: 4090, 2x3090, m4-max-64", metavar="SPEC")] = None,
     vram: Annotated[Optional[str], typer.Option("--vram", help="a budget instead of a card: 24GB, 2x24GB", metavar="SIZE")] = None,
     ram: Annotated[Optional[str], typer.Option("--ram", help="host memory [default: this computer's]", metavar="SIZE")] = None,
+    ram_bandwidth: Annotated[Optional[str], typer.Option("--ram-bandwidth", help=_RAM_BANDWIDTH_HELP, metavar="GB/S")] = None,
     reserve: Annotated[Optional[str], typer.Option("--reserve", help="memory to leave free per GPU [default: what the runtime leaves]", metavar="SIZE")] = None,
     idle: Annotated[bool, typer.Option("--idle", help="count memory that other processes hold as free")] = False,
     runtime: Annotated[Optional[str], typer.Option("--runtime", "-r", help="[default: what loads each model]", metavar="ID[@VERSION]")] = None,
@@ -265,7 +269,7 @@ def fit(
 
     options = Options(
         quant=quant, ctx=ctx, parallel=parallel, gpu=tuple(gpu or ()), vram=vram, ram=ram, reserve=reserve, idle=idle, runtime=runtime, kv=kv,
-        vision=not no_vision, strict=strict, require_gpu=require_gpu,
+        ram_bandwidth=ram_bandwidth, vision=not no_vision, strict=strict, require_gpu=require_gpu,
     )  # fmt: skip
     asked = command.Wanted(" ".join(query or ()), family, variant, vision=vision, commercial=commercial, min_speed=min_speed)
     for_people = wanted in FOR_PEOPLE

@@ -13,7 +13,10 @@ from runlocal.catalog.runtimes import parse_version, runtimes
 FOLDER = Path(__file__).resolve().parents[2] / "data" / "runtimes"
 FORMATS = {"gguf", "safetensors", "exl2", "exl3", "pte"}
 UNITS = re.compile(r"_(bytes|tokens|fraction|percent|per_logit)$")
-COUNTS = re.compile(r"(sequences|images|tiles|multiple|checkpoints|layers|slots|engine|build|architectures|as_small|in_budget|on_gpu|quantized|four_ranks)$")
+COUNTS = re.compile(
+    r"(sequences|images|tiles|multiple|checkpoints|layers|slots|engine|build|architectures|classes|quantizations|cache_types|as_small|in_budget|on_gpu"
+    r"|quantized|four_ranks)$"
+)
 COMMIT = re.compile(r"[0-9a-f]{9,40}")
 
 HEAD = {"id": str, "name": str, "url": str, "newest_known": str, "newest_checked": str, "formats": list}
@@ -21,7 +24,7 @@ HEAD_OPTIONAL = {"newest_date": str, "follows": list, "registry": dict, "support
 REGISTRY = {"read_at": str, "complete": bool, "note": str, "source": str, "checked": str}
 ROW = {"source": str, "checked": str}
 ROW_OPTIONAL = {"architectures": list, "hf_architectures": list, "before_class": bool, "note": str}
-SUPPORTS_OPTIONAL = {**ROW_OPTIONAL, "package": str, "from": str, "to": str, "newest_known": str, "vision": bool}
+SUPPORTS_OPTIONAL = {**ROW_OPTIONAL, "package": str, "from": str, "to": str, "newest_known": str, "vision": bool, "through": str}
 CONSTANT = {"source": str, "checked": str}
 CONSTANT_OPTIONAL = {"value": object, "by_version": list, "note": str}
 

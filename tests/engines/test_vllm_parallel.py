@@ -6,6 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from runlocal.catalog.facts import facts
 from runlocal.catalog.models import find_model
 from runlocal.catalog.runtimes import constants
 from runlocal.core.model import Context, ModelSpec, Parameters, Text
@@ -14,12 +15,13 @@ from runlocal.engines.vllm.shards import rank_bytes, rope_cache_bytes
 
 GIB = 1 << 30
 MULTIPLE = 64
+VLLM = facts("vllm", None).runtime
 REPORT = "https://github.com/llm-d-incubation/llm-d-planner/blob/main/docs/accuracy/vllm-v0.19.0-accuracy-report.md"
 
 
 def held(model: str | ModelSpec, ranks: int = 1, stages: int = 1) -> tuple[int, ...]:
     spec = find_model(model) if isinstance(model, str) else model
-    found = rank_bytes(spec, tensor_parallel=ranks, pipeline_parallel=stages, vocabulary_multiple=MULTIPLE)
+    found = rank_bytes(spec, tensor_parallel=ranks, pipeline_parallel=stages, constants=VLLM)
     assert found is not None
     return found
 
@@ -93,7 +95,7 @@ def test_kv_heads_are_held_by_several_ranks_where_they_are_fewer() -> None:
     ],
 )
 def test_what_is_refused(model: str, ranks: int, reason: str) -> None:
-    assert refuses(find_model(model), ranks, MULTIPLE) == f"vLLM cuts every layer into equal parts: {reason}"
+    assert refuses(find_model(model), ranks, VLLM) == f"vLLM cuts every layer into equal parts: {reason}"
 
 
 @pytest.mark.parametrize(
@@ -106,18 +108,18 @@ def test_what_is_refused(model: str, ranks: int, reason: str) -> None:
     ],
 )
 def test_what_is_taken(model: str, taken: tuple[int, ...]) -> None:
-    assert sizes(find_model(model), MULTIPLE) == taken
+    assert sizes(find_model(model), VLLM) == taken
 
 
 @pytest.mark.parametrize("model", ["mamba-2.8b", "qwen3-next-80b-a3b", "falcon-h1-7b", "deepseek-v4-flash"])
 def test_layers_whose_rules_are_not_known_have_no_list(model: str) -> None:
-    assert sizes(find_model(model), MULTIPLE) is None
+    assert sizes(find_model(model), VLLM) is None
 
 
 def test_what_is_not_known_has_no_size() -> None:
     """Checkpoints of 8 or 4 bits; norms over all heads, which some of vLLM's classes cut and some do not; towers but one."""
     for model in ("deepseek-r1-671b", "gpt-oss-20b", "olmo-2-7b", "qwen2.5-vl-7b"):
-        assert rank_bytes(find_model(model), tensor_parallel=2, pipeline_parallel=1, vocabulary_multiple=MULTIPLE) is None, model
+        assert rank_bytes(find_model(model), tensor_parallel=2, pipeline_parallel=1, constants=VLLM) is None, model
 
 
 @pytest.mark.parametrize(
@@ -193,7 +195,7 @@ def test_the_ranks_hold_the_model_and_what_is_duplicated(
         intermediate_size=64 * width,
         qkv_bias=biased,
     )
-    assert refuses(model, ranks, MULTIPLE) is None
+    assert refuses(model, ranks, VLLM) is None
     (single,), several = held(model), held(model, ranks, count)
     kv_values = 2 * head_dim * (hidden + biased) * layers
     norms = (2 * layers + 1) * hidden

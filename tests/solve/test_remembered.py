@@ -111,7 +111,7 @@ def test_what_a_row_does_not_hold_is_asked_of_the_engine() -> None:
     beyond = Workload(context_tokens=row["longest"] + 256)
     assert found.refuses(recipe, beyond, here) == real.refuses(recipe, beyond, here) is not None
     hpu = here._replace(gpus=(here.gpus[0]._replace(backend=Backend.HPU),))
-    assert found.refuses(recipe, workload, hpu) == refuses_device(hpu, 16) is not None
+    assert found.refuses(recipe, workload, hpu) == refuses_device(hpu, 15) is not None
 
 
 def test_every_model_that_a_priced_runtime_loads_has_a_row() -> None:

@@ -4,7 +4,7 @@ from functools import cache
 from typing import Any
 
 from runlocal.catalog import bundle
-from runlocal.catalog.runtimes import constants
+from runlocal.catalog.runtimes import borrowed_classes, constants
 from runlocal.core.facts import Facts
 from runlocal.core.tensor import StorageType
 
@@ -18,7 +18,7 @@ def facts(runtime_id: str, version: str | None) -> Facts:
         ggml=engines["ggml"],
         # Kernels take a width of heads whatever they are used for.
         vision={**engines["ggml-vision"], "flash_attention_head_dims": engines["ggml"]["flash_attention_head_dims"]},
-        runtime={name: constant.value for name, constant in constants(runtime_id, version).items()},
+        runtime={name: constant.value for name, constant in constants(runtime_id, version).items()} | {"borrowed_classes": borrowed_classes(runtime_id)},
     )
 
 

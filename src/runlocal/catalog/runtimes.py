@@ -179,6 +179,11 @@ def constants(runtime_id: str, version: str | None = None) -> Mapping[str, Const
     return found
 
 
+def borrowed_classes(runtime_id: str) -> tuple[str, ...]:
+    """Classes of config.json that the runtime loads with another one's code."""
+    return tuple(name for row in _table(runtime_id).get("supports", ()) if "through" in row for name in row["hf_architectures"])
+
+
 def parse_version(text: str) -> Version | None:
     """A version that sorts: `0.24.0`, `v0.3.4.post1`, `0.33.0-rc2`; `b10488` for llama.cpp's builds. None: neither (a commit, a word)."""
     build = re.fullmatch(_BUILD, text, re.ASCII)

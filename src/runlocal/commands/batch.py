@@ -8,31 +8,37 @@ from typing import Any
 from runlocal.catalog.gpus import unlisted_context
 from runlocal.catalog.machines import parse_machine
 from runlocal.commands.machines import one_machine
-from runlocal.commands.options import BOUNDS, Options, cache_type, image_size, read, shares, size
+from runlocal.commands.options import BOUNDS, RAM_GB_S, Options, bandwidth, cache_type, image_size, read, shares, size
 from runlocal.commands.unused import of_files, of_model, on_machines, typed
 from runlocal.core.errors import Code, Exit, Problem
 from runlocal.core.machine import MOST_DEVICES, Gpu, Machine, Origin
 from runlocal.core.report import Cell
-from runlocal.core.units import LARGEST_SIZE
+from runlocal.core.units import GB, LARGEST_SIZE
 from runlocal.core.verdict import is_yes
 from runlocal.core.workload import Workload
 from runlocal.render.json import cell_json, error_json
 from runlocal.runtimes import Runtime
-from runlocal.solve.asked import HEADLINE_QUANT, HEADLINE_TOKENS, Asked
+from runlocal.solve.asked import HEADLINE_TOKENS, Asked
 from runlocal.solve.beside import beside
 from runlocal.solve.cell import judge_cell
-from runlocal.solve.check import cells, contexts, headline, open_for
+from runlocal.solve.check import open_for
+from runlocal.solve.grid import cells, contexts, headline, headline_quant
 from runlocal.solve.load import does_not_load
 
 LONGEST_LINE = 1 << 20
 _KEYS = frozenset(
-    "id model quant imatrix runtime gpu vram_bytes gpus compute_capability ram_bytes context_tokens pool_tokens sequences unified_kv images image_size vision "
-    "mmproj_type cache_type_k cache_type_v batch_tokens output_tokens flash_attention kv_offload gpu_layers cpu_moe n_cpu_moe tensor_split swa_full "
-    "tensor_parallel pipeline_parallel draft draft_quant mtp with".split()
+    "id model quant imatrix runtime gpu vram_bytes gpus compute_capability ram_bytes ram_bandwidth_bytes context_tokens pool_tokens sequences unified_kv "
+    "images image_size vision mmproj_type cache_type_k cache_type_v batch_tokens output_tokens flash_attention kv_offload gpu_layers "
+    "cpu_moe n_cpu_moe tensor_split swa_full tensor_parallel pipeline_parallel draft draft_quant mtp with".split()
 )
 _MMPROJ_TYPES = ("F16", "BF16", "Q8_0")
 _UNLIMITED_BYTES = LARGEST_SIZE
-_BOUNDS = BOUNDS | {"ram_bytes": (0, LARGEST_SIZE), "vram_bytes": (1, LARGEST_SIZE), "gpus": (0, MOST_DEVICES)}
+_BOUNDS = BOUNDS | {
+    "ram_bytes": (0, LARGEST_SIZE),
+    "vram_bytes": (1, LARGEST_SIZE),
+    "gpus": (0, MOST_DEVICES),
+    "ram_bandwidth_bytes": (int(RAM_GB_S[0] * GB), RAM_GB_S[1] * GB),
+}
 _OF_A_BUDGET = ("vram_bytes", "gpus", "compute_capability")
 _OF_THIS_COMPUTER = ("idle", "ignore_pid", "require_gpu")
 _MOST_CAPABILITY = 100
@@ -50,6 +56,7 @@ class Batch:
         self.given = bool(options.gpu or options.vram)
         self.machine = one_machine(options, "a line of a batch").machine if self.given else None
         self.ram = size("--ram", options.ram)
+        self.ram_bandwidth = bandwidth("--ram-bandwidth", options.ram_bandwidth)
         self.exit = Exit.YES
         self._opened: dict[tuple[object, ...], Runtime] = {}
         self._draft = options.draft
@@ -76,6 +83,8 @@ class Batch:
     def _answer(self, request: Request) -> tuple[Runtime, Cell]:
         runtime = self._runtime(request)
         machine = self._machine(request, runtime)
+        rate = _count(request, "ram_bandwidth_bytes")
+        machine = machine._replace(host_bandwidth_bytes=self.ram_bandwidth if rate is None else rate)
         cell = self._cell(request, runtime, machine)
         return runtime, cell._replace(warnings=(*cell.warnings, *_unused(request, cell, runtime, machine)))
 
@@ -93,7 +102,7 @@ class Batch:
                 imatrix=_flag(request, "imatrix", asked.imatrix),
             )
             return headline(cells(runtime, column, machine), column, contexts(runtime, column))
-        quant = _text(request, "quant") or (asked.quants[0] if asked.quants else HEADLINE_QUANT)
+        quant = _text(request, "quant") or (asked.quants[0] if asked.quants else headline_quant(runtime))
         recipe = runtime.recipe(quant, _flag(request, "imatrix", asked.imatrix))
         return judge_cell(runtime, recipe, workload, machine, asked.reserve_bytes, does_not_load(runtime.model, runtime))
 

@@ -16,6 +16,7 @@ from runlocal.core.errors import Code, Exit, Problem
 from runlocal.core.listing import Column, Fact, Form, Listing, Page, Section
 from runlocal.core.machine import MOST_DEVICES, Machine
 from runlocal.core.noun import NamedTuple
+from runlocal.core.speed import rate_text
 from runlocal.core.units import context_text
 from runlocal.core.verdict import is_yes
 from runlocal.core.workload import Workload
@@ -147,7 +148,7 @@ def _title(question: Question, every: Sequence[Offer], kept: Sequence[Offer]) ->
         cheapest = min((offer for offer in every if offer.price_usd is not None), key=lambda offer: offer.price_usd or 0, default=None)
         fastest = max((offer for offer in every if offer.speed), key=lambda offer: offer.speed.least if offer.speed else 0, default=None)
         found = [f"cheapest: {name_of(cheapest)}, {cost_of(cheapest)}"] if cheapest else []
-        found += [f"fastest: {name_of(fastest)}, at least {fastest.speed.least:.0f} t/s (estimated)"] if fastest and fastest.speed else []
+        found += [f"fastest: {name_of(fastest)}, at least {rate_text(fastest.speed.least)} t/s (estimated)"] if fastest and fastest.speed else []
         return f"{what}: {len(every)} run{'' if len(every) > 1 else 's'} it, none as asked" + (f" ({'; '.join(found)})." if found else ".")
     priced = [offer for offer in kept if offer.price_usd is not None]
     cheapest = min(priced, key=lambda offer: offer.price_usd or 0, default=None)
@@ -162,16 +163,12 @@ def _page(question: Question, title: str, rows: Sequence[Offer], notes: tuple[st
 def _settings(question: Question) -> str:
     """The question in a line above the table."""
     runtime, recipe, workload, _ = question
-    images = _images(question)
+    images = workload.images_of(runtime.model)
     words = [f"{runtime.id} {runtime.version}", recipe.name, f"{context_text(workload.context_tokens)} context"]
     words.append(f"{workload.sequences} sequence{'s' if workload.sequences > 1 else ''}")
     words += [f"{images} image{'s' if images > 1 else ''}"] if images else []
     kinds = dict.fromkeys((workload.cache_type_k, workload.cache_type_v))
     return " · ".join([*words, f"cache {':'.join(kinds)}"])
-
-
-def _images(question: Question) -> int:
-    return question.workload.images if question.runtime.model.vision is not None and question.workload.vision else 0
 
 
 def _facts(page: Page, question: Question) -> Page:
@@ -185,7 +182,7 @@ def _facts(page: Page, question: Question) -> Page:
         Fact("quant", "quantization", recipe.name),
         Fact("context_tokens", "context", workload.context_tokens, Form.TOKENS),
         Fact("sequences", "sequences", workload.sequences, Form.COUNT),
-        Fact("images", "images", _images(question), Form.COUNT),
+        Fact("images", "images", workload.images_of(runtime.model), Form.COUNT),
         Fact("cache_type_k", "K cache", workload.cache_type_k),
         Fact("cache_type_v", "V cache", workload.cache_type_v),
     )

@@ -61,7 +61,7 @@ def row_of(offer: Offer) -> dict[str, Value]:
         "need_bytes": offer.need_bytes,
         "headroom_min_bytes": min(offer.headroom_bytes, default=None),
         "fits_context_tokens": offer.fits_context_tokens,
-        "speed": _speed_text(offer),
+        "speed": found.text if found else None,
         "tokens_per_second_least": round(found.least, 1) if found else None,
         "tokens_per_second_most": round(found.most, 1) if found else None,
         "tokens_per_second_basis": found.basis if found else None,
@@ -89,13 +89,6 @@ def _spec(offer: Offer) -> str:
     if not offer.boards:
         return str(offer.machine.gpus[0].id)
     return "+".join(entry.id if count == 1 else f"{count}x{entry.id}" for entry, count in offer.boards)
-
-
-def _speed_text(offer: Offer) -> str | None:
-    if offer.speed is None:
-        return None
-    least, most = (f"{rate:.0f}" if rate >= 10 else f"{rate:.1f}" for rate in (offer.speed.least, offer.speed.most))
-    return f"{least}-{most}"
 
 
 def cost_of(offer: Offer) -> str | None:

@@ -15,9 +15,11 @@ from runlocal.core.machine import Machine
 from runlocal.core.noun import NamedTuple
 from runlocal.core.units import context_text
 from runlocal.core.verdict import Answer
+from runlocal.runtimes import RUNTIMES, is_priced
 from runlocal.solve.asked import HEADLINE_TOKENS, Asked
 from runlocal.solve.fit import Fit, Fitting
 from runlocal.solve.loads import rows
+from runlocal.solve.ranking import ranking
 
 SHOWN = 25
 """Models that a person sees at first."""
@@ -103,20 +105,20 @@ def run(wanted: Wanted, options: Options, tell: Callable[[str], None], *, most: 
     fit = Fit(asked, machine, rows(machine, tell, vision=options.vision))
     if not fit.remembers and len(chosen) > _MANY:
         tell(f"Laying {len(chosen)} models out for this question takes some seconds.")
-    fitting = sorted((found for model_id in chosen if (found := fit.of(model_id, wanted.min_speed))), key=lambda found: found.rank, reverse=True)
+    ranked = ranking(fit, chosen, wanted.min_speed, most if for_people else None)
     if not fit.judged and fit.problem is not None:
         raise fit.problem
-    read_rows = fitting[:most] if for_people else fitting
-    lines = [_row(found, fit.longest(found)) for found in read_rows]
-    notes = _notes(wanted, asked, machine, len(chosen) - fit.judged, read_rows, chosen_none=not chosen)
-    title = _title(asked, machine, len(fitting), len(chosen))
+    lines = [_row(found, fit.longest(found)) for found in ranked.best]
+    fitting = len(ranked.best) + ranked.others
+    notes = _notes(wanted, asked, machine, len(chosen) - fit.judged, ranked.best, chosen_none=not chosen)
+    title = _title(asked, machine, fitting, len(chosen))
     idle = on_machines(typed(options), asked.workload, (machine,))
-    more = (f"{len(fitting) - len(lines):,} more: --all lists them.",) if len(fitting) > len(lines) else ()
+    more = (f"{ranked.others:,} more: --all lists them.",) if ranked.others else ()
     everything = Listing("models", title, _DATA, tuple(lines), notes)
     return Found(
-        shown=Listing("fit", title, _columns(read_rows), tuple(lines), (*more, *notes)),
+        shown=Listing("fit", title, _columns(ranked.best), tuple(lines), (*more, *notes)),
         all=everything,
-        whole=Page("fit", title, (Section("machine", _facts(asked, machine, len(chosen), len(fitting))),), (everything,), (*notes, *idle)),
+        whole=Page("fit", title, (Section("machine", _facts(asked, machine, len(chosen), fitting)),), (everything,), (*notes, *idle)),
         hints=(*((place.hint,) if place.hint else ()), *idle),
         exit=Exit.YES if fitting else Exit.NO,
     )
@@ -124,6 +126,9 @@ def run(wanted: Wanted, options: Options, tell: Callable[[str], None], *, most: 
 
 def _asked(wanted: Wanted, options: Options) -> Asked:
     asked = read(options)
+    if asked.runtime is not None and not is_priced(asked.runtime):
+        hint = f"computed: {', '.join(RUNTIMES)}; without -r each model runs in what loads it"
+        raise Problem(Code.NOT_COMPUTED, f"what {asked.runtime} takes is not computed in this version", hint=hint)
     for option, values in (("--ctx", asked.contexts), ("--kv", asked.caches)):
         if values is not None and len(values) > 1:
             raise Problem(Code.BAD_VALUE, f"{option}: fit is asked about one value", hint="ask once per value")
@@ -203,7 +208,7 @@ def _row(found: Fitting, longest_tokens: int) -> dict[str, Value]:
         "tokens_per_second_least": round(speed.least, 1) if speed else None,
         "tokens_per_second_most": round(speed.most, 1) if speed else None,
         "tokens_per_second_basis": speed.basis if speed else None,
-        "speed": f"{speed.least:.0f}-{speed.most:.0f}" if speed else None,
+        "speed": speed.text if speed else None,
     }
 
 

@@ -2,7 +2,7 @@
 
 from runlocal.catalog.gpus import match_driver, unlisted_context
 from runlocal.catalog.machines import parse_budget, parse_machine
-from runlocal.commands.options import MOST_PID, Options, size, within
+from runlocal.commands.options import MOST_PID, Options, bandwidth, size, within
 from runlocal.core.errors import Code, Problem
 from runlocal.core.machine import Backend, Gpu, Machine
 from runlocal.core.noun import NamedTuple
@@ -27,7 +27,9 @@ def machines(options: Options) -> tuple[Asked, ...]:
     named = [Asked(_named(spec, ram), alone._replace(gpu=(spec,))) for spec in options.gpu]
     if options.vram is not None:
         named.append(Asked(_with_contexts(parse_budget(options.vram))._replace(host_bytes=ram), alone._replace(vram=options.vram)))
-    return tuple(named) or (_here(options, ram),)
+    found = tuple(named) or (_here(options, ram),)
+    rate = bandwidth("--ram-bandwidth", options.ram_bandwidth)
+    return found if rate is None else tuple(one._replace(machine=one.machine._replace(host_bandwidth_bytes=rate)) for one in found)
 
 
 def one_machine(options: Options, who: str) -> Asked:

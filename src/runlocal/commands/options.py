@@ -6,7 +6,8 @@ from typing import TypeVar
 from runlocal.core.errors import Code, Problem
 from runlocal.core.machine import MOST_DEVICES
 from runlocal.core.noun import NamedTuple
-from runlocal.core.units import LARGEST_CONTEXT, parse_context, parse_dollars, parse_size
+from runlocal.core.shell import quoted
+from runlocal.core.units import GB, LARGEST_CONTEXT, parse_context, parse_dollars, parse_size
 from runlocal.core.workload import Workload
 from runlocal.solve.asked import Asked
 
@@ -35,6 +36,7 @@ BOUNDS = {
 _MOST_PIXELS = 32_768  # along a side: whole numbers of llama.cpp's preprocessing hold the area of no larger image
 _MOST_SHARE = 1e12
 MOST_BESIDE = 16
+RAM_GB_S = (0.1, 100_000)  # least and most that host memory delivers
 MOST_PID = (1 << 32) - 1  # Windows numbers processes in 32 bits
 
 
@@ -47,6 +49,7 @@ class Options(NamedTuple):
     gpu: tuple[str, ...] = ()
     vram: str | None = None
     ram: str | None = None
+    ram_bandwidth: str | None = None
     reserve: str | None = None
     idle: bool = False
     ignore_pid: tuple[int, ...] = ()
@@ -75,7 +78,7 @@ class Options(NamedTuple):
 
 def spelled(model: str, options: Options) -> str:
     """The command line that asks this of that model: every option that is not at its default, in its short form where it has one."""
-    words = ["runlocal check", _word(model)]
+    words = ["runlocal check", quoted(model)]
     for field, option in SPELLING.items():
         value, default = getattr(options, field), Options._field_defaults[field]
         if value == default:
@@ -83,9 +86,9 @@ def spelled(model: str, options: Options) -> str:
         if isinstance(value, bool):
             words.append("--no-imatrix" if field == "imatrix" and not value else option)
         elif isinstance(value, tuple):
-            words += [word for one in value for word in (option, _word(str(one)))]
+            words += [word for one in value for word in (option, quoted(str(one)))]
         else:
-            words += [option, _word(str(value))]
+            words += [option, quoted(str(value))]
     return " ".join(words)
 
 
@@ -97,6 +100,7 @@ SPELLING = {
     "gpu": "--gpu",
     "vram": "--vram",
     "ram": "--ram",
+    "ram_bandwidth": "--ram-bandwidth",
     "reserve": "--reserve",
     "idle": "--idle",
     "ignore_pid": "--ignore-pid",
@@ -120,13 +124,6 @@ SPELLING = {
     "offload": "--offload",
     "strict": "--strict",
 }
-
-
-def _word(text: str) -> str:
-    """One word of a command line, quoted where the shell would see more in it."""
-    from shlex import quote  # advice alone spells commands
-
-    return quote(text)
 
 
 def read(options: Options) -> Asked:
@@ -194,6 +191,21 @@ def context_tokens(option: str, text: str) -> int:
 def dollars(option: str, text: str | None) -> float | None:
     """US dollars of `$2,500`, `2.5k`; None where it was not given. Raises Problem that names the option."""
     return None if text is None else _said(option, parse_dollars, text)
+
+
+def bandwidth(option: str, text: str | None) -> int | None:
+    """Bytes per second of `96`, `89.6GB/s`; None where nothing was typed. Raises Problem that names the option."""
+    if text is None:
+        return None
+    number = text.strip().lower().removesuffix("gb/s").strip()
+    try:
+        rate = float(number) if len(number) <= _LONGEST_NUMBER else 0.0
+    except ValueError:
+        rate = 0.0
+    if not RAM_GB_S[0] <= rate <= RAM_GB_S[1]:
+        hint = "GB per second that the memory modules can deliver: two channels of DDR5-6000 deliver 2 × 8 × 6 = 96"
+        raise Problem(Code.BAD_VALUE, f"{option} {text[:40]!r} is no bandwidth of memory", hint=hint)
+    return round(rate * GB)
 
 
 def image_size(option: str, text: str) -> tuple[int, int]:

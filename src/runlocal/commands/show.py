@@ -5,20 +5,22 @@ from collections.abc import Iterator, Mapping
 from runlocal.architectures import layout
 from runlocal.catalog.facts import storage_types
 from runlocal.catalog.models import bundled, index, licence
-from runlocal.catalog.runtimes import all_support, support
+from runlocal.catalog.runtimes import all_support
 from runlocal.commands import machines
 from runlocal.commands.check import open_model
 from runlocal.commands.options import Options, read
 from runlocal.core.cache import CacheKind
 from runlocal.core.errors import Problem
-from runlocal.core.listing import Column, Fact, Form, Listing, Page, Section, Value
+from runlocal.core.listing import Column, Fact, Form, Listing, Page, Section, Shown, Value
 from runlocal.core.machine import Machine
 from runlocal.core.model import Loss, ModelSpec
+from runlocal.core.part import Basis
 from runlocal.core.units import context_text
-from runlocal.runtimes import Runtime
+from runlocal.runtimes import Runtime, is_priced
 from runlocal.solve.asked import HEADLINE_TOKENS, Asked
-from runlocal.solve.check import cells, headline, open_for
-from runlocal.solve.ranks import VLLM, rank_sizes
+from runlocal.solve.check import open_for
+from runlocal.solve.grid import cells, headline
+from runlocal.solve.ranks import ranks_in_vllm, source
 from runlocal.solve.relatives import Relatives, relatives
 from runlocal.solve.shelf import smallest_machine
 
@@ -40,6 +42,7 @@ def run(name: str, options: Options) -> Page:
         listings=(
             *_sizes(model, asked, machine),
             *_files(model),
+            *_ranks(model),
             *_comparisons(around, asked, machine),
             *_scores(model),
             _runtimes(model),
@@ -112,8 +115,8 @@ def _shape(model: ModelSpec) -> Section:
     ]
     if experts := text.experts:
         facts.append(Fact("experts", "experts", f"{experts.count}, {experts.used} per token, width {experts.intermediate_size}"))
-    if sizes := _rank_sizes(model):
-        facts.append(Fact("vllm_tensor_parallel", "ranks in vLLM (--tp)", ", ".join(sizes)))
+    if sizes := ranks_in_vllm(model):
+        facts.append(Fact("vllm_tensor_parallel", "ranks in vLLM (--tp)", ", ".join(str(size.number) for size in sizes)))
     if vision := model.vision:
         facts.append(
             Fact("vision_tower", "vision tower", f"{vision.tower}, {vision.tower_parameters + vision.projector_parameters:,} parameters with projector")
@@ -121,13 +124,6 @@ def _shape(model: ModelSpec) -> Section:
     if audio := model.audio:
         facts.append(Fact("audio_encoder", "speech encoder", f"{audio.encoder}, {audio.parameters:,} parameters with projectors"))
     return Section("Shape", tuple(facts))
-
-
-def _rank_sizes(model: ModelSpec) -> tuple[str, ...]:
-    """The tensor-parallel sizes of the language model in vLLM; empty where it does not load the model, or its rules for it are not known here."""
-    if support(VLLM, model.architecture, model.hf_architecture, model.vision is not None).loads is not True:
-        return ()
-    return tuple(str(size) for size in rank_sizes(model) or ())
 
 
 def _caches(model: ModelSpec) -> Iterator[str]:
@@ -174,7 +170,10 @@ def _sizes(model: ModelSpec, asked: Asked, machine: Machine) -> Iterator[Listing
     try:
         runtime = open_for(model, asked.runtime, asked.version)
     except Problem:
-        yield from _checkpoint(model)
+        yield from _checkpoint(model, "nothing that is priced loads it")
+        return
+    if not is_priced(runtime.id):
+        yield from _checkpoint(model, f"what {runtime.id} takes is not computed in this version")
         return
     found = cells(runtime, asked, machine)
     tokens = context_text(found[0].context_tokens)
@@ -190,6 +189,9 @@ def _sizes(model: ModelSpec, asked: Asked, machine: Machine) -> Iterator[Listing
             "need_bytes": cell.need_bytes,
             "answer": cell.answer,
             "fits_context_tokens": cell.fits_context_tokens,
+            "speed": cell.speed.text if cell.speed else None,
+            "tokens_per_second_least": round(cell.speed.least, 1) if cell.speed else None,
+            "tokens_per_second_most": round(cell.speed.most, 1) if cell.speed else None,
             "smallest_machine": _smallest(runtime, asked, cell.quant),
         }
         for measure in measures:
@@ -206,6 +208,9 @@ def _sizes(model: ModelSpec, asked: Asked, machine: Machine) -> Iterator[Listing
             Column("need_bytes", "needs", Form.GIB),
             Column("answer", "here", Form.ANSWER),
             Column("fits_context_tokens", "up to", Form.LONGEST),
+            *((Column("speed", "est. t/s", Form.NUMBER, extra=True, on=Shown.SCREEN),) if any(cell.speed for cell in found) else ()),
+            Column("tokens_per_second_least", "t/s at least", Form.NUMBER, on=Shown.DATA),
+            Column("tokens_per_second_most", "t/s at most", Form.NUMBER, on=Shown.DATA),
             Column("smallest_machine", "smallest that holds it"),
             *(Column(_key(measure), measure, Form.NUMBER) for measure in measures),
         ),
@@ -214,15 +219,18 @@ def _sizes(model: ModelSpec, asked: Asked, machine: Machine) -> Iterator[Listing
     )
 
 
-def _checkpoint(model: ModelSpec) -> Iterator[Listing]:
-    """The checkpoint in its own type, where that is one size for every value; its tensors, tower and projector together."""
+def _checkpoint(model: ModelSpec, why: str) -> Iterator[Listing]:
+    """The checkpoint in its own type, where that is one size for every value; its tensors, tower and projector together.
+
+    why: it stands in place of what files take
+    """
     stored = storage_types().get(model.checkpoint_type)
     if stored is None or stored.block_elements > 1:
         return
     row: Row = {"quant": model.checkpoint_type, "tensor_bytes": (layout(model).parameters() + model.tower_parameters) * stored.block_bytes}
     yield Listing(
         kind="sizes",
-        title="Size of the checkpoint's tensors; nothing that is priced loads it",
+        title=f"Size of the checkpoint's tensors; {why}",
         columns=(Column("quant", "type"), Column("tensor_bytes", "download", Form.GB)),
         rows=(row,),
     )
@@ -250,6 +258,28 @@ def _files(model: ModelSpec) -> Iterator[Listing]:
     )
 
 
+def _ranks(model: ModelSpec) -> Iterator[Listing]:
+    """What a rank of vLLM holds of the weights, where that is known to the byte."""
+    rows: tuple[Row, ...] = tuple(
+        {"tensor_parallel": size.number, "weight_bytes": size.weight_bytes, "basis": Basis.EXACT, "source": source()}
+        for size in ranks_in_vllm(model)
+        if size.weight_bytes is not None
+    )
+    if rows:
+        yield Listing(
+            kind="ranks",
+            title=f"Weights that each rank of vLLM holds of the checkpoint in {model.checkpoint_type}",
+            columns=(
+                Column("tensor_parallel", "--tp", Form.NUMBER),
+                Column("weight_bytes", "weights", Form.GIB),
+                Column("basis", "they are"),
+                Column("source", "source", extra=True),
+            ),
+            rows=rows,
+            notes=("Caches, activations, CUDA graphs and what communication takes are not computed in this version.",),
+        )
+
+
 def _smallest(runtime: Runtime, asked: Asked, quant: str) -> str | None:
     (tokens,) = asked.contexts or (HEADLINE_TOKENS,)
     workload = asked.workload._replace(context_tokens=tokens or HEADLINE_TOKENS)
@@ -273,6 +303,8 @@ def _comparisons(around: Relatives, asked: Asked, machine: Machine) -> Iterator[
         here = asked._replace(contexts=(min(HEADLINE_TOKENS, model.context.native_tokens),))
         try:
             runtime = open_for(model, asked.runtime, asked.version)
+            if not is_priced(runtime.id):
+                return
             best = headline(cells(runtime, here, machine), here, (HEADLINE_TOKENS,))
         except Problem:
             continue

@@ -14,7 +14,7 @@ class Facts(NamedTuple):
     quants: every quantization by name: `format`, `default_type`, `imatrix`, `usual`
     ggml: llama.cpp's defaults (data/engines/ggml.toml)
     vision: its image graphs (data/engines/ggml-vision.toml)
-    runtime: constants of the runtime asked about (data/runtimes/<id>.toml), each with its value and source
+    runtime: values of the constants of the runtime asked about (data/runtimes/<id>.toml); `borrowed_classes`, which it loads with another one's code
     """
 
     types: Mapping[str, StorageType]

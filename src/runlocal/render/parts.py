@@ -10,7 +10,7 @@ from runlocal.render import layout
 from runlocal.render.bar import LETTERS, Load, bar_lines
 from runlocal.render.breakdown import Row, device_text, devices, layers_text, left, rows, shares_host_memory, usable
 from runlocal.render.layout import Line, paragraph, row_line
-from runlocal.render.phrases import BASIS_WORDS, asked_text, settings_text
+from runlocal.render.phrases import BASIS_WORDS, asked_text, settings_text, speed_text
 from runlocal.render.style import BOLD, DIM, HEAD, KIND_INKS, MISSING, PLAIN, Style, clean
 
 _WIDEST_BAR = 100
@@ -22,6 +22,10 @@ def parts_lines(found: MachineCheck, style: Style, *, explain: bool) -> list[Lin
     if not cell.parts:
         return []
     lines = [*paragraph(f"{asked_text(cell)} on {machine.label}", style, ink=BOLD), *paragraph(settings_text(cell), style, ink=DIM)]
+    if speed := speed_text(cell, machine, explain=explain):
+        lines += paragraph(speed, style)
+        sources = cell.speed.sources if cell.speed and explain else ()
+        lines += [line for source in sources for line in paragraph(source, style, ink=DIM, indent=6)]
     for bar in _bars(cell, machine, style):
         lines += [(), *bar]
     lines += [(), *_key(cell, machine, style, explain=explain)]

@@ -177,6 +177,15 @@ def settings_text(cell: Cell) -> str:
     return " · ".join(words)
 
 
+def speed_text(cell: Cell, machine: Machine, *, explain: bool = False) -> str:
+    """How fast tokens come, or why that is not known: of what reads host memory always, for then an option helps; of the rest where it is explained."""
+    if cell.speed is not None:
+        because = f": {cell.speed.because}" if explain else ""
+        return f"{cell.speed.text} tokens per second, {cell.speed.basis}, for one sequence whose context is full{because}"
+    reads_host = not machine.gpus or cell.answer is Answer.SPILLS
+    return f"No speed is estimated: {cell.speed_unknown}" if cell.speed_unknown and (explain or reads_host) else ""
+
+
 def _count(count: int, noun: str) -> str:
     return f"{count} {noun}{'' if count == 1 else 's'}"
 

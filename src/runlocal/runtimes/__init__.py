@@ -4,7 +4,6 @@ from collections.abc import Sequence
 from importlib import import_module
 from typing import Protocol
 
-from runlocal.core.errors import Code, Problem
 from runlocal.core.facts import Facts
 from runlocal.core.load import Load
 from runlocal.core.machine import Machine
@@ -64,6 +63,9 @@ class Runtime(Judgeable, Protocol):
     def draft_of(self, workload: Workload) -> str | None:
         """The draft model and its quantization; None without one."""
 
+    def most_gpus(self) -> int:
+        """GPUs that one process computes on at most."""
+
     def warnings(self, workload: Workload) -> tuple[str, ...]:
         """What the reader should know although it runs, a sentence each."""
 
@@ -80,7 +82,10 @@ class Runtime(Judgeable, Protocol):
         """What `load` sums of a recipe, before a machine moves or doubts any of it."""
 
     def reads(self, recipe: Recipe, workload: Workload, placement: Placement) -> dict[str, int] | None:
-        """Bytes that each device reads for one token of one sequence with its context full; None where that is not known."""
+        """Bytes that each device reads for one token of one sequence with its context full; None where that is not known.
+
+        What is cached on the host stands apart, under `core.speed.HOST_CACHE`.
+        """
 
     def file(self, recipe: Recipe) -> str:
         """The model's file."""
@@ -101,10 +106,18 @@ class Runtime(Judgeable, Protocol):
         """What a person types to start it so."""
 
 
+def is_priced(runtime_id: str) -> bool:
+    """Whether this version of ours computes what the runtime takes; of the others, what they refuse is known at most."""
+    return runtime_id in RUNTIMES
+
+
 def open_runtime(runtime_id: str, version: str, model: ModelSpec, facts: Facts) -> Runtime:
-    """The model in that version of the runtime. Raises Problem (not_computed) where this version of ours does not price it."""
-    module = RUNTIMES.get(runtime_id)
-    if module is None:
-        raise Problem(Code.NOT_COMPUTED, f"what {runtime_id} takes is not computed in this version", hint=f"computed: {', '.join(RUNTIMES)}")
-    opened: Runtime = import_module(f"runlocal.runtimes.{module}").open_model(model, version, facts)
+    """The model in that version of the runtime. Raises Problem (not_computed) for a version that is not priced of one that is.
+
+    Of a runtime that is not priced, whatever has to be computed raises it once it is asked for.
+    """
+    if not is_priced(runtime_id):
+        unpriced: Runtime = import_module("runlocal.runtimes.unpriced").Unpriced(runtime_id, version, model, facts, tuple(RUNTIMES))
+        return unpriced
+    opened: Runtime = import_module(f"runlocal.runtimes.{RUNTIMES[runtime_id]}").open_model(model, version, facts)
     return opened

@@ -21,6 +21,7 @@ from runlocal.solve.load import does_not_load
 from runlocal.solve.split import Laid, lay_best
 
 _SERVE = "ollama serve & "
+_OLLAMA_PORT = 11434
 _SERVER, _FIRST_PORT = "llama-server ", 8081  # its own is 8080, which the model that is asked about takes
 
 
@@ -71,8 +72,9 @@ class Beside:
         return getattr(self.alone, name)
 
     def refuses(self, recipe: Recipe, workload: Workload, machine: Machine) -> str | None:
-        reasons = (self.alone.refuses(recipe, workload, machine), *(other.refuses(machine) for other in self.others))
-        return next((reason for reason in reasons if reason), None)
+        if reason := self.alone.refuses(recipe, workload, machine):
+            return reason
+        return next((reason for other in self.others if (reason := other.refuses(machine))), None)
 
     def placement(self, workload: Workload, machine: Machine, shares: Sequence[float] | None = None) -> Placement:
         return self.alone.placement(workload, self.held(machine).left, shares)
@@ -111,9 +113,27 @@ def neighbours(runtime: Runtime, machine: Machine) -> tuple[Neighbour, ...]:
 
 
 def in_one_server(command: str, before: Sequence[Neighbour]) -> str:
-    """The command without the start of Ollama's server where one of those before starts it with the same settings: it keeps several models loaded."""
+    """The command without the start of Ollama's server where one of those before starts it with the same settings: it keeps several models loaded.
+
+    With other settings it is another server, which listens on a port of its own.
+    """
     settings, serve, rest = command.partition(_SERVE)
-    return rest if serve and any(one.command.startswith(settings + serve) for one in before) else command
+    if not serve:
+        return command
+    servers = [one.command.partition(_SERVE)[0] for one in before if _SERVE in one.command]
+    for place, started in enumerate(servers):
+        if started == _host(place) + settings:
+            return _to(place, rest)
+    return _host(len(servers)) + settings + serve + _to(len(servers), rest)
+
+
+def _host(place: int) -> str:
+    """What says where an Ollama server listens, and to which one a command speaks; nothing for the first."""
+    return f"OLLAMA_HOST=127.0.0.1:{_OLLAMA_PORT + place} " if place else ""
+
+
+def _to(place: int, commands: str) -> str:
+    return " && ".join((_host(place) + one) if one.startswith("ollama ") else one for one in commands.split(" && "))
 
 
 def counted_twice(others: Sequence[Running], machine: Machine) -> tuple[str, ...]:

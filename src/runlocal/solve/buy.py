@@ -6,6 +6,7 @@ from runlocal.catalog.gpu_entries import GpuEntry
 from runlocal.catalog.gpus import cards
 from runlocal.core.machine import Gpu, Machine, Origin
 from runlocal.core.noun import NamedTuple
+from runlocal.core.speed import Speed
 from runlocal.core.verdict import Answer, slack
 from runlocal.core.workload import Workload
 from runlocal.quants.gguf import Recipe
@@ -14,7 +15,7 @@ from runlocal.solve.asked import USUAL_CONTEXTS
 from runlocal.solve.cell import Judged, answer_of, judge_cell
 from runlocal.solve.load import does_not_load
 from runlocal.solve.shelf import OF_A_KIND, of_a_kind
-from runlocal.solve.speed import Speed, speed
+from runlocal.solve.speed import speed
 from runlocal.solve.split import lay_best
 
 _HUGE_BYTES = 1 << 50

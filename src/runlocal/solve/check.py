@@ -7,7 +7,7 @@ from runlocal.architectures import has_gguf, layout
 from runlocal.catalog.bundle import data_date
 from runlocal.catalog.facts import facts
 from runlocal.catalog.models import bundled, licence
-from runlocal.catalog.runtimes import all_support, auto, newest_known
+from runlocal.catalog.runtimes import all_support, auto, newest_known, support
 from runlocal.core.errors import Code, Problem
 from runlocal.core.machine import Machine, Origin
 from runlocal.core.model import ModelSpec
@@ -16,13 +16,14 @@ from runlocal.core.verdict import Answer, best, is_yes
 from runlocal.core.workload import Workload
 from runlocal.engines.ggml.draft import Draft
 from runlocal.engines.ggml.files import OwnTensors
-from runlocal.runtimes import RUNTIMES, Runtime, open_runtime
-from runlocal.solve.asked import HEADLINE_QUANT, HEADLINE_TOKENS, USUAL_CONTEXTS, Asked
+from runlocal.runtimes import RUNTIMES, Runtime, is_priced, open_runtime
+from runlocal.solve.asked import HEADLINE_QUANT, HEADLINE_TOKENS, Asked
 from runlocal.solve.beside import Running, beside, counted_twice
-from runlocal.solve.cell import judge_cell
+from runlocal.solve.grid import asked_cells, cells, contexts, headline, headline_quant
 from runlocal.solve.load import ON_GGML, does_not_load
 
 LLAMA_CPP = "llama.cpp"
+_WHAT_ELSE = f"`runlocal show {{}}` says what is known; computed: {', '.join(RUNTIMES)}"
 
 if TYPE_CHECKING:
     from runlocal.solve.advice import Speller
@@ -40,6 +41,8 @@ def open_for(model: ModelSpec, runtime_id: str | None, version: str | None, own:
             raise _not_priced(model)
         runtime_id, version = chosen
     version = version or newest_known(runtime_id)
+    if not is_priced(runtime_id) and (known := support(runtime_id, model.architecture, model.hf_architecture, model.vision is not None)).loads is None:
+        raise Problem(Code.NOT_COMPUTED, f"whether {known.name} loads {model.id} ({model.architecture}) is not known", hint=_WHAT_ELSE.format(model.id))
     runtime = open_runtime(runtime_id, version, model, facts(runtime_id, version))
     if own is not None:
         runtime.adopt(own)
@@ -57,7 +60,7 @@ def _not_priced(model: ModelSpec) -> Problem:
     return Problem(
         Code.NOT_COMPUTED,
         f"{model.id} is loaded by {', '.join(found)}; what they take is not computed in this version",
-        hint=f"`runlocal show {model.id}` says what is known; computed: {', '.join(RUNTIMES)}",
+        hint=_WHAT_ELSE.format(model.id),
     )
 
 
@@ -75,47 +78,9 @@ def open_running(model: ModelSpec, quant: str | None, tokens: int | None, asked:
     tokens: its context; None: the first that is asked about, else the headline's, at most what it was trained for
     """
     runtime = open_for(model, asked.runtime, asked.version, own)
-    recipe = runtime.recipe(quant or (own.quant if own else HEADLINE_QUANT), None)
+    recipe = runtime.recipe(quant or (own.quant if own else headline_quant(runtime)), None)
     usual = (asked.contexts[0] or model.context.native_tokens) if asked.contexts else HEADLINE_TOKENS
     return Running(runtime, recipe, Workload(context_tokens=min(usual, model.context.native_tokens) if tokens is None else tokens))
-
-
-def cells(runtime: Runtime, asked: Asked, machine: Machine) -> tuple[Cell, ...]:
-    """Every asked-for cell, by quantization, then context, then cache type."""
-    refusal = does_not_load(runtime.model, runtime)
-    found = []
-    for name in asked.quants or runtime.usual_quants():
-        recipe = runtime.recipe(name, asked.imatrix)
-        for tokens in contexts(runtime, asked):
-            for key_type, value_type in asked.caches:
-                workload = asked.workload._replace(context_tokens=tokens, cache_type_k=key_type, cache_type_v=value_type)
-                found.append(judge_cell(runtime, recipe, workload, machine, asked.reserve_bytes, refusal))
-    return tuple(found)
-
-
-def contexts(runtime: Runtime, asked: Asked) -> tuple[int, ...]:
-    """The columns of the grid, in tokens."""
-    native = runtime.model.context.native_tokens
-    if asked.contexts is not None:
-        return tuple(dict.fromkeys(native if tokens is None else tokens for tokens in asked.contexts))
-    return (*(tokens for tokens in USUAL_CONTEXTS if tokens < native), *((native,) if native <= USUAL_CONTEXTS[-1] else ()))
-
-
-def headline(found: Sequence[Cell], asked: Asked, columns: Sequence[int]) -> Cell:
-    """The cell that the first line is about: the finest quantization that fits at the headline context, else `Q4_K_M`.
-
-    Where that does not even go with host memory, the finest of those that do.
-    """
-    tokens = columns[0] if asked.contexts is not None else min(HEADLINE_TOKENS, max(columns))
-    column = [cell for cell in found if cell.context_tokens == tokens] or list(found)
-    for wanted in (Answer.FITS, Answer.TIGHT):
-        if yes := [cell for cell in column if cell.answer is wanted]:
-            return max(yes, key=lambda cell: cell.bits_per_weight or 0)
-    usual = next((cell for cell in column if cell.quant == HEADLINE_QUANT), column[0])
-    spilling = [cell for cell in column if cell.answer is Answer.SPILLS]
-    if usual.answer is Answer.SPILLS or not spilling:
-        return usual
-    return max(spilling, key=lambda cell: cell.bits_per_weight or 0)
 
 
 def check(
@@ -134,16 +99,12 @@ def check(
     others: models that already run
     spell: writes the command line of a piece of advice
     """
-    if reason := _refuses_ranks(model, asked):
-        from runlocal.solve.ranks import refused
-
-        never = refused(model, asked, machines, reason)
-        return _report(model, never, (never[0].headline.context_tokens,), (), Answer.CANNOT_RUN)
     runtime = beside(open_for(model, asked.runtime, asked.version, own, draft), others)
     checked = tuple(_on_machine(runtime, asked, _noted(runtime, asked, machine, own, others)) for machine in machines)
     answers = [cell.answer for one in checked for cell in asked_cells(one, asked) if cell.answer is not None]
     answer = best(answers) if answers else None
-    advice = () if answer is None or is_yes(answer, strict=asked.strict, offload=asked.offload) else _advice(runtime, checked[0], asked, spell)
+    answered = answer is None or is_yes(answer, strict=asked.strict, offload=asked.offload) or not is_priced(runtime.id)
+    advice = () if answered else _advice(runtime, checked[0], asked, spell)
     return _report(model, checked, contexts(runtime, asked), advice, answer)
 
 
@@ -168,21 +129,6 @@ def counts(model: ModelSpec) -> tuple[int, int]:
     """Parameters with the tower's, and those that are read for one text token."""
     laid = layout(model)
     return laid.parameters() + model.tower_parameters, laid.active_parameters(model.text.experts.used if model.text.experts else 0)
-
-
-def _refuses_ranks(model: ModelSpec, asked: Asked) -> str | None:
-    if asked.workload.tensor_parallel == 1:
-        return None
-    from runlocal.solve.ranks import refuses_ranks  # most questions are about one rank
-
-    return refuses_ranks(model, asked)
-
-
-def asked_cells(one: MachineCheck, asked: Asked) -> tuple[Cell, ...]:
-    """The cells that the question is about: all that were named; where no context was, those at the headline's."""
-    if asked.contexts is not None:
-        return one.cells
-    return tuple(cell for cell in one.cells if cell.context_tokens == one.headline.context_tokens)
 
 
 def _on_machine(runtime: Runtime, asked: Asked, machine: Machine) -> MachineCheck:

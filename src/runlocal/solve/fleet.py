@@ -12,16 +12,13 @@ from runlocal.core.units import MIB, gib
 from runlocal.core.verdict import Answer, best, headroom, is_yes, judge
 from runlocal.core.workload import Workload
 from runlocal.quants.gguf import Recipe
-from runlocal.runtimes import Runtime
+from runlocal.runtimes import Runtime, is_priced
 from runlocal.solve.asked import HEADLINE_TOKENS, Asked
 from runlocal.solve.cell import reserves
-from runlocal.solve.check import contexts
 from runlocal.solve.devices import Device, device
+from runlocal.solve.grid import contexts
 from runlocal.solve.load import does_not_load
 from runlocal.solve.split import lay_best
-
-MOST_TOGETHER = 15
-"""Cards of one process: `most_backends` of data/engines/ggml.toml, less the host, which every runtime that is priced computes on too."""
 
 MOST_LAYOUTS = 4000
 """Layouts that are computed for one fleet: a real one has some dozens of kinds of nodes, a made-up one would take hours."""
@@ -59,13 +56,14 @@ class FleetJudge:
         tokens = contexts(runtime, asked)[0] if asked.contexts else min(HEADLINE_TOKENS, runtime.model.context.native_tokens)
         self.runtime, self.asked = runtime, asked
         self.workload: Workload = asked.workload._replace(context_tokens=tokens, cache_type_k=key_type, cache_type_v=value_type)
+        self._most_together = runtime.most_gpus()
         self.notes: dict[str, None] = {}
         self.rounded = False
         self._idle = idle
         self._layouts = 0
         self._refusal = does_not_load(runtime.model, runtime)
         recipes = [runtime.recipe(name, asked.imatrix) for name in asked.quants or runtime.usual_quants()]
-        self._recipes = sorted(recipes, key=runtime.bits_per_weight, reverse=True)
+        self._recipes = sorted(recipes, key=runtime.bits_per_weight, reverse=True) if is_priced(runtime.id) else recipes
         self._devices: dict[Card, Device | None] = {}
         self._held: dict[tuple[Card, ...], Held] = {}
         self._chosen: dict[tuple[Gpu, ...], Recipe | None] = {}
@@ -95,6 +93,8 @@ class FleetJudge:
         self.notes.update(dict.fromkeys(note for _, one in known for note in one.notes))
         if self._refusal:
             return Held(label, Answer.CANNOT_RUN, reason=self._refusal)
+        if not is_priced(self.runtime.id):
+            return self._ruled_out(label, _machine([one.gpu for _, one in known]))
         pools: dict[str, list[Gpu]] = {}
         idle: dict[str, list[Gpu]] = {}
         for number, (card, one) in enumerate(known):
@@ -115,6 +115,11 @@ class FleetJudge:
             "" if yes else chosen.reason,
         )
 
+    def _ruled_out(self, label: str, machine: Machine) -> Held:
+        """A runtime that is not priced, where it refuses every quantization. Raises Problem (not_computed) where it may run one."""
+        reasons = [self.runtime.refuses(recipe, self.workload, machine) for recipe in self._recipes]
+        return Held(label, Answer.CANNOT_RUN, self._recipes[0].name, reason=reasons[0] or "")
+
     def _device(self, card: Card) -> Device | None:
         key = card._replace(in_use_bytes=None)
         if key not in self._devices:
@@ -129,7 +134,7 @@ class FleetJudge:
         unused = tuple(sorted(idle, key=lambda gpu: gpu.usable_bytes, reverse=True))
         recipe = self._choice(unused)
         if recipe is None:
-            return self._no(unused[:MOST_TOGETHER], self._recipes[-1])
+            return self._no(unused[: self._most_together], self._recipes[-1])
         sizes: list[int] = []
         answers: list[Answer] = []
         first = 0
@@ -147,7 +152,7 @@ class FleetJudge:
     def _fewest(self, gpus: list[Gpu], recipe: Recipe, least: int) -> tuple[int, Answer]:
         """The smallest number of cards, the roomiest first, that holds it; 0 where none does. least: fewer were too few for roomier cards."""
         weights, free = self._weights_alone(gpus[0], recipe), 0
-        for size, gpu in enumerate(gpus[:MOST_TOGETHER], start=1):
+        for size, gpu in enumerate(gpus[: self._most_together], start=1):
             free += gpu.usable_bytes
             if size < least or free < weights:
                 continue
@@ -163,7 +168,7 @@ class FleetJudge:
         return self._chosen[gpus]
 
     def _finest(self, gpus: tuple[Gpu, ...]) -> Recipe | None:
-        for size in range(1, min(len(gpus), MOST_TOGETHER) + 1):
+        for size in range(1, min(len(gpus), self._most_together) + 1):
             answers = [self._answer(gpus[:size], recipe) for recipe in self._recipes]
             for wanted in (Answer.FITS, Answer.TIGHT):
                 if wanted in answers and self._yes(wanted):

@@ -18,7 +18,7 @@ def does_not_load(model: ModelSpec, runtime: Runtime) -> str | None:
     if loads_in(runtime.id, runtime.version, model.architecture, model.hf_architecture, vision) is not False:
         return None
     found = support(runtime.id, model.architecture, model.hf_architecture, vision)
-    ever = f"{found.versions_text} did" if found.versions else "no version did"
+    ever = f"{found.versions_text} {'do' if found.loads else 'did'}" if found.versions else "no version did"
     return f"{found.name} {runtime.version} does not load {model.architecture} ({ever})"
 
 

@@ -4,7 +4,8 @@ https://github.com/vllm-project/vllm/blob/v0.33.0/vllm/config/model.py (verify_w
 (QKVParallelLinear, MergedColumnParallelLinear, RowParallelLinear), …/layers/vocab_parallel_embedding.py, …/vllm/distributed/utils.py (get_pp_indices)
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from typing import Any
 
 from runlocal.architectures import layout
 from runlocal.architectures.blocks.attention import Attention, CrossAttention, LatentAttention, NoAttention
@@ -15,19 +16,22 @@ from runlocal.core.model import ModelSpec
 _ALIKE = "vLLM cuts every layer into equal parts"
 
 
-def refuses(model: ModelSpec, ranks: int, vocabulary_multiple: int) -> str | None:
+def refuses(model: ModelSpec, ranks: int, constants: Mapping[str, Any]) -> str | None:
     """Why vLLM does not cut the language model for so many tensor-parallel ranks, one sentence; None where nothing here forbids it.
 
-    vocabulary_multiple: what the rows of embedding and output are padded to a multiple of
+    constants: `Facts.runtime` of vLLM, at the version asked about
     """
     if ranks == 1:
         return None
     if model.text.heads % ranks:
         return f"{_ALIKE}: {model.text.heads} attention heads are not divisible by {ranks}"
     laid = layout(model)
-    rows = padded(laid.vocabulary_size, vocabulary_multiple)
+    multiple = constants["vocabulary_multiple"]
+    rows = padded(laid.vocabulary_size, multiple)
     if rows % ranks:
-        return f"{_ALIKE}: the vocabulary, padded to a multiple of {vocabulary_multiple}, of {rows:,} is not divisible by {ranks}"
+        return f"{_ALIKE}: the vocabulary, padded to a multiple of {multiple}, of {rows:,} is not divisible by {ranks}"
+    if not _is_own(model, constants):
+        return None
     for heads, kv_heads in _kv_heads(laid):
         if heads % ranks:
             return f"{_ALIKE}: {heads} attention heads are not divisible by {ranks}"
@@ -39,16 +43,16 @@ def refuses(model: ModelSpec, ranks: int, vocabulary_multiple: int) -> str | Non
     return None
 
 
-def sizes(model: ModelSpec, vocabulary_multiple: int) -> tuple[int, ...] | None:
-    """The tensor-parallel sizes that vLLM takes for the language model, 1 first; None where it has layers whose rules are not known here.
+def sizes(model: ModelSpec, constants: Mapping[str, Any]) -> tuple[int, ...] | None:
+    """The tensor-parallel sizes that vLLM takes for the language model, 1 first; None where its rules for some layer are not known here.
 
     A vision tower has heads of its own, which are not looked at: vLLM cuts some towers alike and leaves others whole.
     """
     heads = model.text.heads
-    known = all(_is_known(placed.block) for placed in layout(model).placed)
+    known = _is_own(model, constants) and all(_is_known(placed.block) for placed in layout(model).placed)
     if not known or heads < 1:
         return None
-    return tuple(ranks for ranks in range(1, heads + 1) if refuses(model, ranks, vocabulary_multiple) is None)
+    return tuple(ranks for ranks in range(1, heads + 1) if refuses(model, ranks, constants) is None)
 
 
 def stages(layers: int, count: int) -> tuple[range, ...]:
@@ -67,6 +71,11 @@ def stages(layers: int, count: int) -> tuple[range, ...]:
 def padded(rows: int, multiple: int) -> int:
     """Rows of embedding or output as vLLM makes them."""
     return -(-rows // multiple) * multiple
+
+
+def _is_own(model: ModelSpec, constants: Mapping[str, Any]) -> bool:
+    """Whether vLLM's own code builds the layers; where transformers' does, vLLM cuts what it recognises and leaves the rest whole."""
+    return model.hf_architecture not in constants["borrowed_classes"]
 
 
 def _is_known(block: Block) -> bool:

@@ -2,10 +2,13 @@
 
 https://github.com/vllm-project/vllm/blob/v0.33.0/vllm/model_executor/layers/linear.py, …/vllm/model_executor/models/llama.py and its like;
 Llama 3.2 Vision: https://github.com/vllm-project/vllm/blob/v0.10.2/vllm/model_executor/models/mllama.py
+
+vLLM logs a little more, "Model loading took": the table of rotations, and what PyTorch's allocator does not split off a block (1 MiB at most).
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from enum import Enum, auto
+from typing import Any
 
 from runlocal.architectures import layout, towers
 from runlocal.architectures.blocks.attention import Attention, CrossAttention
@@ -32,20 +35,20 @@ class Cut(Enum):
     WHOLE = auto()
 
 
-_NORMS = ("attn_norm", "attn_norm_2", "ffn_norm", "post_attention_norm", "post_ffw_norm", "output_norm", "attn_q_a_norm", "attn_kv_a_norm")
+_NORMS = ("attn_norm", "ffn_norm", "post_attention_norm", "post_ffw_norm", "output_norm")
 _HEAD_NORMS = ("attn_q_norm", "attn_k_norm")  # whole where each head has the same; where not, classes of vLLM differ
 _EXPERTS = ("ffn_up_exps", "ffn_gate_exps", "ffn_gate_up_exps", "ffn_down_exps", "ffn_up_shexp", "ffn_gate_shexp", "ffn_down_shexp")
 _CUTS = {
     **dict.fromkeys(("token_embd", "output"), Cut.VOCABULARY),
-    **dict.fromkeys(("attn_q", "attn_q.bias", "attn_q_b", "attn_kv_b", "attn_k_b", "attn_v_b", "attn_output"), Cut.EVEN),
+    **dict.fromkeys(("attn_q", "attn_q.bias", "attn_output"), Cut.EVEN),
     **dict.fromkeys(("attn_k", "attn_k.bias", "attn_v", "attn_v.bias", "cross_attn_k_proj", "cross_attn_v_proj"), Cut.KV_HEADS),
     **dict.fromkeys(("attn_qkv", "attn_qkv.bias"), Cut.QKV),
     **dict.fromkeys(("ffn_up", "ffn_up.bias", "ffn_gate", "ffn_gate.bias", "ffn_down", *_EXPERTS, "cross_attn_q_proj", "cross_attn_o_proj"), Cut.EVEN),
     # A matrix whose columns are cut adds its bias on every rank's result once, so one rank uses it and all hold it.
     **dict.fromkeys(("attn_output.bias", "ffn_down.bias"), Cut.WHOLE),
-    **dict.fromkeys(("ffn_gate_inp", "ffn_gate_inp_shexp", "attn_q_a", "attn_kv_a_mqa"), Cut.WHOLE),
+    **dict.fromkeys(("ffn_gate_inp", "ffn_gate_inp_shexp"), Cut.WHOLE),
     **dict.fromkeys(("cross_attn_q_norm", "cross_attn_k_norm", "cross_attn_attn_gate", "cross_attn_mlp_gate"), Cut.WHOLE),
-    **dict.fromkeys((*_NORMS, *(f"{name}.bias" for name in _NORMS)), Cut.WHOLE),
+    **dict.fromkeys(_NORMS, Cut.WHOLE),
 }
 _TABLES = ("rope_",)  # made at the start, in no checkpoint
 # Of Llama 3.2 Vision's tower: tables of positions, norms and gates are whole.
@@ -54,14 +57,16 @@ _TOWER_EVEN = ("v.patch_embd", "v.blk.attn_q", "v.blk.attn_k", "v.blk.attn_v", "
 _PROJECTOR_EVEN = ("mm.0", "mm.0.bias")
 
 
-def rank_bytes(model: ModelSpec, *, tensor_parallel: int, pipeline_parallel: int, vocabulary_multiple: int) -> tuple[int, ...] | None:
+def rank_bytes(model: ModelSpec, *, tensor_parallel: int, pipeline_parallel: int, constants: Mapping[str, Any]) -> tuple[int, ...] | None:
     """Bytes of weights that each rank of each pipeline stage holds, first stage first; all ranks of a stage hold as much.
 
-    None where it is not known: no 16-bit checkpoint, or a tensor whose rule is not known here. The sizes are those that `parallel.refuses`
-    has nothing against.
+    None where it is not known: no 16-bit checkpoint, a class that was not read, or a tensor whose rule is not known here. The sizes are those
+    that `parallel.refuses` has nothing against. constants: `Facts.runtime` of vLLM
     """
-    if model.checkpoint_type not in _CHECKPOINTS:
+    classes = constants["read_classes" if pipeline_parallel == 1 else "staged_classes"]
+    if model.checkpoint_type not in _CHECKPOINTS or model.hf_architecture not in classes:
         return None
+    vocabulary_multiple = constants["vocabulary_multiple"]
     laid = layout(model)
     dealt = stages(laid.layers, pipeline_parallel)
     elements = [0] * pipeline_parallel
