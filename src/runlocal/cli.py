@@ -179,7 +179,9 @@ def buy(
     no_vision: Annotated[bool, typer.Option("--no-vision", help="leave tower, projector and image graph out")] = False,
     runtime: Annotated[Optional[str], typer.Option("--runtime", "-r", help="[default: what loads the model]", metavar="ID[@VERSION]")] = None,
     reserve: Annotated[Optional[str], typer.Option("--reserve", help="memory to leave free per GPU [default: what the runtime leaves]", metavar="SIZE")] = None,
-    max_price: Annotated[Optional[str], typer.Option("--max-price", help="US dollars for all cards, or the machine: 2500, 2.5k", metavar="USD")] = None,
+    max_price: Annotated[
+        Optional[str], typer.Option("--max-price", help="US dollars for all cards, or the machine: 2500, 2.5k; a range counts by its lower end", metavar="USD")
+    ] = None,
     vendor: Annotated[Optional[str], typer.Option("--vendor", help="of these alone: nvidia, amd, intel, apple", metavar="V[,V...]")] = None,
     cards: Annotated[Optional[int], typer.Option("--cards", help="so many of a kind [default: the fewest of 1, 2, 4 and 8 that do]", metavar="N")] = None,
     min_speed: Annotated[Optional[float], typer.Option("--min-speed", help="tokens per second, estimated, at least", metavar="N")] = None,

@@ -130,6 +130,9 @@ def _filtered(every: Sequence[Offer], wanted: Wanted) -> tuple[tuple[Offer, ...]
         kept = [offer for offer in kept if offer.price_usd is not None and offer.price_usd <= wanted.max_price]
         if unknown:
             said.append(f"Left out: {unknown} whose price is not known.")
+        dearer = sum((offer.price_to_usd or 0) > wanted.max_price for offer in kept)
+        if dearer:
+            said.append(f"{dearer} may cost more than ${wanted.max_price:,.0f}: of a range --max-price takes the lower end.")
     if wanted.min_speed is not None:
         unknown = sum(offer.speed is None for offer in kept)
         kept = [offer for offer in kept if offer.speed is not None and offer.speed.least >= wanted.min_speed]
