@@ -57,15 +57,6 @@ def test_every_option_stands_once_in_a_group(run: Runner, command: str) -> None:
 
 def test_the_groups_of_check(run: Runner) -> None:
     out = run("check", "--help").out
-    groups = (
-        "What is asked:",
-        "The machine:",
-        "The runtime's own settings:",
-        "What counts as a yes:",
-        "The answer:",
-        "Many at once:",
-        "Options:",
-        "  Examples:",
-    )
+    groups = ("What is asked", "The machine", "The runtime's own settings", "What counts as a yes", "The answer", "Many at once", "Options", "  Examples")
     places = [out.index(f"\n{group}:\n") for group in groups]
     assert places == sorted(places)
