@@ -5,10 +5,11 @@ import os
 import sys
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import redirect_stdout
-from typing import TYPE_CHECKING, Annotated, Any, NoReturn, Optional
+from typing import TYPE_CHECKING, Any, NoReturn
 
 import typer
 
+from runlocal import arguments as typed
 from runlocal.commands.options import Options, dollars
 from runlocal.core.errors import Code, Exit, Problem
 from runlocal.core.noun import NamedTuple
@@ -32,114 +33,52 @@ class Outcome(NamedTuple):
     hints: tuple[str, ...] = ()
 
 
-_FORMAT_HELP = "table, json, ndjson, csv, tsv, markdown or svg"
-FormatOption = Annotated[str, typer.Option("--format", "-f", help=_FORMAT_HELP, metavar="F")]
-JsonOption = Annotated[bool, typer.Option("--json", help="same as --format json")]
-_RAM_BANDWIDTH_HELP = "what host memory delivers, for speeds where a token reads it: channels x 8 x GT/s, 96 for two of DDR5-6000"
 _UNICODE_PROBE = "✓░█└→×"
 _PIPED_WIDTH = 80
 _STDOUT = 1  # its file descriptor
 
 
-_EXAMPLES = {
-    "check": (
-        "llama-3.2-90b-vision",
-        "qwen3-32b --gpu 2x3090 -c 32k",
-        "qwen3-32b --gpu 3090 --gpu 4090",
-        "llama-3.1-8b qwen3-8b -q Q4_K_M --vram 8GB",
-        "gpt-oss-120b --gpu 4090 --ram 64GB --offload",
-        "gpt-oss-20b --vram 16GB --json",
-        "./model.gguf --explain",
-    ),
-    "fit": ("", "--gpu 3060-12gb -c 16k --min-speed 20", "qwen --vision --commercial --vram 24GB"),
-    "buy": ("llama-3.3-70b", "qwen3-32b -q Q8_0 -c 32k --max-price 2500", "llama-3.3-70b --compare 4090,2x3090,m4-max-64"),
-    "models": ("", "qwen3 8b", "--json"),
-    "show": ("llama-3.2-90b-vision", "qwen3-32b --gpu 2x3090"),
-    "gpus": ("", "4090", "--all", "--doctor"),
-}
-
-
 def check(
-    model: Annotated[
-        Optional[list[str]],
-        typer.Argument(help="bundled ids, Hugging Face repo ids, Ollama tags, or paths to a .gguf, config.json or model folder", metavar="MODEL..."),
-    ] = None,
-    quant: Annotated[
-        Optional[str], typer.Option("--quant", "-q", help="quantizations, comma-separated [default: the runtime's usual list]", metavar="Q[,Q...]")
-    ] = None,
-    ctx: Annotated[
-        Optional[str], typer.Option("--ctx", "-c", help="context of one sequence: 8192, 8k, 128k, max [default: 4k to 128k]", metavar="N[,N...]")
-    ] = None,
-    parallel: Annotated[int, typer.Option("--parallel", "-n", help="sequences at once, each with that context", metavar="N")] = 1,
-    gpu: Annotated[
-        Optional[list[str]],
-        typer.Option(
-            "--gpu", "-g", help='a machine you do not own: "RTX 4090", 2x3090, 5090+3090, m4-max-64, a100-80:1g.10gb; repeat to compare', metavar="SPEC"
-        ),
-    ] = None,
-    vram: Annotated[Optional[str], typer.Option("--vram", help="a budget instead of a card: 24, 24GB, 81559MiB, 2x24GB, 24GB+12GB", metavar="SIZE")] = None,
-    ram: Annotated[Optional[str], typer.Option("--ram", help="host memory for what does not go on the GPU [default: this computer's]", metavar="SIZE")] = None,
-    ram_bandwidth: Annotated[Optional[str], typer.Option("--ram-bandwidth", help=_RAM_BANDWIDTH_HELP, metavar="GB/S")] = None,
-    reserve: Annotated[Optional[str], typer.Option("--reserve", help="memory to leave free per GPU [default: what the runtime leaves]", metavar="SIZE")] = None,
-    idle: Annotated[bool, typer.Option("--idle", help="count memory that other processes hold as free")] = False,
-    ignore_pid: Annotated[
-        Optional[list[int]], typer.Option("--ignore-pid", help="count memory that this process holds as free; repeat for more", metavar="N")
-    ] = None,
-    runtime: Annotated[
-        Optional[str],
-        typer.Option("--runtime", "-r", help="llama.cpp, ollama, ... with @VERSION if need be [default: what loads the model]", metavar="ID[@VERSION]"),
-    ] = None,
-    kv: Annotated[
-        Optional[str], typer.Option("--kv", "-k", help="cache types; `,` separates alternatives, K:V gives two types [default: f16]", metavar="TYPE[,TYPE]")
-    ] = None,
-    images: Annotated[int, typer.Option("--images", help="images processed at once; 0: tower loaded, none processed", metavar="N")] = 1,
-    image_size: Annotated[
-        Optional[str], typer.Option("--image-size", help="pixels of each image, 1024x768 [default: what the runtime reserves for]", metavar="WxH")
-    ] = None,
-    no_vision: Annotated[bool, typer.Option("--no-vision", help="leave tower, projector and image graph out")] = False,
-    imatrix: Annotated[
-        Optional[bool], typer.Option("--imatrix/--no-imatrix", help="files made with or without an importance matrix [default: as published]")
-    ] = None,
-    ubatch: Annotated[Optional[int], typer.Option("--ubatch", help="tokens per step [default: the runtime's]", metavar="N")] = None,
-    no_flash_attn: Annotated[bool, typer.Option("--no-flash-attn", help="without flash attention")] = False,
-    no_kv_offload: Annotated[bool, typer.Option("--no-kv-offload", help="keep the cache in host memory")] = False,
-    cpu_moe: Annotated[bool, typer.Option("--cpu-moe", help="keep the experts in host memory")] = False,
-    n_cpu_moe: Annotated[int, typer.Option("--n-cpu-moe", help="keep the experts of the first N layers in host memory", metavar="N")] = 0,
-    tensor_split: Annotated[
-        Optional[str], typer.Option("--tensor-split", help="share of the layers of each GPU: 3,1 [default: what fits]", metavar="N[,N...]")
-    ] = None,
-    tp: Annotated[int, typer.Option("--tp", help="tensor parallel ranks", metavar="N")] = 1,
-    pp: Annotated[int, typer.Option("--pp", help="pipeline parallel ranks", metavar="N")] = 1,
-    gpu_layers: Annotated[
-        Optional[int], typer.Option("--gpu-layers", help="layers on the GPUs, the output layer counted as one [default: all that fit]", metavar="N")
-    ] = None,
-    draft: Annotated[Optional[str], typer.Option("--draft", help="a draft model that guesses tokens ahead", metavar="MODEL[@QUANT]")] = None,
-    mtp: Annotated[bool, typer.Option("--mtp", help="the model's own next-token layers guess tokens ahead")] = False,
-    beside: Annotated[
-        Optional[list[str]],
-        typer.Option("--with", help="a model that already runs beside it, in a process of its own; repeat for more", metavar="MODEL[@QUANT][@CTX]"),
-    ] = None,
-    offload: Annotated[bool, typer.Option("--offload", help="partial offload into host memory counts as a yes")] = False,
-    strict: Annotated[bool, typer.Option("--strict", help="`tight` is a no")] = False,
-    require_gpu: Annotated[bool, typer.Option("--require-gpu", help="no GPU is an error")] = False,
-    form: FormatOption = "table",
-    as_json: JsonOption = False,
-    explain: Annotated[bool, typer.Option("--explain", "-x", help="formula, certainty and source of each part")] = False,
-    quiet: Annotated[bool, typer.Option("--quiet", help="print nothing, answer with the exit code")] = False,
-    batch: Annotated[
-        Optional[str], typer.Option("--batch", help="one request per line (NDJSON), one answer per line; - reads standard input", metavar="FILE|-")
-    ] = None,
-    nodes: Annotated[
-        Optional[str],
-        typer.Option(
-            "--nodes",
-            help="a fleet: what `kubectl get nodes -o json`, `scontrol show nodes --json`, `nvidia-smi --query-gpu=index,name,memory.total --format=csv` "
-            "or `runlocal gpus --json` printed; - reads standard input",
-            metavar="FILE|-",
-        ),
-    ] = None,
+    model: typed.Models = None,
+    quant: typed.Quants = None,
+    ctx: typed.Contexts = None,
+    parallel: typed.Parallel = 1,
+    kv: typed.CacheTypes = None,
+    runtime: typed.Runtime = None,
+    images: typed.Images = 1,
+    image_size: typed.ImageSize = None,
+    no_vision: typed.NoVision = False,
+    imatrix: typed.Imatrix = None,
+    beside: typed.Beside = None,
+    gpu: typed.Gpus = None,
+    vram: typed.Vram = None,
+    ram: typed.Ram = None,
+    ram_bandwidth: typed.RamBandwidth = None,
+    reserve: typed.Reserve = None,
+    idle: typed.Idle = False,
+    ignore_pid: typed.IgnorePids = None,
+    ubatch: typed.Ubatch = None,
+    no_flash_attn: typed.NoFlashAttention = False,
+    no_kv_offload: typed.NoKvOffload = False,
+    cpu_moe: typed.CpuMoe = False,
+    n_cpu_moe: typed.NCpuMoe = 0,
+    tensor_split: typed.TensorSplit = None,
+    tp: typed.TensorParallel = 1,
+    pp: typed.PipelineParallel = 1,
+    gpu_layers: typed.GpuLayers = None,
+    draft: typed.Draft = None,
+    mtp: typed.Mtp = False,
+    offload: typed.Offload = False,
+    strict: typed.Strict = False,
+    require_gpu: typed.RequireGpu = False,
+    form: typed.Form = "table",
+    as_json: typed.AsJson = False,
+    explain: typed.Explain = False,
+    quiet: typed.Quiet = False,
+    batch: typed.BatchFile = None,
+    nodes: typed.NodesFile = None,
 ) -> Outcome:
-    """Does it fit: which quantizations at which context lengths, and how far does each go?"""
+    """Does it fit, at which quantization, and how long a context?"""
     options = Options(
         quant=quant, ctx=ctx, parallel=parallel, gpu=tuple(gpu or ()), vram=vram, ram=ram, reserve=reserve, idle=idle, runtime=runtime, kv=kv,
         images=images, image_size=image_size, vision=not no_vision, imatrix=imatrix, ubatch=ubatch, flash_attention=False if no_flash_attn else None,
@@ -168,30 +107,29 @@ def check(
 
 
 def buy(
-    model: Annotated[str, typer.Argument(help="a bundled id, a Hugging Face repo id, an Ollama tag, or a path", metavar="MODEL")],
-    quant: Annotated[
-        Optional[str], typer.Option("--quant", "-q", help="quantization [default: Q4_K_M where that is usual, or the file's own]", metavar="Q")
-    ] = None,
-    ctx: Annotated[Optional[str], typer.Option("--ctx", "-c", help="context of one sequence: 8192, 8k, 128k, max [default: 8k]", metavar="N")] = None,
-    parallel: Annotated[int, typer.Option("--parallel", "-n", help="sequences at once, each with that context", metavar="N")] = 1,
-    kv: Annotated[Optional[str], typer.Option("--kv", "-k", help="cache type; K:V gives two types [default: f16]", metavar="TYPE")] = None,
-    images: Annotated[int, typer.Option("--images", help="images processed at once; 0: tower loaded, none processed", metavar="N")] = 1,
-    no_vision: Annotated[bool, typer.Option("--no-vision", help="leave tower, projector and image graph out")] = False,
-    runtime: Annotated[Optional[str], typer.Option("--runtime", "-r", help="[default: what loads the model]", metavar="ID[@VERSION]")] = None,
-    reserve: Annotated[Optional[str], typer.Option("--reserve", help="memory to leave free per GPU [default: what the runtime leaves]", metavar="SIZE")] = None,
-    max_price: Annotated[
-        Optional[str], typer.Option("--max-price", help="US dollars for all cards, or the machine: 2500, 2.5k; a range counts by its lower end", metavar="USD")
-    ] = None,
-    vendor: Annotated[Optional[str], typer.Option("--vendor", help="of these alone: nvidia, amd, intel, apple", metavar="V[,V...]")] = None,
-    cards: Annotated[Optional[int], typer.Option("--cards", help="so many of a kind [default: the fewest of 1, 2, 4 and 8 that do]", metavar="N")] = None,
-    min_speed: Annotated[Optional[float], typer.Option("--min-speed", help="tokens per second, estimated, at least", metavar="N")] = None,
-    compare: Annotated[Optional[str], typer.Option("--compare", help="these machines side by side: 4090,5090,m4-max-64,2x3090", metavar="SPEC,SPEC...")] = None,
-    limit: Annotated[Optional[int], typer.Option("--limit", help="rows of the table; 0: all, as machine formats have them [default: 40]", metavar="N")] = None,
-    form: FormatOption = "table",
-    as_json: JsonOption = False,
-    quiet: Annotated[bool, typer.Option("--quiet", help="print nothing, answer with the exit code")] = False,
+    model: typed.Model,
+    quant: typed.Quant = None,
+    ctx: typed.Context = None,
+    parallel: typed.Parallel = 1,
+    kv: typed.CacheType = None,
+    runtime: typed.Runtime = None,
+    images: typed.Images = 1,
+    no_vision: typed.NoVision = False,
+    max_price: typed.MaxPrice = None,
+    vendor: typed.Vendors = None,
+    cards: typed.Cards = None,
+    min_speed: typed.MinSpeedOfHardware = None,
+    compare: typed.Compare = None,
+    reserve: typed.Reserve = None,
+    limit: typed.Limit = None,
+    form: typed.Form = "table",
+    as_json: typed.AsJson = False,
+    quiet: typed.Quiet = False,
 ) -> Outcome:
-    """Which hardware runs it: every card, several of a kind, every Mac, smallest and cheapest first."""
+    """Which hardware runs it? Smallest and cheapest first.
+
+    Every card, several of a kind, every Mac and other machine of unified memory.
+    """
     wanted_form = _format(form, as_json)
     from runlocal.commands import buy as command
     from runlocal.render.formats import listing_as, page_as
@@ -207,9 +145,9 @@ def buy(
 
 
 def models(
-    query: Annotated[Optional[list[str]], typer.Argument(help="words in an id, name, family, vendor or alias", metavar="QUERY")] = None,
-    form: FormatOption = "table",
-    as_json: JsonOption = False,
+    query: typed.ModelQuery = None,
+    form: typed.Form = "table",
+    as_json: typed.AsJson = False,
 ) -> Outcome:
     """What models do we know?"""
     from runlocal.commands import models as command
@@ -218,16 +156,19 @@ def models(
 
 
 def show(
-    model: Annotated[str, typer.Argument(help="a bundled id, a Hugging Face repo id or an Ollama tag", metavar="MODEL")],
-    gpu: Annotated[Optional[list[str]], typer.Option("--gpu", "-g", help="judge on a machine you do not own: 4090, 2x3090, m4-max-64", metavar="SPEC")] = None,
-    vram: Annotated[Optional[str], typer.Option("--vram", help="judge on a budget instead of a card: 24GB, 2x24GB", metavar="SIZE")] = None,
-    ram: Annotated[Optional[str], typer.Option("--ram", help="host memory [default: this computer's]", metavar="SIZE")] = None,
-    ram_bandwidth: Annotated[Optional[str], typer.Option("--ram-bandwidth", help=_RAM_BANDWIDTH_HELP, metavar="GB/S")] = None,
-    runtime: Annotated[Optional[str], typer.Option("--runtime", "-r", help="[default: what loads the model]", metavar="ID[@VERSION]")] = None,
-    form: FormatOption = "table",
-    as_json: JsonOption = False,
+    model: typed.KnownModel,
+    runtime: typed.Runtime = None,
+    gpu: typed.Gpu = None,
+    vram: typed.Vram = None,
+    ram: typed.Ram = None,
+    ram_bandwidth: typed.RamBandwidth = None,
+    form: typed.Form = "table",
+    as_json: typed.AsJson = False,
 ) -> Outcome:
-    """What do we know of a model: sizes, what holds it, its family, what is worth comparing, licence, runtimes, and where each fact is from."""
+    """What do we know of a model, and where is each fact from?
+
+    Sizes, what holds it, its family, what is worth comparing, licence, runtimes.
+    """
     wanted = _format(form, as_json)
     from runlocal.commands import show as command
     from runlocal.render.formats import page_as
@@ -237,34 +178,35 @@ def show(
 
 
 def fit(
-    query: Annotated[Optional[list[str]], typer.Argument(help="words in an id, name, family, vendor or alias [default: every model]", metavar="QUERY")] = None,
-    quant: Annotated[Optional[str], typer.Option("--quant", "-q", help="quantizations to choose from [default: the usual ones]", metavar="Q[,Q...]")] = None,
-    ctx: Annotated[Optional[str], typer.Option("--ctx", "-c", help="context of one sequence that has to fit: 32k, max [default: 8k]", metavar="N")] = None,
-    parallel: Annotated[int, typer.Option("--parallel", "-n", help="sequences at once, each with that context", metavar="N")] = 1,
-    gpu: Annotated[Optional[list[str]], typer.Option("--gpu", "-g", help="a machine you do not own: 4090, 2x3090, m4-max-64", metavar="SPEC")] = None,
-    vram: Annotated[Optional[str], typer.Option("--vram", help="a budget instead of a card: 24GB, 2x24GB", metavar="SIZE")] = None,
-    ram: Annotated[Optional[str], typer.Option("--ram", help="host memory [default: this computer's]", metavar="SIZE")] = None,
-    ram_bandwidth: Annotated[Optional[str], typer.Option("--ram-bandwidth", help=_RAM_BANDWIDTH_HELP, metavar="GB/S")] = None,
-    reserve: Annotated[Optional[str], typer.Option("--reserve", help="memory to leave free per GPU [default: what the runtime leaves]", metavar="SIZE")] = None,
-    idle: Annotated[bool, typer.Option("--idle", help="count memory that other processes hold as free")] = False,
-    runtime: Annotated[Optional[str], typer.Option("--runtime", "-r", help="[default: what loads each model]", metavar="ID[@VERSION]")] = None,
-    kv: Annotated[Optional[str], typer.Option("--kv", "-k", help="cache type; K:V gives two [default: f16]", metavar="TYPE")] = None,
-    no_vision: Annotated[bool, typer.Option("--no-vision", help="leave tower, projector and image graph out")] = False,
-    family: Annotated[Optional[str], typer.Option("--family", help="families, comma-separated: qwen3,gemma 3", metavar="NAME[,NAME...]")] = None,
-    variant: Annotated[
-        Optional[str], typer.Option("--variant", help="what they were trained to do: instruct, reasoning, base, embedding, guard", metavar="NAME[,NAME...]")
-    ] = None,
-    vision: Annotated[bool, typer.Option("--vision", help="only models that see")] = False,
-    commercial: Annotated[bool, typer.Option("--commercial", help="only licences that allow commercial use, with conditions or without")] = False,
-    min_speed: Annotated[Optional[float], typer.Option("--min-speed", help="tokens per second, by the slower end of the estimate", metavar="N")] = None,
-    everything: Annotated[bool, typer.Option("--all", help="every model that fits, not the first 25 alone")] = False,
-    strict: Annotated[bool, typer.Option("--strict", help="`tight` is a no")] = False,
-    require_gpu: Annotated[bool, typer.Option("--require-gpu", help="no GPU is an error")] = False,
-    form: FormatOption = "table",
-    as_json: JsonOption = False,
-    quiet: Annotated[bool, typer.Option("--quiet", help="print nothing, answer with the exit code")] = False,
+    query: typed.ModelQuery = None,
+    family: typed.Family = None,
+    variant: typed.Variant = None,
+    vision: typed.Vision = False,
+    commercial: typed.Commercial = False,
+    min_speed: typed.MinSpeed = None,
+    quant: typed.QuantsOfAll = None,
+    ctx: typed.Context = None,
+    parallel: typed.Parallel = 1,
+    kv: typed.CacheType = None,
+    runtime: typed.Runtime = None,
+    no_vision: typed.NoVision = False,
+    gpu: typed.Gpu = None,
+    vram: typed.Vram = None,
+    ram: typed.Ram = None,
+    ram_bandwidth: typed.RamBandwidth = None,
+    reserve: typed.Reserve = None,
+    idle: typed.Idle = False,
+    strict: typed.Strict = False,
+    require_gpu: typed.RequireGpu = False,
+    everything: typed.AllModels = False,
+    form: typed.Form = "table",
+    as_json: typed.AsJson = False,
+    quiet: typed.Quiet = False,
 ) -> Outcome:
-    """Which models run here, each at the finest quantization that fits and how long a context? The largest first."""
+    """Which models run here? Each at the finest quantization that fits.
+
+    With the longest context that fits then, the largest model first.
+    """
     wanted = _format(form, as_json)
     from runlocal.commands import fit as command
     from runlocal.render.formats import listing_as, page_as
@@ -285,13 +227,16 @@ def fit(
 
 
 def gpus(
-    query: Annotated[Optional[list[str]], typer.Argument(help="words in the name of a card of the catalogue", metavar="QUERY")] = None,
-    everything: Annotated[bool, typer.Option("--all", help="the whole catalogue")] = False,
-    doctor: Annotated[bool, typer.Option("--doctor", help="what every way of asking this machine answers, raw, for a bug report")] = False,
-    form: FormatOption = "table",
-    as_json: JsonOption = False,
+    query: typed.GpuQuery = None,
+    everything: typed.AllGpus = False,
+    doctor: typed.Doctor = False,
+    form: typed.Form = "table",
+    as_json: typed.AsJson = False,
 ) -> Outcome:
-    """What is in this machine, and who holds the memory; with a query or --all, the catalogue."""
+    """What is in this machine, and who holds the memory?
+
+    With a query or --all, the catalogue.
+    """
     wanted = _format(form, as_json)
     from runlocal.commands import gpus as command
 
@@ -301,7 +246,7 @@ def gpus(
     return _listing(found.listing, wanted)._replace(hints=found.hints)
 
 
-def options(version: Annotated[bool, typer.Option("--version", help="print the version and the date of the data")] = False) -> None:
+def options(version: typed.Version = False) -> None:
     """Will this model run on this hardware, at which quantization and how long a context?"""
     if version:
         from runlocal import __version__
@@ -368,7 +313,7 @@ def _format(form: str, as_json: bool) -> Format:
     try:
         return Format(form.lower())
     except ValueError:
-        raise Problem(Code.BAD_VALUE, f"--format {form[:20]!r} is not a format", hint=f"known: {_FORMAT_HELP}") from None
+        raise Problem(Code.BAD_VALUE, f"--format {form[:20]!r} is not a format", hint=f"known: {typed.FORMATS}") from None
 
 
 def _style() -> Style:
@@ -451,13 +396,8 @@ def app(arguments: list[str]) -> typer.Typer:
     named = arguments[0] if arguments and arguments[0] in _COMMANDS else None
     for name, command in _COMMANDS.items():
         if named in (None, name):
-            made.command(name, epilog=_examples(name))(command)
+            made.command(name, cls=typed.Command, epilog=typed.examples(name))(command)
     return made
-
-
-def _examples(name: str) -> str:
-    """A line each; `\\b` keeps help from filling them into a paragraph."""
-    return "\n".join(["\b", "Examples:", *(f"  runlocal {name} {words}".rstrip() for words in _EXAMPLES[name])])
 
 
 def _run(arguments: list[str]) -> Outcome:

@@ -36,3 +36,27 @@ def test_examples_are_the_same_on_every_terminal(run: Runner, variables: dict[st
     out = run("check", "--help", **variables).out
     assert examples(out) == examples(run("check", "--help").out)
     assert "\x1b" not in out
+
+
+def test_every_command_is_one_whole_line(run: Runner) -> None:
+    lines = run("--help").out.partition("Commands:\n")[2].splitlines()
+    assert [line.split()[0] for line in lines] == list(COMMANDS)
+    assert not any("..." in line for line in lines)
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_every_option_stands_once_in_a_group(run: Runner, command: str) -> None:
+    out = run(command, "--help").out.partition("\n  Examples:")[0]
+    headings = [line for line in out.splitlines() if line.endswith(":") and not line.startswith(" ")]
+    assert len(set(headings)) == len(headings)
+    named = [line.split()[0].rstrip(",") for line in out.splitlines() if line.startswith("  -")]
+    assert len(set(named)) == len(named)
+    kept = [line.split()[0].rstrip(",") for line in out.partition("\nOptions:\n")[2].splitlines() if line.startswith("  -")]
+    assert set(kept) == {"-h"}
+
+
+def test_the_groups_of_check(run: Runner) -> None:
+    out = run("check", "--help").out
+    groups = ("What is asked", "The machine", "The runtime's own settings", "What counts as a yes", "The answer", "Many at once", "Options", "  Examples")
+    places = [out.index(f"\n{group}:\n") for group in groups]
+    assert places == sorted(places)

@@ -15,7 +15,7 @@ from runlocal.core.units import GIB, MIB
 from runlocal.core.verdict import Answer
 from runlocal.render.formats import Format, checks_as, listing_as, page_as
 from runlocal.render.layout import width_of, wrap
-from runlocal.render.phrases import answer_sentence
+from runlocal.render.phrases import answer_sentence, of_usable_text
 from runlocal.render.style import Style, clean
 
 ANSWERS = ["fits", "tight", "spills", "does_not_fit", "cannot_run", "no_gpu", "unlimited", "two_machines"]
@@ -35,7 +35,7 @@ def table(check: Check, style: Style, *, explain: bool = False) -> str:
             "spills",
             "◐ llama-3.2-11b-vision fits this computer's RTX 3090 with ollama 0.24.0 only by using host memory: Q4_K_M at 8k context needs ",
         ),
-        ("does_not_fit", "✗ llama-3.2-90b-vision does not fit 2 × RTX 3090 with ollama 0.24.0: Q4_K_M at 8k context needs 58.0 GiB of 47.1 usable"),
+        ("does_not_fit", "✗ llama-3.2-90b-vision does not fit 2 × RTX 3090 with ollama 0.24.0: Q4_K_M at 8k context needs 58.0 GiB of 2 × 23.6 usable"),
         ("cannot_run", "– llama-3.2-90b-vision cannot run on RTX 3090 with llama.cpp b10488 (Q4_K_M at 8k context): llama.cpp does not load mllama"),
         ("unlimited", "llama-3.2-90b-vision needs 57.8 GiB with ollama 0.24.0: Q4_K_M at 8k context"),
         ("two_machines", "✓ llama-3.2-90b-vision fits 1 of 2 machines with ollama 0.24.0: 2 × RTX 3090"),
@@ -175,7 +175,7 @@ def test_a_card_that_is_short_of_its_share_is_named(checks: dict[str, Check]) ->
     found = check.machines[0]
     headline = found.headline._replace(need_bytes=40 * GIB, headroom_bytes=(-GIB, 8 * GIB))
     text = table(check._replace(machines=(found._replace(headline=headline),)), Style(width=200))
-    assert "needs 40.0 GiB of 47.1 usable, but GPU 0 is short of 1.0 GiB" in text
+    assert "needs 40.0 GiB of 2 × 23.6 usable, but GPU 0 is short of 1.0 GiB" in text
 
 
 def test_the_unsafe_end_of_an_estimate_is_shown(checks: dict[str, Check]) -> None:
@@ -262,3 +262,16 @@ def test_the_fullest_of_several_cards_is_named_where_it_is_tight(checks: dict[st
 def test_up_to_says_that_host_memory_is_not_in_it(checks: dict[str, Check]) -> None:
     assert "up to: longest context that fits without host memory" in " ".join(table(checks["spills"], Style()).split())
     assert "without host memory" not in table(checks["fits"], Style())
+    both = checks_as(Format.TABLE, [checks["fits"], checks["spills"]], Style())
+    assert "up to: longest context without host memory" in " ".join(both.split())
+
+
+def test_what_each_of_several_cards_has_is_told(checks: dict[str, Check]) -> None:
+    found = checks["does_not_fit"].machines[0]
+    first, second = found.machine.gpus
+    small = second._replace(memory_bytes=first.memory_bytes - 8 * GIB)
+    mixed = found._replace(machine=found.machine._replace(gpus=(first, second, small, small._replace(memory_bytes=small.memory_bytes - GIB))))
+    assert of_usable_text(found) == " of 2 × 23.6 usable"
+    assert of_usable_text(mixed) == " of 2 × 23.6 + 15.6 + 14.6 usable"
+    assert of_usable_text(checks["fits"].machines[0]) == " of 23.6 usable"
+    assert of_usable_text(checks["unlimited"].machines[0]) == ""

@@ -8,12 +8,12 @@ from typing import Any
 from runlocal.catalog.gpus import unlisted_context
 from runlocal.catalog.machines import parse_machine
 from runlocal.commands.machines import one_machine
-from runlocal.commands.options import BOUNDS, Options, bandwidth, cache_type, image_size, read, shares, size
+from runlocal.commands.options import BOUNDS, RAM_GB_S, Options, bandwidth, cache_type, image_size, read, shares, size
 from runlocal.commands.unused import of_files, of_model, on_machines, typed
 from runlocal.core.errors import Code, Exit, Problem
 from runlocal.core.machine import MOST_DEVICES, Gpu, Machine, Origin
 from runlocal.core.report import Cell
-from runlocal.core.units import LARGEST_SIZE
+from runlocal.core.units import GB, LARGEST_SIZE
 from runlocal.core.verdict import is_yes
 from runlocal.core.workload import Workload
 from runlocal.render.json import cell_json, error_json
@@ -33,7 +33,12 @@ _KEYS = frozenset(
 )
 _MMPROJ_TYPES = ("F16", "BF16", "Q8_0")
 _UNLIMITED_BYTES = LARGEST_SIZE
-_BOUNDS = BOUNDS | {"ram_bytes": (0, LARGEST_SIZE), "ram_bandwidth_bytes": (1, LARGEST_SIZE), "vram_bytes": (1, LARGEST_SIZE), "gpus": (0, MOST_DEVICES)}
+_BOUNDS = BOUNDS | {
+    "ram_bytes": (0, LARGEST_SIZE),
+    "vram_bytes": (1, LARGEST_SIZE),
+    "gpus": (0, MOST_DEVICES),
+    "ram_bandwidth_bytes": (int(RAM_GB_S[0] * GB), RAM_GB_S[1] * GB),
+}
 _OF_A_BUDGET = ("vram_bytes", "gpus", "compute_capability")
 _OF_THIS_COMPUTER = ("idle", "ignore_pid", "require_gpu")
 _MOST_CAPABILITY = 100

@@ -36,7 +36,7 @@ BOUNDS = {
 _MOST_PIXELS = 32_768  # along a side: whole numbers of llama.cpp's preprocessing hold the area of no larger image
 _MOST_SHARE = 1e12
 MOST_BESIDE = 16
-_LEAST_RAM_GB_S, _MOST_RAM_GB_S = 0.1, 100_000
+RAM_GB_S = (0.1, 100_000)  # least and most that host memory delivers
 MOST_PID = (1 << 32) - 1  # Windows numbers processes in 32 bits
 
 
@@ -202,7 +202,7 @@ def bandwidth(option: str, text: str | None) -> int | None:
         rate = float(number) if len(number) <= _LONGEST_NUMBER else 0.0
     except ValueError:
         rate = 0.0
-    if not _LEAST_RAM_GB_S <= rate <= _MOST_RAM_GB_S:
+    if not RAM_GB_S[0] <= rate <= RAM_GB_S[1]:
         hint = "GB per second that the memory modules can deliver: two channels of DDR5-6000 deliver 2 × 8 × 6 = 96"
         raise Problem(Code.BAD_VALUE, f"{option} {text[:40]!r} is no bandwidth of memory", hint=hint)
     return round(rate * GB)

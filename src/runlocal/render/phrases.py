@@ -57,7 +57,7 @@ def answer_sentence(model: ModelSpec, found: MachineCheck) -> str:
     """The answer for one machine in a sentence, runtime and version named."""
     cell, label = found.headline, found.machine.label
     asked, runtime = asked_text(cell), runtime_text(cell)
-    of_usable = _gib(cell.need_bytes) + ("" if cell.usable_bytes is None else f" of {gib_number(cell.usable_bytes)} usable")
+    of_usable = _gib(cell.need_bytes) + of_usable_text(found)
     # The runtime stands early, so that it is on the first line of a narrow terminal too.
     match cell.answer:
         case None:
@@ -83,6 +83,18 @@ def _on_tightest(cell: Cell) -> str:
         return ""
     least = min(cell.headroom_bytes)
     return f"{size_text(least)} on GPU {cell.headroom_bytes.index(least)}, "
+
+
+def of_usable_text(found: MachineCheck) -> str:
+    """` of 23.5 usable`, of several GPUs each: ` of 2 × 23.5 usable`, ` of 31.4 + 23.5 usable`; empty where nothing limits them."""
+    if found.headline.usable_bytes is None:
+        return ""
+    sizes: list[tuple[str, int]] = []
+    for text in [gib_number(device.usable_bytes) for device in found.machine.gpus]:
+        count = sizes.pop()[1] + 1 if sizes and sizes[-1][0] == text else 1
+        sizes.append((text, count))
+    each = [text if count == 1 else f"{count} × {text}" for text, count in sizes] or [gib_number(found.headline.usable_bytes)]
+    return f" of {' + '.join(each)} usable"
 
 
 def _gib(size: int | None) -> str:

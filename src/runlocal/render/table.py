@@ -121,15 +121,17 @@ def _overview(rows: Sequence[tuple[str, MachineCheck]], subject: str, style: Sty
             break
     # The mark says what the answer says: that column is not missed.
     missed = ", ".join(head[number].text for number in sorted(dropped) if number != len(head) - 1)
-    units = paragraph(_OVERVIEW_UNITS + (f"; left out for want of width: {missed}" if missed else ""), style, ink=DIM)
+    spills = any(found.headline.answer is Answer.SPILLS for _, found in rows)
+    units = _OVERVIEW_UNITS + ("; up to: longest context without host memory" if spills else "")
+    explained = paragraph(units + (f"; left out for want of width: {missed}" if missed else ""), style, ink=DIM)
     if taken > style.width:
         # Labels longer than what is left beside the numbers stand on a line of their own.
         lines: list[Line] = []
         for number, row in enumerate(kept):
             rest = row_line([row[0], *row[2:]], [widths[0], *widths[2:]])
             lines += [rest] if number == 0 else [*paragraph(row[1].text, style), rest]
-        return lines + units
-    return [row_line(row, widths) for row in kept] + units
+        return lines + explained
+    return [row_line(row, widths) for row in kept] + explained
 
 
 def _several_models(checks: Sequence[Check], style: Style) -> list[Line]:
