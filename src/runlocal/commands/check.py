@@ -14,7 +14,8 @@ from runlocal.engines.ggml.draft import Draft
 from runlocal.engines.ggml.files import OwnTensors
 from runlocal.solve.asked import Asked
 from runlocal.solve.beside import Running
-from runlocal.solve.check import check, open_draft, open_running
+from runlocal.solve.check import check
+from runlocal.solve.opening import open_draft, open_running
 
 if TYPE_CHECKING:
     from runlocal.solve.advice import Speller
