@@ -12,7 +12,7 @@ import typer
 from runlocal.commands.options import Options, dollars
 from runlocal.core.errors import Code, Exit, Problem
 from runlocal.core.noun import NamedTuple
-from runlocal.render.formats import Format
+from runlocal.render.formats import FOR_PEOPLE, Format
 from runlocal.render.style import Style
 
 if TYPE_CHECKING:
@@ -150,7 +150,7 @@ def check(
     if batch is not None:
         if nodes is not None:
             raise Problem(Code.BAD_VALUE, "--batch and --nodes are two questions", hint="ask one at a time")
-        return _batch(batch, options, quiet=quiet)
+        return _batch(batch, options, tuple(model or ()), _format(form, as_json), explain=explain, quiet=quiet)
     if not model:
         raise Problem(Code.BAD_VALUE, "which model?", hint="runlocal check llama-3.1-8b; `runlocal models` lists them")
     wanted = _format(form, as_json)
@@ -159,10 +159,12 @@ def check(
     from runlocal.commands import check as command
     from runlocal.render.formats import checks_as
 
-    found = command.run(model, options)
+    found = command.run(model, options, for_people=wanted in FOR_PEOPLE)
     if quiet:
         return Outcome((), lambda: found.exit)
-    return Outcome((checks_as(wanted, found.checks, _style(), explain=explain, title=_typed()),), lambda: found.exit, found.hints)
+    explains = wanted in (Format.TABLE, Format.SVG) and len(model) == 1
+    hints = (*found.hints, *(() if explains or not explain else ("--explain: the table of one model shows it, so it changes nothing here.",)))
+    return Outcome((checks_as(wanted, found.checks, _style(), explain=explain, title=_typed()),), lambda: found.exit, hints)
 
 
 def buy(
@@ -177,7 +179,9 @@ def buy(
     no_vision: Annotated[bool, typer.Option("--no-vision", help="leave tower, projector and image graph out")] = False,
     runtime: Annotated[Optional[str], typer.Option("--runtime", "-r", help="[default: what loads the model]", metavar="ID[@VERSION]")] = None,
     reserve: Annotated[Optional[str], typer.Option("--reserve", help="memory to leave free per GPU [default: what the runtime leaves]", metavar="SIZE")] = None,
-    max_price: Annotated[Optional[str], typer.Option("--max-price", help="US dollars for all cards, or the machine: 2500, 2.5k", metavar="USD")] = None,
+    max_price: Annotated[
+        Optional[str], typer.Option("--max-price", help="US dollars for all cards, or the machine: 2500, 2.5k; a range counts by its lower end", metavar="USD")
+    ] = None,
     vendor: Annotated[Optional[str], typer.Option("--vendor", help="of these alone: nvidia, amd, intel, apple", metavar="V[,V...]")] = None,
     cards: Annotated[Optional[int], typer.Option("--cards", help="so many of a kind [default: the fewest of 1, 2, 4 and 8 that do]", metavar="N")] = None,
     min_speed: Annotated[Optional[float], typer.Option("--min-speed", help="tokens per second, estimated, at least", metavar="N")] = None,
@@ -197,9 +201,9 @@ def buy(
     if quiet:
         return Outcome((), lambda: found.exit)
     if wanted_form in (Format.CSV, Format.TSV, Format.NDJSON):
-        return Outcome((listing_as(wanted_form, found.whole.listings[0], _style(), title=_typed()),), lambda: found.exit)
+        return Outcome((listing_as(wanted_form, found.whole.listings[0], _style(), title=_typed()),), lambda: found.exit, found.hints)
     page = found.whole if wanted_form is Format.JSON else found.page
-    return Outcome((page_as(wanted_form, page, _style(), title=_typed()),), lambda: found.exit)
+    return Outcome((page_as(wanted_form, page, _style(), title=_typed()),), lambda: found.exit, found.hints)
 
 
 def models(
@@ -270,7 +274,7 @@ def fit(
         ram_bandwidth=ram_bandwidth, vision=not no_vision, strict=strict, require_gpu=require_gpu,
     )  # fmt: skip
     asked = command.Wanted(" ".join(query or ()), family, variant, vision=vision, commercial=commercial, min_speed=min_speed)
-    for_people = wanted in (Format.TABLE, Format.MARKDOWN, Format.SVG)
+    for_people = wanted in FOR_PEOPLE
     most = 0 if quiet else None if everything else command.SHOWN
     found = command.run(asked, options, _tell, most=most, for_people=for_people or quiet)
     if quiet:
@@ -291,6 +295,8 @@ def gpus(
     wanted = _format(form, as_json)
     from runlocal.commands import gpus as command
 
+    if doctor and (query or everything):
+        raise Problem(Code.BAD_VALUE, "--doctor reads this computer, and a query or --all asks the catalogue", hint="ask one at a time")
     found = command.doctor() if doctor else command.run(" ".join(query or ()), everything=everything)
     return _listing(found.listing, wanted)._replace(hints=found.hints)
 
@@ -311,9 +317,13 @@ def _listing(listing: "Listing", form: Format) -> Outcome:
     return Outcome((listing_as(form, listing, _style(), title=_typed()),), lambda: Exit.YES if listing.rows else Exit.NO)
 
 
-def _batch(path: str, options: Options, *, quiet: bool) -> Outcome:
+def _batch(path: str, options: Options, models: tuple[str, ...], form: Format, *, explain: bool, quiet: bool) -> Outcome:
     from runlocal.commands.batch import LONGEST_LINE, Batch
 
+    if models:
+        raise Problem(Code.BAD_VALUE, f"--batch names its models itself, and {models[0][:40]!r} stands beside it", hint="a line for each model")
+    if explain or form not in (Format.TABLE, Format.JSON, Format.NDJSON):
+        raise Problem(Code.BAD_VALUE, "--batch answers a line of JSON for each line", hint="leave --explain and --format out")
     stream = Batch(options)
     unreadable = Problem(Code.BAD_FILE, f"{path} cannot be read", hint="--batch takes a file, or - for standard input")
     try:

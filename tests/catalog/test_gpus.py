@@ -426,6 +426,6 @@ def test_prices_in_words() -> None:
     launch, used = find_gpu("rtx-3090").prices
     (new,) = (price for price in find_gpu("rtx-5090").prices if price.kind == "now")
     assert price_text([(launch, 1)]) == "$1,499 launch 2020"
-    assert price_text([(used, 4)]) == "$2,400 used 2026-06"
-    assert price_text([(used, 1), (new, 1)]) == "$2,900 used+new 2026-05"
-    assert price_text([(find_gpu("h100-80gb-sxm").prices[0], 1)]) == "$1.99/h cloud 2026-05"
+    assert price_text([(used, 4)]) == "$2,400-3,200 used 2026-06"
+    assert price_text([(used, 1), (new, 1)]) == "$2,900-3,600 used+new 2026-05"
+    assert price_text([(find_gpu("h100-80gb-sxm").prices[0], 1)]) == "$1.99-5/h cloud 2026-05"

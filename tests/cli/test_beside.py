@@ -30,7 +30,7 @@ def test_the_advice_is_a_command_that_answers_so(run: Runner) -> None:
         (("--with", "qwen3-8b@Q4_K_X"), "unknown_quant", 3),
         (("--with", "qwen3-8b@4kk"), "bad_value", 2),
         (("--ignore-pid", "x"), "bad_value", 2),
-        (("-r", "vllm", "--tp", "2"), "not_computed", 3),
+        (("-r", "vllm"), "not_computed", 3),
     ],
 )
 def test_errors(run: Runner, arguments: tuple[str, ...], code: str, exit_code: int) -> None:

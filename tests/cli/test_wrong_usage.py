@@ -65,3 +65,44 @@ def test_a_price_may_be_written_as_people_write_it(run: Runner) -> None:
     refused = run("buy", "llama-3.1-8b", "--max-price", "2,5")
     assert (refused.code, refused.out) == (2, "")
     assert refused.err == "error: --max-price: '2,5' is not a price in US dollars: write 2500, 2,500, $2500 or 2.5k\n"
+
+
+@pytest.mark.parametrize(
+    ("typed", "code", "said"),
+    [
+        (("check", "x", "--gpu", "4090", "-k", "q4"), 2, ["did you mean:", "  q4_1", "  q4_0", "known: f16"]),
+        (("check", "llama-3.1-8b", "4090", "--gpu", "RTX"), 3, ['a name of several words stands in quotes: "RTX 4090"']),
+        (("check", "x", "-r", "ollama@"), 2, ["--runtime ollama@ names no version"]),
+        (("buy", "llama-3.1-8b", "--vendor", "nvdia"), 2, ["did you mean:", "  nvidia"]),
+        (("buy", "llama-3.1-8b", "--compare", "4090,,3090"), 2, ["--compare has nothing between its commas"]),
+        (("buy", "llama-3.1-8b", "--compare", "4090", "--limit", "3"), 2, ["leave --max-price, --vendor, --cards, --min-speed and --limit out"]),
+        (("gpus", "--doctor", "4090"), 2, ["--doctor reads this computer"]),
+        (("check", "llama-3.1-8b", "--nodes", "x", "--draft", "y"), 2, ["leave --with, --draft and --ignore-pid out"]),
+    ],
+    ids=lambda value: " ".join(value) if isinstance(value, tuple) else None,
+)
+def test_a_wrong_value_is_told_with_what_would_do(run: Runner, typed: tuple[str, ...], code: int, said: list[str]) -> None:
+    ran = run(*typed)
+    assert (ran.code, ran.out) == (code, "")
+    assert all(sentence in ran.err for sentence in said), ran.err
+
+
+def test_a_card_that_is_not_listed_names_the_nearest(run: Runner) -> None:
+    ran = run("gpus", "4900")
+    assert ran.code == 1
+    assert "Called nearly so: rtx-4090," in " ".join(ran.out.split())
+
+
+def test_an_option_that_acts_on_nothing_is_told_on_stderr_and_in_json(run: Runner) -> None:
+    asked = ("check", "llama-3.1-8b", "--gpu", "4090", "-q", "Q4_K_M", "-c", "8k", "--n-cpu-moe", "4")
+    told = "--n-cpu-moe: llama-3.1-8b has no experts, so it changes nothing."
+    shown, read, quiet = run(*asked), run(*asked, "--json"), run(*asked, "--quiet")
+    assert shown.err == read.err == f"{told}\n"
+    assert told not in " ".join(shown.out.split())
+    assert read.answer["machines"][0]["cells"][0]["warnings"] == [told]
+    assert quiet == (0, "", "")
+
+
+@pytest.mark.parametrize(("more", "said"), [((), False), (("qwen3-8b",), True), (("--json",), True), (("-f", "csv"), True), (("-f", "svg"), False)], ids=str)
+def test_explaining_where_nothing_is_explained_is_told(run: Runner, more: tuple[str, ...], said: bool) -> None:
+    assert ("--explain: " in run("check", "llama-3.1-8b", *more, "--gpu", "4090", "-q", "Q4_K_M", "-c", "8k", "-x").err) is said

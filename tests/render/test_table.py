@@ -246,9 +246,9 @@ def test_what_a_narrow_terminal_leaves_out_is_said(checks: dict[str, Check]) -> 
     check = _beside(checks["does_not_fit"])
     both, one = _key_of(check, 85), _key_of(check, 72)
     assert both[0].split() == ["part", "GPU", "0", "GPU", "1"]
-    assert both[-1] == "Left out to fit the width: host: 0.5 GiB needed."
+    assert both[-1] == "Left out for want of width: host: 0.5 GiB needed."
     assert one[0].split() == ["part", "GPU", "0"], "the one that is shorter"
-    assert " ".join(one[-2:]).startswith("Left out to fit the width: GPU 1: 50.8 GiB needed, headroom -27.2 GiB; host: 0.5 GiB needed.")
+    assert " ".join(one[-2:]).startswith("Left out for want of width: GPU 1: 50.8 GiB needed, headroom -27.2 GiB; host: 0.5 GiB needed.")
     assert one[-1].endswith("The GPU shown has the least headroom.")
 
 

@@ -80,9 +80,9 @@ def test_a_quantization_and_a_context_of_its_own() -> None:
     ],
 )
 def test_how_a_running_model_is_written(text: str, pieces: tuple[str, str, str | None]) -> None:
-    from runlocal.commands.check import _pieces
+    from runlocal.commands.check import parted
 
-    assert _pieces(text) == pieces
+    assert parted(text) == pieces
 
 
 def test_every_column_has_the_same_other() -> None:

@@ -30,6 +30,12 @@ def test_the_best_are_those_of_all(name: str, ram: int | None) -> None:
     assert {found.model_id for found in every.best} == {model for model in models if one_by_one.of(model)}
 
 
+def test_how_many_alone() -> None:
+    models = ["llama-3.2-1b", "llama-3.1-8b", "llama-3.1-405b"]
+    found = ranking(fit_on(parse_machine("2x4090")), models, most=0)
+    assert (found.best, found.others) == ((), 2)
+
+
 def test_nothing_ranks_above_what_was_hoped_of_it() -> None:
     fit = fit_on(parse_machine("4090"))
     found = [one for model in index() if (one := fit.of(model))]

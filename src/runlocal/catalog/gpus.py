@@ -31,10 +31,11 @@ def find_gpu(text: str) -> GpuEntry:
     """
     found = look_up(text)
     if found is None:
+        quoted = "" if any(one.isdigit() for one in text) else 'a name of several words stands in quotes: "RTX 4090"; '
         raise Problem(
             Code.UNKNOWN_GPU,
             f"no GPU named {text[:80]!r} is in the catalogue",
-            hint="`runlocal gpus --all` lists what is; `--vram SIZE` takes any amount of memory",
+            hint=f"{quoted}`runlocal gpus --all` lists what is; `--vram SIZE` takes any amount of memory",
             candidates=_nearest(text),
         )
     return found

@@ -68,7 +68,7 @@ def row_of(offer: Offer) -> dict[str, Value]:
         "tokens_per_second_because": found.because if found else None,
         "price": cost_of(offer),
         "price_usd": offer.price_usd,
-        "price_to_usd": price.to_usd * count if price and price.to_usd is not None else None,
+        "price_to_usd": offer.price_to_usd,
         "price_kind": price.kind if price else None,
         "price_date": price.date if price else None,
         "price_source": price.source.url if price else None,

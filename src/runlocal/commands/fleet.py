@@ -83,8 +83,9 @@ def _check_options(names: Sequence[str], options: Options) -> None:
         raise Problem(Code.BAD_VALUE, "--nodes takes one model", hint="ask once per model")
     if options.gpu or options.vram is not None:
         raise Problem(Code.BAD_VALUE, "--nodes says itself which machines there are", hint="leave --gpu and --vram out")
-    if options.beside or options.ignore_pid:
-        raise Problem(Code.BAD_VALUE, "--nodes asks about one model on every node, whoever holds the memory", hint="leave --with and --ignore-pid out")
+    if options.beside or options.draft or options.ignore_pid:
+        hint = "leave --with, --draft and --ignore-pid out"
+        raise Problem(Code.BAD_VALUE, "--nodes asks about one model on every node, whoever holds the memory", hint=hint)
     if any(getattr(options, field) != Options._field_defaults[field] for field in _OFF_THE_GPUS):
         raise Problem(
             Code.BAD_VALUE,

@@ -4,9 +4,10 @@ from collections.abc import Callable, Sequence
 from typing import TypeVar
 
 from runlocal.core.errors import Code, Problem
+from runlocal.core.machine import MOST_DEVICES
 from runlocal.core.noun import NamedTuple
 from runlocal.core.shell import quoted
-from runlocal.core.units import GB, parse_context, parse_dollars, parse_size
+from runlocal.core.units import GB, LARGEST_CONTEXT, parse_context, parse_dollars, parse_size
 from runlocal.core.workload import Workload
 from runlocal.solve.asked import Asked
 
@@ -15,13 +16,24 @@ T = TypeVar("T")
 _LONGEST_NUMBER = 20
 
 CACHE_TYPES = ("f16", "bf16", "q8_0", "q5_1", "q5_0", "q4_1", "q4_0")
-MOST_SEQUENCES = 256  # LLAMA_MAX_SEQ
-_MOST_IMAGES = 1024
-_MOST_PIXELS = 32_768  # along a side: whole numbers of llama.cpp's preprocessing hold the area of no larger image
-_MOST_TOKENS_PER_STEP = 1 << 20
 _MOST_RANKS = 1024
 _MOST_LAYERS = 10_000
-_MOST_SHARES = 64
+_MOST_TOKENS_PER_STEP = 1 << 20
+BOUNDS = {
+    "sequences": (1, 256),  # LLAMA_MAX_SEQ
+    "images": (0, 1024),
+    "batch_tokens": (1, _MOST_TOKENS_PER_STEP),
+    "output_tokens": (1, _MOST_TOKENS_PER_STEP),
+    "gpu_layers": (0, _MOST_LAYERS),
+    "n_cpu_moe": (0, _MOST_LAYERS),
+    "tensor_parallel": (1, _MOST_RANKS),
+    "pipeline_parallel": (1, _MOST_RANKS),
+    "context_tokens": (1, LARGEST_CONTEXT),
+    "pool_tokens": (1, LARGEST_CONTEXT),
+}
+"""Least and most of the whole numbers of a workload, wherever they are given."""
+
+_MOST_PIXELS = 32_768  # along a side: whole numbers of llama.cpp's preprocessing hold the area of no larger image
 _MOST_SHARE = 1e12
 MOST_BESIDE = 16
 _LEAST_RAM_GB_S, _MOST_RAM_GB_S = 0.1, 100_000
@@ -67,7 +79,7 @@ class Options(NamedTuple):
 def spelled(model: str, options: Options) -> str:
     """The command line that asks this of that model: every option that is not at its default, in its short form where it has one."""
     words = ["runlocal check", quoted(model)]
-    for field, option in _SPELLING.items():
+    for field, option in SPELLING.items():
         value, default = getattr(options, field), Options._field_defaults[field]
         if value == default:
             continue
@@ -80,7 +92,7 @@ def spelled(model: str, options: Options) -> str:
     return " ".join(words)
 
 
-_SPELLING = {
+SPELLING = {
     "quant": "-q",
     "ctx": "-c",
     "kv": "-k",
@@ -137,19 +149,19 @@ def workload(options: Options) -> Workload:
     """The workload, its context still to be filled in."""
     return Workload(
         context_tokens=0,
-        sequences=within("--parallel", options.parallel, 1, MOST_SEQUENCES),
-        images=within("--images", options.images, 0, _MOST_IMAGES),
+        sequences=within("--parallel", options.parallel, *BOUNDS["sequences"]),
+        images=within("--images", options.images, *BOUNDS["images"]),
         image_size=None if options.image_size is None else image_size("--image-size", options.image_size),
         vision=options.vision,
-        batch_tokens=None if options.ubatch is None else within("--ubatch", options.ubatch, 1, _MOST_TOKENS_PER_STEP),
+        batch_tokens=None if options.ubatch is None else within("--ubatch", options.ubatch, *BOUNDS["batch_tokens"]),
         flash_attention=options.flash_attention,
         kv_offload=options.kv_offload,
-        gpu_layers=None if options.gpu_layers is None else within("--gpu-layers", options.gpu_layers, 0, _MOST_LAYERS),
+        gpu_layers=None if options.gpu_layers is None else within("--gpu-layers", options.gpu_layers, *BOUNDS["gpu_layers"]),
         cpu_moe=options.cpu_moe,
-        n_cpu_moe=within("--n-cpu-moe", options.n_cpu_moe, 0, _MOST_LAYERS),
+        n_cpu_moe=within("--n-cpu-moe", options.n_cpu_moe, *BOUNDS["n_cpu_moe"]),
         tensor_split=None if options.tensor_split is None else shares("--tensor-split", options.tensor_split.split(",")),
-        tensor_parallel=within("--tp", options.tp, 1, _MOST_RANKS),
-        pipeline_parallel=within("--pp", options.pp, 1, _MOST_RANKS),
+        tensor_parallel=within("--tp", options.tp, *BOUNDS["tensor_parallel"]),
+        pipeline_parallel=within("--pp", options.pp, *BOUNDS["pipeline_parallel"]),
         drafting=options.draft is not None,
         mtp=options.mtp,
     )
@@ -218,8 +230,8 @@ def shares(option: str, texts: Sequence[object]) -> tuple[float, ...]:
         if not 0 <= share <= _MOST_SHARE:
             raise Problem(Code.BAD_VALUE, f"{option}: {str(text)[:20]!r} is not the share of a GPU", hint="a number for each GPU, such as 3,1")
         found.append(share)
-    if not found or len(found) > _MOST_SHARES:
-        raise Problem(Code.BAD_VALUE, f"{option}: {len(found)} shares", hint=f"a number for each GPU, such as 3,1; at most {_MOST_SHARES}")
+    if not found or len(found) > MOST_DEVICES:
+        raise Problem(Code.BAD_VALUE, f"{option}: {len(found)} shares", hint=f"a number for each GPU, such as 3,1; at most {MOST_DEVICES}")
     if not any(found):
         raise Problem(Code.BAD_VALUE, f"{option}: no GPU gets a layer", hint="a number for each GPU, such as 3,1")
     return tuple(found)
@@ -229,7 +241,8 @@ def cache_type(option: str, text: str) -> str:
     """The cache type's name. Raises Problem that names the option."""
     name = text.strip().lower()
     if name not in CACHE_TYPES:
-        raise Problem(Code.BAD_VALUE, f"{option} {text[:40]!r} is not a cache type", hint=f"known: {', '.join(CACHE_TYPES)}")
+        near = tuple(known for known in CACHE_TYPES if name and known.startswith(name))
+        raise Problem(Code.BAD_VALUE, f"{option} {text[:40]!r} is not a cache type", hint=f"known: {', '.join(CACHE_TYPES)}", candidates=near)
     return name
 
 

@@ -184,7 +184,9 @@ def legend_lines(check: Check, style: Style) -> list[Line]:
         taken += size
     if line:
         lines.append(line)
-    words = [f"{_BITS}: bits per weight", f"{_FILE}: download (10^9)"] if style.width >= _ROOM_FOR_BITS else []
+    wide = style.width >= _ROOM_FOR_BITS
+    words = [f"{_BITS}: bits per weight", f"{_FILE}: download (10^9)"] if wide else []
     if seen != {None}:
         words.append(f"{_LONGEST}: longest context that fits" + (" without host memory" if Answer.SPILLS in seen else ""))
+    words += [] if wide else ["left out for want of width: bits per weight, download"]
     return [*lines, *(paragraph("; ".join(words), style, ink=DIM) if words else [])]

@@ -121,7 +121,7 @@ def _left_out(names: Sequence[str], gpus: Sequence[str], cell: Cell, machine: Ma
         headroom = f", headroom {size_text(free)}" if free is not None and name != HOST else ""
         alike.setdefault(f"{size_text(need(cell.parts, name))} needed{headroom}", []).append(device_text(name))
     told = "; ".join(f"{', '.join(members)}: {what}" for what, members in alike.items())
-    return f"Left out to fit the width: {told}." + (" The GPU shown has the least headroom." if set(names) & set(gpus) else "")
+    return f"Left out for want of width: {told}." + (" The GPU shown has the least headroom." if set(names) & set(gpus) else "")
 
 
 def _key_table(cell: Cell, table: Sequence[Row], machine: Machine, columns: Sequence[str], style: Style, *, full: bool) -> list[list[layout.Cell]]:

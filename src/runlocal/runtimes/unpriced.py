@@ -38,6 +38,9 @@ class Unpriced:
         )
 
     def adopt(self, own: OwnTensors) -> None:
+        """Raises Problem (not_computed) where the runtime is known to load no GGUF files."""
+        if "quantizations" in self._facts.runtime:
+            raise Problem(Code.NOT_COMPUTED, f"{self.id} {self.version} loads no GGUF files", hint="name the model, or the folder of its checkpoint")
         self._own = own
 
     def take_draft(self, draft: Draft) -> None:

@@ -65,6 +65,12 @@ class Offer(NamedTuple):
             return None
         return sum(entry.price.usd * count for entry, count in self.boards if entry.price)
 
+    @property
+    def price_to_usd(self) -> float | None:
+        """The most that was found for all boards, `price_usd` being the least; None where there is no range, and where no price is known."""
+        most = sum(entry.price.most_usd * count for entry, count in self.boards if entry.price)
+        return None if self.price_usd is None or most == self.price_usd else most
+
 
 def offers(question: Question, counts: Sequence[int] | None = None, vendors: Sequence[str] = ()) -> tuple[Offer, ...]:
     """Every product that runs it with its reserve left free, smallest memory first, then cheapest. Nothing may be in its way (`refusal`).

@@ -30,11 +30,11 @@ def open_for(model: ModelSpec, runtime_id: str | None, version: str | None, own:
             raise _not_priced(model)
         runtime_id, version = chosen
     version = version or newest_known(runtime_id)
-    if not is_priced(runtime_id) and (known := support(runtime_id, model.architecture, model.hf_architecture, model.vision is not None)).loads is None:
-        raise Problem(Code.NOT_COMPUTED, f"whether {known.name} loads {model.id} ({model.architecture}) is not known", hint=_WHAT_ELSE.format(model.id))
     runtime = open_runtime(runtime_id, version, model, facts(runtime_id, version))
     if own is not None:
         runtime.adopt(own)
+    if not is_priced(runtime_id) and (known := support(runtime_id, model.architecture, model.hf_architecture, model.vision is not None)).loads is None:
+        raise Problem(Code.NOT_COMPUTED, f"whether {known.name} loads {model.id} ({model.architecture}) is not known", hint=_WHAT_ELSE.format(model.id))
     if draft is not None:
         runtime.take_draft(draft)
     return runtime

@@ -22,13 +22,13 @@ def ranking(fit: Fit, model_ids: Sequence[str], least_speed: float | None = None
     """Which of the models fit.
 
     least_speed: tokens per second that the slower end of its range has to reach
-    most: so many of the best are asked for; None: all
+    most: so many of the best are asked for; None: all; 0: how many there are
     """
     found: dict[str, Fitting] = {}
     ranks: list[Rank] = []  # of those found, the least first
     others = 0
     for hope, model_id in sorted(((fit.hope(model_id), model_id) for model_id in model_ids), reverse=True):
-        wanted = most is None or len(ranks) < most or hope >= ranks[-most]
+        wanted = most is None or len(ranks) < most or (most > 0 and hope >= ranks[-most])
         if not wanted and least_speed is None and fit.surely(model_id):
             others += 1
         elif fitting := fit.of(model_id, least_speed):

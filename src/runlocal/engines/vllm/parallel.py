@@ -1,19 +1,25 @@
 """Over how many ranks vLLM shares a model out: tensor parallelism cuts every layer, pipeline parallelism deals layers out.
 
 https://github.com/vllm-project/vllm/blob/v0.33.0/vllm/config/model.py (verify_with_parallel_config), …/vllm/model_executor/layers/linear.py
-(QKVParallelLinear, MergedColumnParallelLinear, RowParallelLinear), …/layers/vocab_parallel_embedding.py, …/vllm/distributed/utils.py (get_pp_indices)
+(QKVParallelLinear, MergedColumnParallelLinear, RowParallelLinear), …/layers/vocab_parallel_embedding.py, …/layers/mamba/ (mamba_mixer.py,
+mamba_mixer2.py, short_conv.py, gdn/), …/layers/fused_moe/config.py, …/vllm/distributed/utils.py (get_pp_indices)
 """
 
 from collections.abc import Iterator, Mapping
+from math import gcd
 from typing import Any
 
 from runlocal.architectures import layout
 from runlocal.architectures.blocks.attention import Attention, CrossAttention, LatentAttention, NoAttention
+from runlocal.architectures.blocks.delta import GatedDeltaNet, KimiDeltaAttention
+from runlocal.architectures.blocks.mamba import Mamba1, Mamba2
 from runlocal.architectures.blocks.mlp import DenseMlp, ExpertMlp, NextTokenHead, Norms
+from runlocal.architectures.blocks.short_conv import ShortConvolution
 from runlocal.core.layout import Block, Layout
 from runlocal.core.model import ModelSpec
 
 _ALIKE = "vLLM cuts every layer into equal parts"
+_MIXERS = Attention | LatentAttention | CrossAttention | NoAttention | Mamba1 | Mamba2 | GatedDeltaNet | KimiDeltaAttention | ShortConvolution
 
 
 def refuses(model: ModelSpec, ranks: int, constants: Mapping[str, Any]) -> str | None:
@@ -32,9 +38,10 @@ def refuses(model: ModelSpec, ranks: int, constants: Mapping[str, Any]) -> str |
         return f"{_ALIKE}: the vocabulary, padded to a multiple of {multiple}, of {rows:,} is not divisible by {ranks}"
     if not _is_own(model, constants):
         return None
-    for heads, kv_heads in _kv_heads(laid):
-        if heads % ranks:
-            return f"{_ALIKE}: {heads} attention heads are not divisible by {ranks}"
+    for what, count in _counts(laid):
+        if count % ranks:
+            return f"{_ALIKE}: {count} {what} are not divisible by {ranks}"
+    for kv_heads in _kv_heads(laid):
         if kv_heads % ranks and ranks % kv_heads:
             return f"{_ALIKE}: {kv_heads} KV heads are not divisible by {ranks}, nor {ranks} by {kv_heads}"
     for what, width in _widths(laid):
@@ -48,11 +55,11 @@ def sizes(model: ModelSpec, constants: Mapping[str, Any]) -> tuple[int, ...] | N
 
     A vision tower has heads of its own, which are not looked at: vLLM cuts some towers alike and leaves others whole.
     """
-    heads = model.text.heads
-    known = _is_own(model, constants) and all(_is_known(placed.block) for placed in layout(model).placed)
-    if not known or heads < 1:
+    laid = layout(model)
+    if not _is_own(model, constants) or not all(_is_known(placed.block) for placed in laid.placed):
         return None
-    return tuple(ranks for ranks in range(1, heads + 1) if refuses(model, ranks, constants) is None)
+    most = model.text.heads or gcd(*(number for _, number in (*_counts(laid), *_widths(laid))))
+    return tuple(ranks for ranks in range(1, most + 1) if most % ranks == 0 and refuses(model, ranks, constants) is None)
 
 
 def stages(layers: int, count: int) -> tuple[range, ...]:
@@ -79,21 +86,38 @@ def _is_own(model: ModelSpec, constants: Mapping[str, Any]) -> bool:
 
 
 def _is_known(block: Block) -> bool:
-    return isinstance(block, Attention | LatentAttention | CrossAttention | NoAttention | DenseMlp | ExpertMlp | Norms | NextTokenHead)
+    return isinstance(block, _MIXERS | DenseMlp | ExpertMlp | Norms | NextTokenHead)
 
 
-def _kv_heads(laid: Layout) -> Iterator[tuple[int, int]]:
-    """(heads, KV heads) of every kind of attention; latent attention has no KV heads, its queries alone are cut."""
+def _counts(laid: Layout) -> Iterator[tuple[str, int]]:
+    """What goes to ranks whole, and how many there are of it; of latent attention the queries' heads alone are cut."""
+    for block, _ in laid.placed:
+        if isinstance(block, Attention | CrossAttention | LatentAttention):
+            yield "attention heads", block.heads
+        elif isinstance(block, KimiDeltaAttention):
+            yield "heads of delta attention", block.heads
+        elif isinstance(block, GatedDeltaNet):
+            yield "key heads of the delta net", block.key_heads
+            yield "value heads of the delta net", block.value_heads
+        elif isinstance(block, Mamba2):
+            yield "Mamba heads", block.heads
+            if block.groups > 1:  # a single group goes to every rank
+                yield "groups of Mamba heads", block.groups
+
+
+def _kv_heads(laid: Layout) -> Iterator[int]:
     for block, _ in laid.placed:
         if isinstance(block, Attention | CrossAttention):
-            yield block.heads, block.kv_heads
-        elif isinstance(block, LatentAttention):
-            yield block.heads, block.heads
+            yield block.kv_heads
 
 
 def _widths(laid: Layout) -> Iterator[tuple[str, int]]:
     for block, _ in laid.placed:
-        if isinstance(block, DenseMlp):
+        if isinstance(block, Mamba1):
+            yield "Mamba's inner width", block.inner_size
+        elif isinstance(block, ShortConvolution):
+            yield "the convolution's width", block.hidden_size
+        elif isinstance(block, DenseMlp):
             yield "an MLP's width", block.intermediate_size
         elif isinstance(block, ExpertMlp):
             yield "an expert's width", block.intermediate_size

@@ -3,7 +3,8 @@
 https://github.com/vllm-project/vllm/blob/v0.33.0/vllm/model_executor/layers/linear.py, …/vllm/model_executor/models/llama.py and its like;
 Llama 3.2 Vision: https://github.com/vllm-project/vllm/blob/v0.10.2/vllm/model_executor/models/mllama.py
 
-vLLM logs a little more, "Model loading took": the table of rotations, and what PyTorch's allocator does not split off a block (1 MiB at most).
+What vLLM logs ("Model loading took") is a little more: the table of rotations too, and of each matrix of 10 MiB and more what PyTorch's allocator
+leaves with it, which takes blocks of 2 MiB and splits nothing off that is not larger than 1 MiB.
 """
 
 from collections.abc import Iterator, Mapping
@@ -94,11 +95,6 @@ def rank_bytes(model: ModelSpec, *, tensor_parallel: int, pipeline_parallel: int
             return None
         elements[0] += sum(_tower(model, tensor_parallel))
     return tuple(_VALUE_BYTES * count for count in elements)
-
-
-def rope_cache_bytes(model: ModelSpec, element_bytes: int) -> int:
-    """The table of rotations that every rank keeps for the whole context; vLLM's log counts it among the weights."""
-    return model.context.native_tokens * (model.text.rope_dimensions or model.text.head_dim) * element_bytes
 
 
 def _held(tensor: Tensor, block: Block | None, ranks: int, vocabulary_multiple: int) -> int | None:
