@@ -18,8 +18,8 @@ from runlocal.core.verdict import Answer
 from runlocal.runtimes import RUNTIMES, is_priced
 from runlocal.solve.asked import HEADLINE_TOKENS, Asked
 from runlocal.solve.fit import Fit, Fitting
-from runlocal.solve.loads import rows
 from runlocal.solve.ranking import ranking
+from runlocal.solve.tables import rows
 
 SHOWN = 25
 """Models that a person sees at first."""

@@ -18,8 +18,8 @@ from runlocal.core.part import Basis
 from runlocal.core.units import context_text
 from runlocal.runtimes import Runtime, is_priced
 from runlocal.solve.asked import HEADLINE_TOKENS, Asked
-from runlocal.solve.check import open_for
 from runlocal.solve.grid import cells, headline
+from runlocal.solve.opening import open_for
 from runlocal.solve.ranks import ranks_in_vllm, source
 from runlocal.solve.relatives import Relatives, relatives
 from runlocal.solve.shelf import smallest_machine
