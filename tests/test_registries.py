@@ -19,7 +19,8 @@ from runlocal.core.layout import Layout
 from runlocal.core.model import ModelSpec
 from runlocal.core.tensor import Tensor
 from runlocal.engines.ggml.allocator import Node
-from runlocal.engines.ggml.graph.decoder import MIXERS, OTHERS, OWN_LAYERS, WHOLE, builder
+from runlocal.engines.ggml.graph.decoder import OWN_LAYERS
+from runlocal.engines.ggml.graph.layers import MIXERS, OTHERS, WHOLE, builder
 from runlocal.runtimes import RUNTIMES, Runtime, is_priced, open_runtime
 from runlocal.runtimes.unpriced import RULES
 

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from runlocal.core.machine import Gpu, Machine, Origin
-from runlocal.solve.loads import rows
+from runlocal.solve.tables import rows
 
 ROOT = Path(__file__).resolve().parents[1]
 # Typer itself imports subprocess and its kin, so those are not listed.
@@ -66,7 +66,7 @@ def test_an_answer_loads_what_its_own_model_is_made_of() -> None:
         blocks,
         *(f"{blocks}.{module}" for module in ("attention", "mlp", "stack")),
         graph,
-        *(f"{graph}.{module}" for module in "attention context decoder ends expand family fusion mlp runs schedule size tensors".split()),
+        *(f"{graph}.{module}" for module in "attention context decoder ends expand family fusion inputs layers mlp runs schedule size tensors".split()),
         "runlocal.runtimes.llama_cpp",
     }
 

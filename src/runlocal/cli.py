@@ -5,14 +5,15 @@ import os
 import sys
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import redirect_stdout
-from typing import TYPE_CHECKING, Annotated, Any, NoReturn, Optional
+from typing import TYPE_CHECKING, Any, NoReturn
 
 import typer
 
-from runlocal.commands.options import Options
+from runlocal import arguments as typed
+from runlocal.commands.options import Options, dollars
 from runlocal.core.errors import Code, Exit, Problem
 from runlocal.core.noun import NamedTuple
-from runlocal.render.formats import Format
+from runlocal.render.formats import FOR_PEOPLE, Format
 from runlocal.render.style import Style
 
 if TYPE_CHECKING:
@@ -32,108 +33,63 @@ class Outcome(NamedTuple):
     hints: tuple[str, ...] = ()
 
 
-_FORMAT_HELP = "table, json, ndjson, csv, tsv, markdown or svg"
-FormatOption = Annotated[str, typer.Option("--format", "-f", help=_FORMAT_HELP, metavar="F")]
-JsonOption = Annotated[bool, typer.Option("--json", help="same as --format json")]
 _UNICODE_PROBE = "✓░█└→×"
 _PIPED_WIDTH = 80
 _STDOUT = 1  # its file descriptor
 
 
-_EXAMPLES = "Examples:  runlocal check llama-3.2-90b-vision | runlocal check qwen3-32b --gpu 2x3090 -c 32k | runlocal check gpt-oss-20b --vram 16GB --json"
-
-
 def check(
-    model: Annotated[
-        Optional[list[str]],
-        typer.Argument(help="bundled ids, Hugging Face repo ids, Ollama tags, or paths to a .gguf, config.json or model folder", metavar="MODEL..."),
-    ] = None,
-    quant: Annotated[
-        Optional[str], typer.Option("--quant", "-q", help="quantizations, comma-separated [default: the runtime's usual list]", metavar="Q[,Q...]")
-    ] = None,
-    ctx: Annotated[
-        Optional[str], typer.Option("--ctx", "-c", help="context of one sequence: 8192, 8k, 128k, max [default: 4k to 128k]", metavar="N[,N...]")
-    ] = None,
-    parallel: Annotated[int, typer.Option("--parallel", "-n", help="sequences at once, each with that context", metavar="N")] = 1,
-    gpu: Annotated[
-        Optional[list[str]],
-        typer.Option(
-            "--gpu", "-g", help='a machine you do not own: "RTX 4090", 2x3090, 5090+3090, m4-max-64, a100-80:1g.10gb; repeat to compare', metavar="SPEC"
-        ),
-    ] = None,
-    vram: Annotated[Optional[str], typer.Option("--vram", help="a budget instead of a card: 24, 24GB, 81559MiB, 2x24GB, 24GB+12GB", metavar="SIZE")] = None,
-    ram: Annotated[Optional[str], typer.Option("--ram", help="host memory for what does not go on the GPU [default: this computer's]", metavar="SIZE")] = None,
-    reserve: Annotated[Optional[str], typer.Option("--reserve", help="memory to leave free per GPU [default: what the runtime leaves]", metavar="SIZE")] = None,
-    idle: Annotated[bool, typer.Option("--idle", help="count memory that other processes hold as free")] = False,
-    ignore_pid: Annotated[
-        Optional[list[int]], typer.Option("--ignore-pid", help="count memory that this process holds as free; repeat for more", metavar="N")
-    ] = None,
-    runtime: Annotated[
-        Optional[str],
-        typer.Option("--runtime", "-r", help="llama.cpp, ollama, ... with @VERSION if need be [default: what loads the model]", metavar="ID[@VERSION]"),
-    ] = None,
-    kv: Annotated[
-        Optional[str], typer.Option("--kv", "-k", help="cache types; `,` separates alternatives, K:V gives two types [default: f16]", metavar="TYPE[,TYPE]")
-    ] = None,
-    images: Annotated[int, typer.Option("--images", help="images processed at once; 0: tower loaded, none processed", metavar="N")] = 1,
-    image_size: Annotated[
-        Optional[str], typer.Option("--image-size", help="pixels of each image, 1024x768 [default: what the runtime reserves for]", metavar="WxH")
-    ] = None,
-    no_vision: Annotated[bool, typer.Option("--no-vision", help="leave tower, projector and image graph out")] = False,
-    imatrix: Annotated[
-        Optional[bool], typer.Option("--imatrix/--no-imatrix", help="files made with or without an importance matrix [default: as published]")
-    ] = None,
-    ubatch: Annotated[Optional[int], typer.Option("--ubatch", help="tokens per step [default: the runtime's]", metavar="N")] = None,
-    no_flash_attn: Annotated[bool, typer.Option("--no-flash-attn", help="without flash attention")] = False,
-    no_kv_offload: Annotated[bool, typer.Option("--no-kv-offload", help="keep the cache in host memory")] = False,
-    cpu_moe: Annotated[bool, typer.Option("--cpu-moe", help="keep the experts in host memory")] = False,
-    n_cpu_moe: Annotated[int, typer.Option("--n-cpu-moe", help="keep the experts of the first N layers in host memory", metavar="N")] = 0,
-    tensor_split: Annotated[
-        Optional[str], typer.Option("--tensor-split", help="share of the layers of each GPU: 3,1 [default: what fits]", metavar="N[,N...]")
-    ] = None,
-    tp: Annotated[int, typer.Option("--tp", help="tensor parallel ranks", metavar="N")] = 1,
-    pp: Annotated[int, typer.Option("--pp", help="pipeline parallel ranks", metavar="N")] = 1,
-    gpu_layers: Annotated[
-        Optional[int], typer.Option("--gpu-layers", help="layers on the GPUs, the output layer counted as one [default: all that fit]", metavar="N")
-    ] = None,
-    draft: Annotated[Optional[str], typer.Option("--draft", help="a draft model that guesses tokens ahead", metavar="MODEL[@QUANT]")] = None,
-    mtp: Annotated[bool, typer.Option("--mtp", help="the model's own next-token layers guess tokens ahead")] = False,
-    beside: Annotated[
-        Optional[list[str]],
-        typer.Option("--with", help="a model that already runs beside it, in a process of its own; repeat for more", metavar="MODEL[@QUANT][@CTX]"),
-    ] = None,
-    offload: Annotated[bool, typer.Option("--offload", help="partial offload into host memory counts as a yes")] = False,
-    strict: Annotated[bool, typer.Option("--strict", help="`tight` is a no")] = False,
-    require_gpu: Annotated[bool, typer.Option("--require-gpu", help="no GPU is an error")] = False,
-    form: FormatOption = "table",
-    as_json: JsonOption = False,
-    explain: Annotated[bool, typer.Option("--explain", "-x", help="formula, certainty and source of each part")] = False,
-    quiet: Annotated[bool, typer.Option("--quiet", help="print nothing, answer with the exit code")] = False,
-    batch: Annotated[
-        Optional[str], typer.Option("--batch", help="one request per line (NDJSON), one answer per line; - reads standard input", metavar="FILE|-")
-    ] = None,
-    nodes: Annotated[
-        Optional[str],
-        typer.Option(
-            "--nodes",
-            help="a fleet: what `kubectl get nodes -o json`, `scontrol show nodes --json`, `nvidia-smi --query-gpu=index,name,memory.total --format=csv` "
-            "or `runlocal gpus --json` printed; - reads standard input",
-            metavar="FILE|-",
-        ),
-    ] = None,
+    model: typed.Models = None,
+    quant: typed.Quants = None,
+    ctx: typed.Contexts = None,
+    parallel: typed.Parallel = 1,
+    kv: typed.CacheTypes = None,
+    runtime: typed.Runtime = None,
+    images: typed.Images = 1,
+    image_size: typed.ImageSize = None,
+    no_vision: typed.NoVision = False,
+    imatrix: typed.Imatrix = None,
+    beside: typed.Beside = None,
+    gpu: typed.Gpus = None,
+    vram: typed.Vram = None,
+    ram: typed.Ram = None,
+    ram_bandwidth: typed.RamBandwidth = None,
+    reserve: typed.Reserve = None,
+    idle: typed.Idle = False,
+    ignore_pid: typed.IgnorePids = None,
+    ubatch: typed.Ubatch = None,
+    no_flash_attn: typed.NoFlashAttention = False,
+    no_kv_offload: typed.NoKvOffload = False,
+    cpu_moe: typed.CpuMoe = False,
+    n_cpu_moe: typed.NCpuMoe = 0,
+    tensor_split: typed.TensorSplit = None,
+    tp: typed.TensorParallel = 1,
+    pp: typed.PipelineParallel = 1,
+    gpu_layers: typed.GpuLayers = None,
+    draft: typed.Draft = None,
+    mtp: typed.Mtp = False,
+    offload: typed.Offload = False,
+    strict: typed.Strict = False,
+    require_gpu: typed.RequireGpu = False,
+    form: typed.Form = "table",
+    as_json: typed.AsJson = False,
+    explain: typed.Explain = False,
+    quiet: typed.Quiet = False,
+    batch: typed.BatchFile = None,
+    nodes: typed.NodesFile = None,
 ) -> Outcome:
-    """Does it fit: which quantizations at which context lengths, and how far does each go?"""
+    """Does it fit, at which quantization, and how long a context?"""
     options = Options(
         quant=quant, ctx=ctx, parallel=parallel, gpu=tuple(gpu or ()), vram=vram, ram=ram, reserve=reserve, idle=idle, runtime=runtime, kv=kv,
         images=images, image_size=image_size, vision=not no_vision, imatrix=imatrix, ubatch=ubatch, flash_attention=False if no_flash_attn else None,
         kv_offload=not no_kv_offload, cpu_moe=cpu_moe, n_cpu_moe=n_cpu_moe, tensor_split=tensor_split, tp=tp, pp=pp, gpu_layers=gpu_layers,
         draft=draft, mtp=mtp, offload=offload, strict=strict, require_gpu=require_gpu, ignore_pid=tuple(ignore_pid or ()),
-        beside=tuple(beside or ()),
+        beside=tuple(beside or ()), ram_bandwidth=ram_bandwidth,
     )  # fmt: skip
     if batch is not None:
         if nodes is not None:
             raise Problem(Code.BAD_VALUE, "--batch and --nodes are two questions", hint="ask one at a time")
-        return _batch(batch, options, quiet=quiet)
+        return _batch(batch, options, tuple(model or ()), _format(form, as_json), explain=explain, quiet=quiet)
     if not model:
         raise Problem(Code.BAD_VALUE, "which model?", hint="runlocal check llama-3.1-8b; `runlocal models` lists them")
     wanted = _format(form, as_json)
@@ -142,53 +98,56 @@ def check(
     from runlocal.commands import check as command
     from runlocal.render.formats import checks_as
 
-    found = command.run(model, options)
+    found = command.run(model, options, for_people=wanted in FOR_PEOPLE)
     if quiet:
         return Outcome((), lambda: found.exit)
-    return Outcome((checks_as(wanted, found.checks, _style(), explain=explain, title=_typed()),), lambda: found.exit, found.hints)
+    explains = wanted in (Format.TABLE, Format.SVG) and len(model) == 1
+    hints = (*found.hints, *(() if explains or not explain else ("--explain: the table of one model shows it, so it changes nothing here.",)))
+    return Outcome((checks_as(wanted, found.checks, _style(), explain=explain, title=_typed()),), lambda: found.exit, hints)
 
 
 def buy(
-    model: Annotated[str, typer.Argument(help="a bundled id, a Hugging Face repo id, an Ollama tag, or a path", metavar="MODEL")],
-    quant: Annotated[
-        Optional[str], typer.Option("--quant", "-q", help="quantization [default: Q4_K_M where that is usual, or the file's own]", metavar="Q")
-    ] = None,
-    ctx: Annotated[Optional[str], typer.Option("--ctx", "-c", help="context of one sequence: 8192, 8k, 128k, max [default: 8k]", metavar="N")] = None,
-    parallel: Annotated[int, typer.Option("--parallel", "-n", help="sequences at once, each with that context", metavar="N")] = 1,
-    kv: Annotated[Optional[str], typer.Option("--kv", "-k", help="cache type; K:V gives two types [default: f16]", metavar="TYPE")] = None,
-    images: Annotated[int, typer.Option("--images", help="images processed at once; 0: tower loaded, none processed", metavar="N")] = 1,
-    no_vision: Annotated[bool, typer.Option("--no-vision", help="leave tower, projector and image graph out")] = False,
-    runtime: Annotated[Optional[str], typer.Option("--runtime", "-r", help="[default: what loads the model]", metavar="ID[@VERSION]")] = None,
-    reserve: Annotated[Optional[str], typer.Option("--reserve", help="memory to leave free per GPU [default: what the runtime leaves]", metavar="SIZE")] = None,
-    max_price: Annotated[Optional[float], typer.Option("--max-price", help="US dollars for all cards, or the machine, at most", metavar="USD")] = None,
-    vendor: Annotated[Optional[str], typer.Option("--vendor", help="of these alone: nvidia, amd, intel, apple", metavar="V[,V...]")] = None,
-    cards: Annotated[Optional[int], typer.Option("--cards", help="so many of a kind [default: the fewest of 1, 2, 4 and 8 that do]", metavar="N")] = None,
-    min_speed: Annotated[Optional[float], typer.Option("--min-speed", help="tokens per second, estimated, at least", metavar="N")] = None,
-    compare: Annotated[Optional[str], typer.Option("--compare", help="these machines side by side: 4090,5090,m4-max-64,2x3090", metavar="SPEC,SPEC...")] = None,
-    limit: Annotated[Optional[int], typer.Option("--limit", help="rows of the table; 0: all, as machine formats have them [default: 40]", metavar="N")] = None,
-    form: FormatOption = "table",
-    as_json: JsonOption = False,
-    quiet: Annotated[bool, typer.Option("--quiet", help="print nothing, answer with the exit code")] = False,
+    model: typed.Model,
+    quant: typed.Quant = None,
+    ctx: typed.Context = None,
+    parallel: typed.Parallel = 1,
+    kv: typed.CacheType = None,
+    runtime: typed.Runtime = None,
+    images: typed.Images = 1,
+    no_vision: typed.NoVision = False,
+    max_price: typed.MaxPrice = None,
+    vendor: typed.Vendors = None,
+    cards: typed.Cards = None,
+    min_speed: typed.MinSpeedOfHardware = None,
+    compare: typed.Compare = None,
+    reserve: typed.Reserve = None,
+    limit: typed.Limit = None,
+    form: typed.Form = "table",
+    as_json: typed.AsJson = False,
+    quiet: typed.Quiet = False,
 ) -> Outcome:
-    """Which hardware runs it: every card, several of a kind, every Mac, smallest and cheapest first."""
+    """Which hardware runs it? Smallest and cheapest first.
+
+    Every card, several of a kind, every Mac and other machine of unified memory.
+    """
     wanted_form = _format(form, as_json)
     from runlocal.commands import buy as command
     from runlocal.render.formats import listing_as, page_as
 
     options = Options(quant=quant, ctx=ctx, parallel=parallel, kv=kv, images=images, vision=not no_vision, runtime=runtime, reserve=reserve)
-    found = command.run(model, options, command.Wanted(max_price, vendor, cards, min_speed, compare, limit))
+    found = command.run(model, options, command.Wanted(dollars("--max-price", max_price), vendor, cards, min_speed, compare, limit))
     if quiet:
         return Outcome((), lambda: found.exit)
     if wanted_form in (Format.CSV, Format.TSV, Format.NDJSON):
-        return Outcome((listing_as(wanted_form, found.whole.listings[0], _style(), title=_typed()),), lambda: found.exit)
+        return Outcome((listing_as(wanted_form, found.whole.listings[0], _style(), title=_typed()),), lambda: found.exit, found.hints)
     page = found.whole if wanted_form is Format.JSON else found.page
-    return Outcome((page_as(wanted_form, page, _style(), title=_typed()),), lambda: found.exit)
+    return Outcome((page_as(wanted_form, page, _style(), title=_typed()),), lambda: found.exit, found.hints)
 
 
 def models(
-    query: Annotated[Optional[list[str]], typer.Argument(help="words in an id, name, family, vendor or alias", metavar="QUERY")] = None,
-    form: FormatOption = "table",
-    as_json: JsonOption = False,
+    query: typed.ModelQuery = None,
+    form: typed.Form = "table",
+    as_json: typed.AsJson = False,
 ) -> Outcome:
     """What models do we know?"""
     from runlocal.commands import models as command
@@ -197,61 +156,67 @@ def models(
 
 
 def show(
-    model: Annotated[str, typer.Argument(help="a bundled id, a Hugging Face repo id or an Ollama tag", metavar="MODEL")],
-    gpu: Annotated[Optional[list[str]], typer.Option("--gpu", "-g", help="judge on a machine you do not own: 4090, 2x3090, m4-max-64", metavar="SPEC")] = None,
-    vram: Annotated[Optional[str], typer.Option("--vram", help="judge on a budget instead of a card: 24GB, 2x24GB", metavar="SIZE")] = None,
-    ram: Annotated[Optional[str], typer.Option("--ram", help="host memory [default: this computer's]", metavar="SIZE")] = None,
-    runtime: Annotated[Optional[str], typer.Option("--runtime", "-r", help="[default: what loads the model]", metavar="ID[@VERSION]")] = None,
-    form: FormatOption = "table",
-    as_json: JsonOption = False,
+    model: typed.KnownModel,
+    runtime: typed.Runtime = None,
+    gpu: typed.Gpu = None,
+    vram: typed.Vram = None,
+    ram: typed.Ram = None,
+    ram_bandwidth: typed.RamBandwidth = None,
+    form: typed.Form = "table",
+    as_json: typed.AsJson = False,
 ) -> Outcome:
-    """What do we know of a model: sizes, what holds it, its family, what is worth comparing, licence, runtimes, and where each fact is from."""
+    """What do we know of a model, and where is each fact from?
+
+    Sizes, what holds it, its family, what is worth comparing, licence, runtimes.
+    """
     wanted = _format(form, as_json)
     from runlocal.commands import show as command
     from runlocal.render.formats import page_as
 
-    page = command.run(model, Options(gpu=tuple(gpu or ()), vram=vram, ram=ram, runtime=runtime))
+    page = command.run(model, Options(gpu=tuple(gpu or ()), vram=vram, ram=ram, ram_bandwidth=ram_bandwidth, runtime=runtime))
     return Outcome((page_as(wanted, page, _style(), title=_typed()),))
 
 
 def fit(
-    query: Annotated[Optional[list[str]], typer.Argument(help="words in an id, name, family, vendor or alias [default: every model]", metavar="QUERY")] = None,
-    quant: Annotated[Optional[str], typer.Option("--quant", "-q", help="quantizations to choose from [default: the usual ones]", metavar="Q[,Q...]")] = None,
-    ctx: Annotated[Optional[str], typer.Option("--ctx", "-c", help="context of one sequence that has to fit: 32k, max [default: 8k]", metavar="N")] = None,
-    parallel: Annotated[int, typer.Option("--parallel", "-n", help="sequences at once, each with that context", metavar="N")] = 1,
-    gpu: Annotated[Optional[list[str]], typer.Option("--gpu", "-g", help="a machine you do not own: 4090, 2x3090, m4-max-64", metavar="SPEC")] = None,
-    vram: Annotated[Optional[str], typer.Option("--vram", help="a budget instead of a card: 24GB, 2x24GB", metavar="SIZE")] = None,
-    ram: Annotated[Optional[str], typer.Option("--ram", help="host memory [default: this computer's]", metavar="SIZE")] = None,
-    reserve: Annotated[Optional[str], typer.Option("--reserve", help="memory to leave free per GPU [default: what the runtime leaves]", metavar="SIZE")] = None,
-    idle: Annotated[bool, typer.Option("--idle", help="count memory that other processes hold as free")] = False,
-    runtime: Annotated[Optional[str], typer.Option("--runtime", "-r", help="[default: what loads each model]", metavar="ID[@VERSION]")] = None,
-    kv: Annotated[Optional[str], typer.Option("--kv", "-k", help="cache type; K:V gives two [default: f16]", metavar="TYPE")] = None,
-    no_vision: Annotated[bool, typer.Option("--no-vision", help="leave tower, projector and image graph out")] = False,
-    family: Annotated[Optional[str], typer.Option("--family", help="families, comma-separated: qwen3,gemma 3", metavar="NAME[,NAME...]")] = None,
-    variant: Annotated[
-        Optional[str], typer.Option("--variant", help="what they were trained to do: instruct, reasoning, base, embedding, guard", metavar="NAME[,NAME...]")
-    ] = None,
-    vision: Annotated[bool, typer.Option("--vision", help="only models that see")] = False,
-    commercial: Annotated[bool, typer.Option("--commercial", help="only licences that allow commercial use, with conditions or without")] = False,
-    min_speed: Annotated[Optional[float], typer.Option("--min-speed", help="tokens per second, by the slower end of the estimate", metavar="N")] = None,
-    everything: Annotated[bool, typer.Option("--all", help="every model that fits, not the first 25 alone")] = False,
-    strict: Annotated[bool, typer.Option("--strict", help="`tight` is a no")] = False,
-    require_gpu: Annotated[bool, typer.Option("--require-gpu", help="no GPU is an error")] = False,
-    form: FormatOption = "table",
-    as_json: JsonOption = False,
-    quiet: Annotated[bool, typer.Option("--quiet", help="print nothing, answer with the exit code")] = False,
+    query: typed.ModelQuery = None,
+    family: typed.Family = None,
+    variant: typed.Variant = None,
+    vision: typed.Vision = False,
+    commercial: typed.Commercial = False,
+    min_speed: typed.MinSpeed = None,
+    quant: typed.QuantsOfAll = None,
+    ctx: typed.Context = None,
+    parallel: typed.Parallel = 1,
+    kv: typed.CacheType = None,
+    runtime: typed.Runtime = None,
+    no_vision: typed.NoVision = False,
+    gpu: typed.Gpu = None,
+    vram: typed.Vram = None,
+    ram: typed.Ram = None,
+    ram_bandwidth: typed.RamBandwidth = None,
+    reserve: typed.Reserve = None,
+    idle: typed.Idle = False,
+    strict: typed.Strict = False,
+    require_gpu: typed.RequireGpu = False,
+    everything: typed.AllModels = False,
+    form: typed.Form = "table",
+    as_json: typed.AsJson = False,
+    quiet: typed.Quiet = False,
 ) -> Outcome:
-    """Which models run here, each at the finest quantization that fits and how long a context? The largest first."""
+    """Which models run here? Each at the finest quantization that fits.
+
+    With the longest context that fits then, the largest model first.
+    """
     wanted = _format(form, as_json)
     from runlocal.commands import fit as command
     from runlocal.render.formats import listing_as, page_as
 
     options = Options(
         quant=quant, ctx=ctx, parallel=parallel, gpu=tuple(gpu or ()), vram=vram, ram=ram, reserve=reserve, idle=idle, runtime=runtime, kv=kv,
-        vision=not no_vision, strict=strict, require_gpu=require_gpu,
+        ram_bandwidth=ram_bandwidth, vision=not no_vision, strict=strict, require_gpu=require_gpu,
     )  # fmt: skip
     asked = command.Wanted(" ".join(query or ()), family, variant, vision=vision, commercial=commercial, min_speed=min_speed)
-    for_people = wanted in (Format.TABLE, Format.MARKDOWN, Format.SVG)
+    for_people = wanted in FOR_PEOPLE
     most = 0 if quiet else None if everything else command.SHOWN
     found = command.run(asked, options, _tell, most=most, for_people=for_people or quiet)
     if quiet:
@@ -262,21 +227,26 @@ def fit(
 
 
 def gpus(
-    query: Annotated[Optional[list[str]], typer.Argument(help="words in the name of a card of the catalogue", metavar="QUERY")] = None,
-    everything: Annotated[bool, typer.Option("--all", help="the whole catalogue")] = False,
-    doctor: Annotated[bool, typer.Option("--doctor", help="what every way of asking this machine answers, raw, for a bug report")] = False,
-    form: FormatOption = "table",
-    as_json: JsonOption = False,
+    query: typed.GpuQuery = None,
+    everything: typed.AllGpus = False,
+    doctor: typed.Doctor = False,
+    form: typed.Form = "table",
+    as_json: typed.AsJson = False,
 ) -> Outcome:
-    """What is in this machine, and who holds the memory; with a query or --all, the catalogue."""
+    """What is in this machine, and who holds the memory?
+
+    With a query or --all, the catalogue.
+    """
     wanted = _format(form, as_json)
     from runlocal.commands import gpus as command
 
+    if doctor and (query or everything):
+        raise Problem(Code.BAD_VALUE, "--doctor reads this computer, and a query or --all asks the catalogue", hint="ask one at a time")
     found = command.doctor() if doctor else command.run(" ".join(query or ()), everything=everything)
     return _listing(found.listing, wanted)._replace(hints=found.hints)
 
 
-def options(version: Annotated[bool, typer.Option("--version", help="print the version and the date of the data")] = False) -> None:
+def options(version: typed.Version = False) -> None:
     """Will this model run on this hardware, at which quantization and how long a context?"""
     if version:
         from runlocal import __version__
@@ -292,9 +262,13 @@ def _listing(listing: "Listing", form: Format) -> Outcome:
     return Outcome((listing_as(form, listing, _style(), title=_typed()),), lambda: Exit.YES if listing.rows else Exit.NO)
 
 
-def _batch(path: str, options: Options, *, quiet: bool) -> Outcome:
+def _batch(path: str, options: Options, models: tuple[str, ...], form: Format, *, explain: bool, quiet: bool) -> Outcome:
     from runlocal.commands.batch import LONGEST_LINE, Batch
 
+    if models:
+        raise Problem(Code.BAD_VALUE, f"--batch names its models itself, and {models[0][:40]!r} stands beside it", hint="a line for each model")
+    if explain or form not in (Format.TABLE, Format.JSON, Format.NDJSON):
+        raise Problem(Code.BAD_VALUE, "--batch answers a line of JSON for each line", hint="leave --explain and --format out")
     stream = Batch(options)
     unreadable = Problem(Code.BAD_FILE, f"{path} cannot be read", hint="--batch takes a file, or - for standard input")
     try:
@@ -339,7 +313,7 @@ def _format(form: str, as_json: bool) -> Format:
     try:
         return Format(form.lower())
     except ValueError:
-        raise Problem(Code.BAD_VALUE, f"--format {form[:20]!r} is not a format", hint=f"known: {_FORMAT_HELP}") from None
+        raise Problem(Code.BAD_VALUE, f"--format {form[:20]!r} is not a format", hint=f"known: {typed.FORMATS}") from None
 
 
 def _style() -> Style:
@@ -422,7 +396,7 @@ def app(arguments: list[str]) -> typer.Typer:
     named = arguments[0] if arguments and arguments[0] in _COMMANDS else None
     for name, command in _COMMANDS.items():
         if named in (None, name):
-            made.command(name, epilog=_EXAMPLES if command is check else None)(command)
+            made.command(name, cls=typed.Command, epilog=typed.examples(name))(command)
     return made
 
 
@@ -431,6 +405,8 @@ def _run(arguments: list[str]) -> Outcome:
     # Typer prints help itself, and turns a closed pipe into a "no": what it prints is held and written with everything else.
     held = io.StringIO()
     try:
+        if arguments[0] not in _COMMANDS and not arguments[0].startswith("-"):
+            raise _no_command(arguments[0])
         with redirect_stdout(held):
             found: Any = typer.main.get_command(app(arguments)).main(args=arguments, prog_name="runlocal", standalone_mode=False)
     except Problem as problem:
@@ -438,9 +414,36 @@ def _run(arguments: list[str]) -> Outcome:
     except Exception as error:
         # Typer's own complaints about usage carry a message for people; everything else is ours.
         if (message := getattr(error, "format_message", None)) is not None:
-            return _told(Problem(Code.BAD_VALUE, message(), hint="runlocal --help"), arguments)
+            return _told(_wrong_usage(error, message(), arguments), arguments)
         return _bug(error)
     return found if isinstance(found, Outcome) else Outcome((held.getvalue(),) if held.getvalue() else (), lambda: Exit(found or Exit.YES))
+
+
+def _no_command(word: str) -> Problem:
+    from difflib import get_close_matches
+
+    near = tuple(get_close_matches(word[:40].lower(), _COMMANDS))
+    hint = "runlocal --help" if near else f"`runlocal check {word[:40]}` asks about a model of that name; `runlocal --help` lists the commands"
+    return Problem(Code.BAD_VALUE, f"runlocal has no command {word[:40]!r}", hint=hint, candidates=near)
+
+
+def _wrong_usage(error: Exception, message: str, arguments: list[str]) -> Problem:
+    """What Typer complains of, with the help of the command that was asked, and the options that are called nearly like one that it has not."""
+    command = f"runlocal {arguments[0]}" if arguments[0] in _COMMANDS else "runlocal"
+    context: Any = getattr(error, "ctx", None)
+    wrong: str | None = getattr(error, "option_name", None) if hasattr(error, "possibilities") else None
+    if wrong is None or context is None:
+        for kind, called in (("int", "whole number"), ("float", "number")):
+            message = message.replace(f"is not a valid {kind}", f"is not a {called}")
+        return Problem(Code.BAD_VALUE, message, hint=f"{command} --help")
+    from difflib import get_close_matches
+
+    names = [name for parameter in context.command.params for name in (*parameter.opts, *parameter.secondary_opts) if name.startswith("--")]
+    bare = wrong.lstrip("-")[:40].lower()
+    begin = [name for name in names if bare and (name[2:].startswith(bare) or bare.startswith(name[2:]))]
+    alike = [f"--{name}" for name in get_close_matches(bare, [name[2:] for name in names])]
+    hint = f"{command} --help" if context.parent else "options stand behind the command: runlocal check MODEL --gpu 4090"
+    return Problem(Code.BAD_VALUE, f"`{command}` has no option {wrong[:40]}", hint=hint, candidates=tuple(dict.fromkeys([*begin, *alike])))
 
 
 def _bug(error: Exception) -> Outcome:

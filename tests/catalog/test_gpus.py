@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from runlocal.catalog.gpu_entries import GpuEntry, price_text
 from runlocal.catalog.gpu_names import canonical, keys
 from runlocal.catalog.gpus import cards, common_sizes, find_gpu, look_up, match_driver
+from runlocal.catalog.machines import parse_machine
 from runlocal.core.errors import Code, Exit, Problem
 from runlocal.core.machine import Backend
 from runlocal.core.units import MIB
@@ -234,6 +235,31 @@ def test_an_unknown_name_offers_the_nearest() -> None:
     assert caught.value.candidates[0] == "rtx-4080-super"
 
 
+@pytest.mark.parametrize(
+    ("typed", "first"),
+    [
+        ("4900", "rtx-4090"),
+        ("rtx 4900", "rtx-4090"),
+        ("5900", "rtx-5090"),
+        ("3009", "rtx-3090"),
+        ("9700", "rx-9070"),
+        ("4091", "rtx-4090"),
+        ("2x4900", "rtx-4090"),
+    ],
+)
+def test_digits_the_other_way_round_are_the_likeliest_slip(typed: str, first: str) -> None:
+    with pytest.raises(Problem) as caught:
+        parse_machine(typed)
+    assert caught.value.candidates[0] == first
+    assert len(caught.value.candidates) <= 8
+
+
+def test_a_number_that_several_products_share_lists_them_first() -> None:
+    with pytest.raises(Problem) as caught:
+        find_gpu("7900")
+    assert {"rx-7900-xt", "rx-7900-xtx", "rx-7900-gre"} <= set(caught.value.candidates[:5])
+
+
 def test_a_bare_mac_lists_its_sizes() -> None:
     with pytest.raises(Problem) as caught:
         find_gpu("m4 max")
@@ -400,6 +426,6 @@ def test_prices_in_words() -> None:
     launch, used = find_gpu("rtx-3090").prices
     (new,) = (price for price in find_gpu("rtx-5090").prices if price.kind == "now")
     assert price_text([(launch, 1)]) == "$1,499 launch 2020"
-    assert price_text([(used, 4)]) == "$2,400 used 2026-06"
-    assert price_text([(used, 1), (new, 1)]) == "$2,900 used+new 2026-05"
-    assert price_text([(find_gpu("h100-80gb-sxm").prices[0], 1)]) == "$1.99/h cloud 2026-05"
+    assert price_text([(used, 4)]) == "$2,400-3,200 used 2026-06"
+    assert price_text([(used, 1), (new, 1)]) == "$2,900-3,600 used+new 2026-05"
+    assert price_text([(find_gpu("h100-80gb-sxm").prices[0], 1)]) == "$1.99-5/h cloud 2026-05"

@@ -188,3 +188,15 @@ def test_the_cell_is_the_one_that_check_shows(run: Runner) -> None:
     (told,) = answers(run("check", "--batch", "-", text=line(**FITS)).out)
     (shown,) = run("check", "llama-3.1-8b", "--gpu", "4090", "-q", "Q4_K_M", "-c", "8k", "--json").answer["machines"][0]["cells"]
     assert {key: told[key] for key in shown} == shown
+
+
+@pytest.mark.parametrize("beside", [("llama-3.1-8b",), ("-x",), ("-f", "csv"), ("--idle",), ("--nodes", "x"), ("-c", "8k,16k")], ids=" ".join)
+def test_what_no_line_could_take_stops_before_the_first(run: Runner, beside: tuple[str, ...]) -> None:
+    ran = run("check", *beside, "--batch", "-", text=line(**FITS))
+    assert (ran.code, ran.out) == (2, "")
+    assert ran.err.startswith("error: ") and "hint: " in ran.err
+
+
+@pytest.mark.parametrize("beside", [(), ("--json",), ("-f", "ndjson")], ids=" ".join)
+def test_json_is_what_a_batch_answers_anyway(run: Runner, beside: tuple[str, ...]) -> None:
+    assert run("check", *beside, "--batch", "-", text=line(**FITS)) == run("check", "--batch", "-", text=line(**FITS))

@@ -8,16 +8,19 @@ from .conftest import Runner
 
 TABLE = """\
 Llama 3.3 70B at Q4_K_M, 8k context: 12 machines run it with headroom. Smallest:
-2 × RTX 3090. Cheapest: 2 × RTX 3090, $1,200 used 2026-06.
+2 × RTX 3090. Cheapest: 2 × RTX 3090, $1,200-1,600 used 2026-06.
 
 llama.cpp 0c1e57098 · Q4_K_M · 8k context · 1 sequence · cache f16
 
-machine                  memory     left  fits at  est. t/s  price
-2 × RTX 3090           48.0 GiB  2.1 GiB       8k     13-19  $1,200 used 2026-06
-2 × RTX 3090 Ti        48.0 GiB  1.7 GiB       8k     14-20  $1,400 used 2026-05
-2 × RTX 4090 D         48.0 GiB  1.7 GiB       8k     14-20  $3,198 launch 2023
-2 × RTX 4090           48.0 GiB  1.9 GiB       8k     14-20  $4,400 new 2026-02
-RTX PRO 5000           47.8 GiB  4.4 GiB      16k     18-27  $4,500 launch 2025
+machine                memory     left  fits at  est. t/s  price
+2 × RTX 3090         48.0 GiB  2.1 GiB       8k     13-19  $1,200-1,600 used
+                                                           2026-06
+2 × RTX 3090 Ti      48.0 GiB  1.7 GiB       8k     14-20  $1,400-2,000 used
+                                                           2026-05
+2 × RTX 4090 D       48.0 GiB  1.7 GiB       8k     14-20  $3,198 launch 2023
+2 × RTX 4090         48.0 GiB  1.9 GiB       8k     14-20  $4,400-5,600 new
+                                                           2026-02
+RTX PRO 5000         47.8 GiB  4.4 GiB      16k     18-27  $4,500 launch 2025
 Blackwell 48GB
 
 7 more: --limit 0 shows them all.
@@ -42,8 +45,10 @@ Llama 3.3 70B at Q4_K_M, 8k context: 2 of 3 run it.
 llama.cpp 0c1e57098 · Q4_K_M · 8k context · 1 sequence · cache f16
 
 machine       answer                 left  up to  est. t/s  price
-RTX 4090       ✗ does not fit   -18.7 GiB   none         ?  $2,200 new 2026-02
-2 × RTX 3090   ✓ fits             2.1 GiB    13k     13-19  $1,200 used 2026-06
+RTX 4090       ✗ does not fit   -18.7 GiB   none         ?  $2,200-2,800 new
+                                                            2026-02
+2 × RTX 3090   ✓ fits             2.1 GiB    13k     13-19  $1,200-1,600 used
+                                                            2026-06
 M4 Max 64 GB   ✓ fits             9.5 GiB    34k    4.7-11  $2,699 launch 2025
 
 RTX 4090: short of 18.7 GiB.

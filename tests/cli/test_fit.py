@@ -7,7 +7,7 @@ import json
 import pytest
 
 from runlocal.catalog.machines import parse_machine
-from runlocal.solve.loads import rows
+from runlocal.solve.tables import rows
 
 from .conftest import Runner
 
@@ -15,14 +15,16 @@ ASKED = ("fit", "--vram", "8GB", "--family", "gemma 3")
 TABLE = """\
 4 of 5 models run on 8 GiB with a context of 8k
 
-id              size  quant    needs  up to  released
-gemma-3-4b     4.3 B  Q8_0   5.5 GiB    74k  2025-03-12
-gemma-3-1b     1.0 B  F16    2.3 GiB    32k  2025-03-12
-gemma-3-270m   268 M  F16    0.9 GiB    32k  2025-08-14
-gemma-3-12b   12.2 B  Q2_K   6.8 GiB     9k  2025-03-12
+id              size  quant    needs  up to  comm.  released
+gemma-3-4b     4.3 B  Q8_0   5.5 GiB    74k  terms  2025-03-12
+gemma-3-1b     1.0 B  F16    2.3 GiB    32k  terms  2025-03-12
+gemma-3-270m   268 M  F16    0.9 GiB    32k  terms  2025-08-14
+gemma-3-12b   12.2 B  Q2_K   6.8 GiB     9k  terms  2025-03-12
 
 Each at the finest quantization that fits, the largest model first; what fits
 below 4 bits per weight alone stands last.
+comm.: commercial use by the licence; terms: under conditions, which `runlocal
+show ID` has; ?: nobody here has read it.
 """
 
 
@@ -48,7 +50,8 @@ def test_the_json(run: Runner) -> None:
     assert (found["schema"], found["models_asked"], found["models_fit"], found["usable_bytes"]) == ("runlocal.fit/1", 5, 4, 8 << 30)
     assert [row["id"] for row in found["models"]] == ["gemma-3-4b", "gemma-3-1b", "gemma-3-270m", "gemma-3-12b"]
     assert list(found["models"][0]) == [
-        "id", "name", "family", "vendor", "variant", "released", "modalities", "license", "commercial", "parameters", "active_parameters", "quant",
+        "id", "name", "family", "vendor", "variant", "released", "modalities", "license", "commercial", "commercial_use", "parameters", "active_parameters",
+        "quant",
         "bits_per_weight", "tensor_bytes", "runtime", "runtime_version", "context_tokens", "answer", "need_bytes", "host_need_bytes", "fits_context_tokens",
         "context_longest_tokens", "tokens_per_second_least", "tokens_per_second_most",
         "tokens_per_second_basis",

@@ -23,6 +23,10 @@ def test_one_line_on_stderr_says_why(run: Runner) -> None:
     (line,) = ran.err.splitlines()
     assert line.startswith("No GPU was found") and line.endswith(".")
     assert ran.code == 0
+    why = line.removeprefix("No GPU was found. ")
+    assert why and why not in " ".join(ran.out.split()), "said once"
+    listed = run("gpus")
+    assert listed.err == "No GPU was found.\n" and why in " ".join(listed.out.split())
 
 
 def test_quiet_prints_nothing_even_then(run: Runner) -> None:
@@ -34,6 +38,9 @@ def test_the_shelf_stands_below(run: Runner) -> None:
     out = run("check", "llama-3.1-8b", "-q", "Q4_K_M", "-c", "8k").out
     sizes = next(line.split() for line in out.splitlines() if line.startswith("card "))
     assert sizes[1:] == "8 12 16 24 32 48 64 80 96 128 141 192".split()
+    (need,) = [line for line in out.splitlines() if line.startswith("On a GPU ")]
+    on_card = run("check", "llama-3.1-8b", "-q", "Q4_K_M", "-c", "8k", "--gpu", "mi300x", "--json").answer["machines"][0]["cells"][0]["need_bytes"]
+    assert need.startswith("On a GPU Q4_K_M at 8k context needs ") and f" {on_card / 2**30:.1f} GiB. Common cards" in need
     assert "Smallest single card: " in out and "Cheapest pair of cards: " in out
     assert "Smallest single card: " not in run("check", "llama-3.1-8b", "--gpu", "4090").out
 

@@ -6,8 +6,8 @@ from typing import Any
 import pytest
 
 from runlocal.commands.batch import LONGEST_LINE, Batch
-from runlocal.commands.options import Options
-from runlocal.core.errors import Exit
+from runlocal.commands.options import BOUNDS, Options, read
+from runlocal.core.errors import Code, Exit, Problem
 
 GIB = 1 << 30
 Answered = dict[str, Any]
@@ -313,3 +313,71 @@ def test_unknown_names(line: Any, code: str) -> None:
 
 def test_a_null_is_a_key_left_out() -> None:
     assert one({"model": "llama-3.1-8b", "quant": None, "gpu": None, "ram_bytes": None}) == one({"model": "llama-3.1-8b"})
+
+
+@pytest.mark.parametrize(
+    ("key", "most", "option"),
+    [
+        ("sequences", 256, "parallel"),
+        ("images", 1024, "images"),
+        ("batch_tokens", 1 << 20, "ubatch"),
+        ("gpu_layers", 10_000, "gpu_layers"),
+        ("n_cpu_moe", 10_000, "n_cpu_moe"),
+        ("tensor_parallel", 1024, "tp"),
+        ("pipeline_parallel", 1024, "pp"),
+    ],
+)
+def test_a_number_has_the_bounds_that_it_has_on_the_command_line(key: str, most: int, option: str) -> None:
+    assert BOUNDS[key][1] == most
+    read(Options(**{option: most}))
+    with pytest.raises(Problem):
+        read(Options(**{option: most + 1}))
+    assert f"to {most:,}, not {most + 1}" in error({"model": "llama-3.1-8b", key: most + 1})["message"]
+
+
+@pytest.mark.parametrize("key", ["context_tokens", "pool_tokens", "output_tokens"])
+def test_other_numbers_have_bounds_too(key: str) -> None:
+    assert error({"model": "llama-3.1-8b", key: BOUNDS[key][1] + 1})["code"] == "bad_value"
+    assert error({"model": "llama-3.1-8b", "quant": "Q4_K_M", "vram_bytes": (1 << 60) + 1})["code"] == "bad_value"
+
+
+@pytest.mark.parametrize(
+    ("more", "said"),
+    [
+        ({"n_cpu_moe": 4}, ["n_cpu_moe: llama-3.1-8b has no experts, so it changes nothing."]),
+        ({"n_cpu_moe": 0, "images": 1, "vision": True, "cpu_moe": False}, []),
+        ({"image_size": "64x64"}, ["image_size: llama-3.1-8b takes no images, so it changes nothing."]),
+        ({"mmproj_type": "Q8_0"}, ["mmproj_type: llama-3.1-8b takes no images, so it changes nothing."]),
+        ({"tensor_split": [1]}, ["tensor_split: there is one GPU, so it changes nothing."]),
+        ({"imatrix": True}, ["imatrix: Q4_K_M of llama-3.1-8b takes the same with an importance matrix and without, so it changes nothing."]),
+        ({"gpus": 0, "ram_bytes": 64 * GIB, "gpu_layers": 3}, ["gpu_layers: there is no GPU, so it changes nothing."]),
+        ({"vram_bytes": 8 * GIB}, ["vram_bytes: `gpu` names the machine, so it changes nothing."]),
+    ],
+    ids=str,
+)
+def test_what_acts_on_nothing_is_a_warning(more: dict[str, Any], said: list[str]) -> None:
+    line = {"model": "llama-3.1-8b", "quant": "Q4_K_M", "gpu": "rtx-4090", "context_tokens": 8192}
+    assert one(line | more)["warnings"][len(one(line | {key: more[key] for key in ("gpus", "ram_bytes") if key in more})["warnings"]) :] == said
+
+
+def test_what_stands_beside_a_batch_and_is_not_of_this_line_is_no_warning() -> None:
+    assert one({"model": "llama-3.1-8b", "quant": "Q4_K_M", "gpu": "rtx-4090"}, n_cpu_moe=4)["warnings"] == []
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        ({"idle": True}, "--idle is about this computer"),
+        ({"ignore_pid": (5,)}, "--ignore-pid is about this computer"),
+        ({"require_gpu": True}, "--require-gpu is about this computer"),
+        ({"quant": "Q4_K_M,Q8_0"}, "--quant: a line of a batch is asked about one value"),
+        ({"ctx": "8k,16k"}, "--ctx: a line of a batch is asked about one value"),
+        ({"kv": "f16,q8_0"}, "--kv: a line of a batch is asked about one value"),
+        ({"gpu": ("4090", "3090")}, "a line of a batch is asked about one machine"),
+    ],
+    ids=str,
+)
+def test_an_option_that_no_line_could_take_is_refused(options: dict[str, Any], said: str) -> None:
+    with pytest.raises(Problem, match=said) as caught:
+        Batch(Options(**options))
+    assert caught.value.code is Code.BAD_VALUE and caught.value.hint

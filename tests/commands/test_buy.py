@@ -175,7 +175,7 @@ def test_named_machines_side_by_side_with_the_reason_of_a_no() -> None:
         (Options(), {"max_price": -1.0}, "--max-price -1 is not a number from 0 on"),
         (Options(), {"min_speed": float("nan")}, "--min-speed nan is not a number from 0 on"),
         (Options(), {"compare": "4090", "cards": 2}, "--compare names the machines itself"),
-        (Options(), {"compare": ","}, "an empty text names no machine"),
+        (Options(), {"compare": ","}, "--compare has nothing between its commas"),
         (Options(), {"compare": ",".join(["4090"] * 33)}, "--compare takes 32 machines at most"),
     ],
 )

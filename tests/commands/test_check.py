@@ -54,7 +54,10 @@ def test_a_context_beyond_it_carries_the_setting() -> None:
     (one,) = run(["qwen3-8b"], Options(quant="Q4_K_M", ctx="64k", gpu=("rtx-4090",))).checks
     headline = one.machines[0].headline
     assert headline.command is not None
-    assert "--rope-scaling yarn" in headline.command
+    assert "--rope-scaling yarn --rope-scale 2 --yarn-orig-ctx 32768" in headline.command, "65,536 = 2 x 32,768, though 40,960 are served without"
+    assert any("Rotary scaling" in warning for warning in headline.warnings)
+    (plain,) = run(["qwen3-8b"], Options(quant="Q4_K_M", ctx="40k", gpu=("rtx-4090",))).checks
+    assert "yarn" not in (plain.machines[0].headline.command or "") and not any("Rotary" in warning for warning in plain.machines[0].headline.warnings)
     (other,) = run(["llama-3.1-8b"], Options(quant="Q4_K_M", ctx="256k", gpu=("rtx-4090",))).checks
     assert other.machines[0].headline.answer is Answer.CANNOT_RUN
     assert "131,072" in other.machines[0].headline.reason

@@ -1,5 +1,7 @@
 """Sizes and contexts as people type them, and back."""
 
+from collections.abc import Callable
+
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -77,3 +79,36 @@ def test_a_download_is_in_powers_of_ten_and_memory_is_not() -> None:
     assert units.size_text(64 * MIB) == "64.0 MiB"
     assert units.size_text(-8 * GIB) == "-8.0 GiB"
     assert units.context_text(61952) == "61952"
+
+
+@pytest.mark.parametrize(
+    ("text", "amount"),
+    [
+        ("2500", 2500),
+        ("2,500", 2500),
+        ("$2500", 2500),
+        ("$ 2,500.50", 2500.5),
+        ("2500usd", 2500),
+        ("US$2500", 2500),
+        ("2500 dollars", 2500),
+        ("2.5k", 2500),
+        ("1,234,567", 1234567),
+        ("0", 0),
+        ("99.9", 99.9),
+    ],
+)
+def test_prices(text: str, amount: float) -> None:
+    assert units.parse_dollars(text) == amount
+
+
+@pytest.mark.parametrize("text", ["", "2,5", "2.500", "25,00", "2500 EUR", "€2500", "1e3", "nan", "inf", "-1", "2 500", "k", "1,2345", "9" * 40])
+def test_no_prices(text: str) -> None:
+    with pytest.raises(ValueError, match="write"):
+        units.parse_dollars(text)
+
+
+@pytest.mark.parametrize("parse", [units.parse_size, units.parse_context, units.parse_dollars])
+def test_a_long_text_is_not_told_whole(parse: Callable[[str], float]) -> None:
+    with pytest.raises(ValueError, match=r"x{40}'") as caught:
+        parse("x" * 100_000)
+    assert len(str(caught.value)) < 200

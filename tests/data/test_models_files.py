@@ -193,6 +193,9 @@ def test_context_lengths_are_ordered(model_id: str) -> None:
     assert (context.extended_tokens is None) == (context.extension is None)
     assert context.extension in {None, "yarn"}
     assert context.native_tokens < (context.extended_tokens or context.native_tokens + 1)
+    stretched = context.original_tokens or context.native_tokens
+    assert stretched <= context.native_tokens and (context.extended_tokens or stretched) % stretched == 0
+    assert context.original_tokens is None or context.original_tokens != context.native_tokens
     assert (context.recommended_tokens or 0) < context.native_tokens
 
 

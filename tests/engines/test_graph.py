@@ -14,9 +14,10 @@ from runlocal.catalog.models import spec_from_table
 from runlocal.core.layout import Layout
 from runlocal.core.tensor import StorageType
 from runlocal.core.units import pad
-from runlocal.engines.ggml.graph import NotModelled, _unfused, compute_buffers, copy_bytes, keeps_flash_attention, largest
+from runlocal.engines.ggml.graph import NotModelled, compute_buffers, copy_bytes, largest
 from runlocal.engines.ggml.graph.copies import Templates, template
-from runlocal.engines.ggml.graph.decoder import layers_of
+from runlocal.engines.ggml.graph.layers import layers_of
+from runlocal.engines.ggml.graph.resolve import keeps_flash_attention, unfused
 from runlocal.engines.ggml.placement import place
 from runlocal.engines.ggml.places import Timeline
 from runlocal.engines.ggml.settings import Settings
@@ -314,7 +315,7 @@ def test_a_few_layers_tell_what_is_left_together(name: str, gpus: int, gpu_layer
     kept, every = (keeps_flash_attention(shape, context, placement, all_layers=every) for every in (False, True))
     assert kept is every
     if layers_of(shape)[0].has_streams:
-        assert _unfused(shape, context, placement) == _unfused(shape, context, placement, all_layers=True)
+        assert unfused(shape, context, placement) == unfused(shape, context, placement, all_layers=True)
 
 
 def test_leaving_out_layers_whose_states_are_loaded_ahead() -> None:

@@ -8,10 +8,11 @@ from runlocal.architectures import layout
 from runlocal.catalog.models import bundled
 from runlocal.core.errors import Code, Problem
 from runlocal.core.layout import Layout
-from runlocal.engines.ggml.graph import _unfused
 from runlocal.engines.ggml.graph.context import Context, Devices
-from runlocal.engines.ggml.graph.decoder import build, layers_of
+from runlocal.engines.ggml.graph.decoder import build
 from runlocal.engines.ggml.graph.family import FAMILIES
+from runlocal.engines.ggml.graph.layers import layers_of
+from runlocal.engines.ggml.graph.resolve import unfused
 from runlocal.engines.ggml.placement import place
 
 from .test_graph import context_of, model
@@ -56,7 +57,7 @@ def test_pools_of_a_full_cache() -> None:
 )
 def test_what_is_taken_apart(name: str, gpu_layers: int | None, apart: tuple[str, ...]) -> None:
     shape = model(name)
-    assert _unfused(shape, context_of(shape, 8192), place(shape.stored_layers, gpu_layers, (1, 1))) == apart
+    assert unfused(shape, context_of(shape, 8192), place(shape.stored_layers, gpu_layers, (1, 1))) == apart
 
 
 def test_streams_mixed_by_hand() -> None:

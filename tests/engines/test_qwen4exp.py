@@ -8,10 +8,12 @@ from runlocal.architectures import layout
 from runlocal.catalog.models import bundled
 from runlocal.core.cache import CacheKind
 from runlocal.core.errors import Code, Problem
-from runlocal.engines.ggml.graph import _unfused, compute_buffers
+from runlocal.engines.ggml.graph import compute_buffers
 from runlocal.engines.ggml.graph.context import Context, Devices
-from runlocal.engines.ggml.graph.decoder import build, layers_of
+from runlocal.engines.ggml.graph.decoder import build
 from runlocal.engines.ggml.graph.family import FAMILIES
+from runlocal.engines.ggml.graph.layers import layers_of
+from runlocal.engines.ggml.graph.resolve import unfused
 from runlocal.engines.ggml.placement import place
 
 from .test_graph import context_of, model
@@ -51,8 +53,8 @@ def test_blocks_of_four_cells() -> None:
 def test_what_is_taken_apart_where_rows_are_picked() -> None:
     shape = model(MODEL)
     context = context_of(shape, 99840, ubatch=4096, sequences=8, outputs=8, flash=False)
-    assert _unfused(shape, context, place(shape.stored_layers, 1, (1,))) == ("DSV4_HC_POST",)
-    assert _unfused(shape, context, place(shape.stored_layers, None, (1,))) == ()
+    assert unfused(shape, context, place(shape.stored_layers, 1, (1,))) == ("DSV4_HC_POST",)
+    assert unfused(shape, context, place(shape.stored_layers, None, (1,))) == ()
 
 
 def test_a_longer_context_takes_more() -> None:

@@ -9,8 +9,9 @@ from runlocal.catalog.models import bundled
 from runlocal.core.errors import Code, Problem
 from runlocal.engines.ggml.graph import compute_buffers
 from runlocal.engines.ggml.graph.context import Context, Devices
-from runlocal.engines.ggml.graph.decoder import build, layers_of
+from runlocal.engines.ggml.graph.decoder import build
 from runlocal.engines.ggml.graph.family import FAMILIES
+from runlocal.engines.ggml.graph.layers import layers_of
 from runlocal.engines.ggml.placement import place
 
 from .test_graph import context_of, model

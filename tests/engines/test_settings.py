@@ -10,7 +10,7 @@ from runlocal.core.cache import Cache, CacheKind
 from runlocal.core.machine import Gpu, Machine, Origin
 from runlocal.core.workload import Workload
 from runlocal.engines.ggml.placement import place
-from runlocal.engines.ggml.refusals import refuses_cache, refuses_device
+from runlocal.engines.ggml.refusals import most_gpus, refuses_cache, refuses_device
 from runlocal.engines.ggml.settings import Settings
 from runlocal.runtimes.llama_cpp import LlamaCpp
 
@@ -191,4 +191,4 @@ def test_uneven_steps_are_no_matter_elsewhere() -> None:
 @pytest.mark.parametrize(("gpus", "refused"), [(15, False), (16, True)])
 def test_ggml_computes_on_fifteen_gpus_at_most(gpus: int, refused: bool) -> None:
     machine = ALONE._replace(gpus=ALONE.gpus * gpus)
-    assert (refuses_device(machine, facts("llama.cpp", None).ggml["graph_room"]["most_backends"]) is not None) is refused
+    assert (refuses_device(machine, most_gpus(facts("llama.cpp", None).ggml)) is not None) is refused

@@ -33,6 +33,14 @@ def test_a_machine_of_two_makers(tmp_path: Path) -> None:
         assert not any(secret in line for line in said), secret
 
 
+def test_what_is_not_known_is_said_in_words(tmp_path: Path) -> None:
+    said = {one.what: one.value for one in detect.readings(linux(tmp_path)) if one.way == "memory"}
+    assert said["limit_bytes"] == "none found"
+    assert all(value.isdigit() for what, value in said.items() if what != "limit_bytes")
+    without = linux(tmp_path, {"proc/meminfo": ""})
+    assert {one.value for one in detect.readings(without) if one.way == "memory"} == {"not known", "none found"}
+
+
 def test_a_fault_hides_no_other(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "reads_badly.py").write_text("def readings(around):\n    raise RuntimeError('/home/alice')\n")
     (tmp_path / "reads_without_end.py").write_text(

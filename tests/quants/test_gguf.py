@@ -235,6 +235,26 @@ def test_an_unknown_name_lists_the_nearest() -> None:
     assert "Q4_K_M" in problem.value.candidates or "Q4_K_S" in problem.value.candidates
 
 
+@pytest.mark.parametrize(
+    ("typed", "near"),
+    [
+        ("Q4", ["Q4_K_M", "Q4_K_S", "Q4_1", "Q4_0", "Q4_K_L"]),
+        ("q4km", ["Q4_K_M"]),
+        ("Q4_K", ["Q4_K_M", "Q4_K_S"]),
+        ("Q5", ["Q5_K_M", "Q5_K_S", "Q5_1", "Q5_0", "Q5_K_L"]),
+        ("Q6", ["Q6_K", "Q6_K_L"]),
+        ("Q8", ["Q8_0"]),
+        ("q3", ["Q3_K_M", "Q3_K_L", "Q3_K_S", "Q3_K_XL"]),
+        ("Q2", ["Q2_K", "Q2_K_S", "Q2_K_L"]),
+        ("iq4", ["IQ4_XS", "IQ4_NL"]),
+    ],
+)
+def test_the_usual_ones_of_those_that_begin_so_come_first(typed: str, near: list[str]) -> None:
+    with pytest.raises(Problem) as problem:
+        opened("llama-3.1-8b").recipe(typed, None)
+    assert list(problem.value.candidates[: len(near)]) == near
+
+
 FINER = [
     ("Q8_0", "Q6_K"),
     ("Q6_K", "Q5_K_M"),

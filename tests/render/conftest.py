@@ -10,6 +10,7 @@ from runlocal.core.machine import Gpu, Machine, Origin
 from runlocal.core.model import Alias, Context, License, ModelSpec, Parameters, Source, Text
 from runlocal.core.part import HOST, Basis, Kind, Part, gpu, need
 from runlocal.core.report import Advice, Cell, Check, MachineCheck, Shelf, Spread, Support
+from runlocal.core.speed import Speed
 from runlocal.core.units import GIB, KIB, MIB
 from runlocal.core.verdict import Answer, headroom
 
@@ -191,8 +192,14 @@ def _does_not_fit() -> Check:
     return check(found(TWO_3090, cell("Q4_K_M", 8192, TWO_3090, reason="short of 12.1 GiB over two cards")), advice=ADVICE)
 
 
+SPEED = Speed(43.21, 60.94, "13.21 GB read for a token, which the memory delivers 70.9 times a second; …", sources=("https://example.org/runs/1",))
+NO_SPEED = "a token reads host memory, whose bandwidth is not known; --ram-bandwidth takes it"
+
+
 def _fits() -> Check:
-    return check(found(ONE_3090, cell("Q8_0", 8192, ONE_3090, scale=7, fits_context_tokens=16384), scale=7), model=SMALL, runtimes=LOADED)
+    there = found(ONE_3090, cell("Q8_0", 8192, ONE_3090, scale=7, fits_context_tokens=16384, speed=SPEED), scale=7)
+    unknown = there.cells[0]._replace(speed_unknown="no measured run was found of models without experts on such a GPU")
+    return check(there._replace(cells=(unknown, *there.cells[1:])), model=SMALL, runtimes=LOADED)
 
 
 def _tight() -> Check:
@@ -210,7 +217,7 @@ def _spills() -> Check:
     headline = base._replace(
         parts=both, need_bytes=need(both, "gpu0"), host_need_bytes=need(both, HOST), headroom_bytes=headroom(load_of(both, len(machine.gpus)), machine)
     )
-    return check(found(machine, headline._replace(reason=""), scale=2), model=SMALL, runtimes=LOADED)
+    return check(found(machine, headline._replace(reason="", speed_unknown=NO_SPEED), scale=2), model=SMALL, runtimes=LOADED)
 
 
 def _cannot_run() -> Check:
@@ -230,7 +237,8 @@ def _cannot_run() -> Check:
 
 
 def _no_gpu() -> Check:
-    headline = cell("Q4_K_M", 8192, CPU, scale=4, runtime="llama.cpp", runtime_version="b10488", command="llama-server -m model.gguf -c 8192 -np 1")
+    command = "llama-server -m model.gguf -c 8192 -np 1"
+    headline = cell("Q4_K_M", 8192, CPU, scale=4, runtime="llama.cpp", runtime_version="b10488", command=command, speed=SPEED)
     return check(found(CPU, headline, scale=4, shelf=SHELF), model=SMALL, runtimes=LOADED)
 
 
@@ -249,7 +257,11 @@ def _hostile() -> Check:
     base = _does_not_fit()
     machine = TWO_3090._replace(label=HOSTILE, notes=(HOSTILE,), gpus=tuple(device._replace(name=HOSTILE) for device in TWO_3090.gpus))
     one = cell("Q4_K_M", 8192, machine, reason=HOSTILE, warnings=(HOSTILE,), runtime=HOSTILE, runtime_version=HOSTILE, command=HOSTILE, cache_type_k=HOSTILE)
-    one = one._replace(quant=HOSTILE, parts=tuple(found._replace(label=HOSTILE, because=HOSTILE, source=HOSTILE) for found in one.parts))
+    one = one._replace(speed=Speed(1.0, 2.0, HOSTILE, sources=(HOSTILE,)), speed_unknown=HOSTILE)
+    one = one._replace(
+        quant=HOSTILE,
+        parts=tuple(found._replace(label=HOSTILE, because=HOSTILE, source=HOSTILE) for found in one.parts),
+    )
     return base._replace(
         model=MODEL._replace(id=HOSTILE, name=HOSTILE, note=HOSTILE),
         license=LICENSE._replace(name=HOSTILE, commercial=HOSTILE, conditions=(HOSTILE,), url=HOSTILE),

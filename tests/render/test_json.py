@@ -57,6 +57,8 @@ CELL = [
     "gpu_layers",
     "layers",
     "spread",
+    "speed",
+    "speed_unknown",
     "parts",
     "command",
 ]
@@ -76,7 +78,7 @@ def test_keys_and_their_order(checks: dict[str, Check]) -> None:
     assert list(found["model"]) == MODEL
     assert list(found["model"]["license"]) == ["name", "commercial", "conditions", "gated", "url", "checked"]
     assert list(found["runtimes"][0]) == ["id", "loads", "versions", "newest_known", "note", "source"]
-    assert list(machine) == ["origin", "gpus", "host_memory_bytes", "processes", "cells"]
+    assert list(machine) == ["origin", "gpus", "host_memory_bytes", "host_bandwidth_bytes", "processes", "cells"]
     assert list(machine["gpus"][0]) == ["index", "id", "name", "memory_bytes", "reserved_bytes", "in_use_bytes", "usable_bytes"]
     assert [list(cell) for cell in machine["cells"]] == [CELL] * 18
     assert list(machine["cells"][0]["parts"][0]) == ["kind", "label", "device", "bytes", "basis", "because", "source", "most_bytes"]

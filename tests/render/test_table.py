@@ -15,6 +15,7 @@ from runlocal.core.units import GIB, MIB
 from runlocal.core.verdict import Answer
 from runlocal.render.formats import Format, checks_as, listing_as, page_as
 from runlocal.render.layout import width_of, wrap
+from runlocal.render.phrases import answer_sentence, of_usable_text
 from runlocal.render.style import Style, clean
 
 ANSWERS = ["fits", "tight", "spills", "does_not_fit", "cannot_run", "no_gpu", "unlimited", "two_machines"]
@@ -34,7 +35,7 @@ def table(check: Check, style: Style, *, explain: bool = False) -> str:
             "spills",
             "◐ llama-3.2-11b-vision fits this computer's RTX 3090 with ollama 0.24.0 only by using host memory: Q4_K_M at 8k context needs ",
         ),
-        ("does_not_fit", "✗ llama-3.2-90b-vision does not fit 2 × RTX 3090 with ollama 0.24.0: Q4_K_M at 8k context needs 58.0 GiB of 47.1 usable"),
+        ("does_not_fit", "✗ llama-3.2-90b-vision does not fit 2 × RTX 3090 with ollama 0.24.0: Q4_K_M at 8k context needs 58.0 GiB of 2 × 23.6 usable"),
         ("cannot_run", "– llama-3.2-90b-vision cannot run on RTX 3090 with llama.cpp b10488 (Q4_K_M at 8k context): llama.cpp does not load mllama"),
         ("unlimited", "llama-3.2-90b-vision needs 57.8 GiB with ollama 0.24.0: Q4_K_M at 8k context"),
         ("two_machines", "✓ llama-3.2-90b-vision fits 1 of 2 machines with ollama 0.24.0: 2 × RTX 3090"),
@@ -174,7 +175,7 @@ def test_a_card_that_is_short_of_its_share_is_named(checks: dict[str, Check]) ->
     found = check.machines[0]
     headline = found.headline._replace(need_bytes=40 * GIB, headroom_bytes=(-GIB, 8 * GIB))
     text = table(check._replace(machines=(found._replace(headline=headline),)), Style(width=200))
-    assert "needs 40.0 GiB of 47.1 usable, but GPU 0 is short of 1.0 GiB" in text
+    assert "needs 40.0 GiB of 2 × 23.6 usable, but GPU 0 is short of 1.0 GiB" in text
 
 
 def test_the_unsafe_end_of_an_estimate_is_shown(checks: dict[str, Check]) -> None:
@@ -213,3 +214,64 @@ def test_an_empty_listing_is_its_title(listing: Listing) -> None:
 def test_listings_and_pages_keep_the_width(width: int, listing: Listing, page: Page) -> None:
     for text in (listing_as(Format.TABLE, listing, Style(width=width)), page_as(Format.TABLE, page, Style(width=width))):
         assert all(width_of(line) <= width or line.endswith("meta-llama/Llama-3.2-90B-Vision-Instruct") for line in text.splitlines())
+
+
+def _beside(two: Check) -> Check:
+    """The two cards with a second model's parts on each, under labels as long as such labels are."""
+    found = two.machines[0]
+    cell = found.headline
+    label = "llama-3.2-3b: output: second copy of the tied embedding"
+    parts = (*cell.parts, *(part._replace(label=label) for part in cell.parts if part.label == "repeating layers"))
+    return two._replace(machines=(found._replace(headline=cell._replace(parts=parts)),))
+
+
+def _key_of(check: Check, width: int) -> list[str]:
+    lines = table(check, Style(width=width)).splitlines()
+    start = next(number for number, line in enumerate(lines) if line.startswith("    part "))
+    return lines[start : lines.index("", start)]
+
+
+def test_two_cards_are_never_added_up(checks: dict[str, Check]) -> None:
+    """24.5 GiB of weights lie on each card, 1.2 GiB of cache; card 0 has the tower too. Twice 24.5 of the second model come to each."""
+    check = _beside(checks["does_not_fit"])
+    for width in range(40, 140, 5):
+        key = _key_of(check, width)
+        assert "2 GPUs" not in "\n".join(key)
+        assert all(size not in "\n".join(key) for size in ("49.0 GiB", "98.0 GiB", "47.1 GiB")), "sums over both"
+    assert _key_of(check, 120)[0].split() == ["part", "GPU", "0", "GPU", "1", "host", "how", "sure"]
+    assert _key_of(check, 100)[0].split() == ["part", "GPU", "0", "GPU", "1", "host"]
+
+
+def test_what_a_narrow_terminal_leaves_out_is_said(checks: dict[str, Check]) -> None:
+    check = _beside(checks["does_not_fit"])
+    both, one = _key_of(check, 85), _key_of(check, 72)
+    assert both[0].split() == ["part", "GPU", "0", "GPU", "1"]
+    assert both[-1] == "Left out for want of width: host: 0.5 GiB needed."
+    assert one[0].split() == ["part", "GPU", "0"], "the one that is shorter"
+    assert " ".join(one[-2:]).startswith("Left out for want of width: GPU 1: 50.8 GiB needed, headroom -27.2 GiB; host: 0.5 GiB needed.")
+    assert one[-1].endswith("The GPU shown has the least headroom.")
+
+
+def test_the_fullest_of_several_cards_is_named_where_it_is_tight(checks: dict[str, Check]) -> None:
+    two = checks["does_not_fit"].machines[0]
+    tight = two.headline._replace(answer=Answer.TIGHT, headroom_bytes=(GIB, GIB // 2), reserve_bytes=GIB)
+    sentence = answer_sentence(checks["fits"].model, two._replace(headline=tight))
+    assert sentence.endswith("and leaves 0.5 GiB on GPU 1, less than the 1.0 GiB that the runtime keeps free")
+
+
+def test_up_to_says_that_host_memory_is_not_in_it(checks: dict[str, Check]) -> None:
+    assert "up to: longest context that fits without host memory" in " ".join(table(checks["spills"], Style()).split())
+    assert "without host memory" not in table(checks["fits"], Style())
+    both = checks_as(Format.TABLE, [checks["fits"], checks["spills"]], Style())
+    assert "up to: longest context without host memory" in " ".join(both.split())
+
+
+def test_what_each_of_several_cards_has_is_told(checks: dict[str, Check]) -> None:
+    found = checks["does_not_fit"].machines[0]
+    first, second = found.machine.gpus
+    small = second._replace(memory_bytes=first.memory_bytes - 8 * GIB)
+    mixed = found._replace(machine=found.machine._replace(gpus=(first, second, small, small._replace(memory_bytes=small.memory_bytes - GIB))))
+    assert of_usable_text(found) == " of 2 × 23.6 usable"
+    assert of_usable_text(mixed) == " of 2 × 23.6 + 15.6 + 14.6 usable"
+    assert of_usable_text(checks["fits"].machines[0]) == " of 23.6 usable"
+    assert of_usable_text(checks["unlimited"].machines[0]) == ""

@@ -5,9 +5,13 @@ import shlex
 
 import pytest
 
-from runlocal.commands.check import run
-from runlocal.commands.options import Options
+from runlocal.catalog.models import bundled
+from runlocal.commands.check import _speller, run
+from runlocal.commands.options import Options, read
+from runlocal.core.machine import Gpu, Machine, Origin
 from runlocal.core.report import Check
+from runlocal.core.units import GIB, MIB
+from runlocal.solve.check import check
 
 YES = ("fits", "tight")
 
@@ -25,6 +29,8 @@ def asked_again(command: str) -> Check:
     parser.add_argument("--images", type=int, default=1)
     for name in ("ubatch", "gpu-layers"):
         parser.add_argument(f"--{name}", type=int)
+    parser.add_argument("--n-cpu-moe", type=int, default=0)
+    parser.add_argument("--tensor-split")
     parser.add_argument("--no-vision", dest="vision", action="store_false")
     parser.add_argument("--no-flash-attn", dest="flash_attention", action="store_const", const=False)
     parser.add_argument("--no-kv-offload", dest="kv_offload", action="store_false")
@@ -57,6 +63,8 @@ QUESTIONS = {
     "two types of cache": ("qwen3-32b", {"quant": "Q4_K_M", "ctx": "64k", "gpu": ("rtx-4090",), "kv": "q8_0:f16"}),
     "a cache that the runtime aborts with": ("granite-3.1-1b-a400m", {"quant": "Q4_K_M", "ctx": "8k", "gpu": ("rtx-4090",), "kv": "q8_0"}),
     "sequences that the runtime aborts with": ("phi-4-14b", {"quant": "Q4_K_M", "ctx": "8k", "gpu": ("rtx-4090",), "kv": "q8_0", "parallel": 4}),
+    "a split of one's own": ("llama-3.3-70b", {"quant": "Q4_K_M", "ctx": "8k", "gpu": ("2x3090",), "tensor_split": "9,1"}),
+    "few layers on the card": ("llama-3.1-8b", {"quant": "Q4_K_M", "ctx": "8k", "gpu": ("rtx-4090",), "gpu_layers": 12, "ram": "32GB"}),
     "a runtime by name": ("llama-3.3-70b", {"quant": "Q4_K_M", "ctx": "8k", "gpu": ("rtx-4090",), "runtime": "ollama"}),
 }
 
@@ -101,3 +109,29 @@ def test_where_only_tight_is_left_strict_asks_for_advice() -> None:
 def test_the_twin_of_the_90b_is_the_70b() -> None:
     (found,) = run(["llama-3.2-90b-vision"], Options(gpu=("2x3090",))).checks
     assert any("llama-3.1-70b" in one.change for one in found.advice)
+
+
+def test_what_somebody_said_of_the_layers_is_left_out() -> None:
+    (split,) = run(["llama-3.3-70b"], Options(quant="Q4_K_M", ctx="8k", gpu=("2x3090",), tensor_split="9,1")).checks
+    assert split.advice[0].change == "without --tensor-split"
+    assert split.advice[0].command == "runlocal check llama-3.3-70b -q Q4_K_M -c 8k --gpu 2x3090"
+    (few,) = run(["llama-3.1-8b"], Options(quant="Q4_K_M", ctx="8k", gpu=("rtx-4090",), gpu_layers=12, ram="32GB")).checks
+    assert few.advice[0].change == "without --gpu-layers"
+
+
+def test_a_full_card_among_several_is_left_out() -> None:
+    """Of each GPU that it computes on a process takes room for its context: a card that others have filled does not even hold that."""
+    free = Gpu(index=0, id="rtx-3090", name="RTX 3090", memory_bytes=24 * GIB, in_use_bytes=0, uuid="GPU-a", context_bytes=400 * MIB)
+    full = free._replace(index=1, in_use_bytes=24 * GIB - 100 * MIB, uuid="GPU-b")
+    spell = _speller("qwen3-14b", Options(quant="Q4_K_M", ctx="8k"))
+    asked = read(Options(quant="Q4_K_M", ctx="8k"))
+    machine = Machine(origin=Origin.HERE, label="this machine", gpus=(free, full))
+    found = check(bundled("qwen3-14b"), asked, [machine], spell)
+    assert found.answer == "does_not_fit"
+    (first, *_) = found.advice
+    assert (first.change, first.answer) == ("leave GPU 1 out", "fits")
+    assert first.command == "CUDA_VISIBLE_DEVICES=GPU-a runlocal check qwen3-14b -q Q4_K_M -c 8k"
+    (alone,) = check(bundled("qwen3-14b"), asked, [machine._replace(gpus=(free,))], spell).machines
+    assert alone.headline.answer == "fits"
+    three = machine._replace(gpus=(full._replace(index=0), free._replace(index=1), full._replace(index=2, uuid="GPU-c")))
+    assert check(bundled("qwen3-14b"), asked, [three], spell).advice[0].change == "leave GPUs 0 and 2 out"

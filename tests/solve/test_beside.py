@@ -14,7 +14,7 @@ from runlocal.commands.options import Options
 from runlocal.core.errors import Code, Exit, Problem
 from runlocal.core.machine import Gpu, Machine, Origin
 from runlocal.core.part import gpu, need
-from runlocal.core.report import Cell
+from runlocal.core.report import Cell, Neighbour
 from runlocal.core.units import GIB, MIB
 from runlocal.core.verdict import Answer
 from runlocal.core.workload import Workload
@@ -22,9 +22,9 @@ from runlocal.render.json import check_json
 from runlocal.render.style import Style
 from runlocal.render.table import checks_text
 from runlocal.solve.asked import Asked
-from runlocal.solve.beside import beside
+from runlocal.solve.beside import beside, in_one_server
 from runlocal.solve.cell import judge_cell
-from runlocal.solve.check import open_for
+from runlocal.solve.opening import open_for
 
 from .asking import ask
 
@@ -80,9 +80,9 @@ def test_a_quantization_and_a_context_of_its_own() -> None:
     ],
 )
 def test_how_a_running_model_is_written(text: str, pieces: tuple[str, str, str | None]) -> None:
-    from runlocal.commands.check import _pieces
+    from runlocal.commands.check import parted
 
-    assert _pieces(text) == pieces
+    assert parted(text) == pieces
 
 
 def test_every_column_has_the_same_other() -> None:
@@ -242,8 +242,24 @@ def test_two_of_ollama_s() -> None:
         "ollama run llama3.1:8b",
     )
     longer = cell("llama-3.1-8b", f"{SMALL}@4k", gpu=("4090",), runtime="ollama").command
-    assert longer == "OLLAMA_CONTEXT_LENGTH=8192 ollama serve & ollama run llama3.1:8b"
+    assert longer == "OLLAMA_HOST=127.0.0.1:11435 OLLAMA_CONTEXT_LENGTH=8192 ollama serve & OLLAMA_HOST=127.0.0.1:11435 ollama run llama3.1:8b"
     assert sum(part.label.endswith("CUDA context") for part in found.parts) == 2
+
+
+def test_each_ollama_server_has_a_port_of_its_own() -> None:
+    def told(command: str) -> Neighbour:
+        return Neighbour("a", "Q", "ollama", "1", 1, 1, 0, command)
+
+    first, second = "OLLAMA_CONTEXT_LENGTH=4096 ollama serve & ollama run a", "OLLAMA_CONTEXT_LENGTH=8192 ollama serve & "
+    made = "printf '%s\\n' 'FROM ./b.gguf' > Modelfile && ollama create b -f Modelfile && ollama run b"
+    before = [told(first)]
+    host = "OLLAMA_HOST=127.0.0.1:11435 "
+    assert in_one_server(first, before) == "ollama run a"
+    other = in_one_server(second + made, before)
+    assert other == f"{host}{second}printf '%s\\n' 'FROM ./b.gguf' > Modelfile && {host}ollama create b -f Modelfile && {host}ollama run b"
+    before.append(told(other))
+    assert in_one_server(second + "ollama run c", before) == f"{host}ollama run c", "the second server's settings: it is asked"
+    assert in_one_server("llama-server -m a.gguf", before) == "llama-server -m a.gguf"
 
 
 def test_a_batch_takes_them_from_the_line_or_from_beside_it() -> None:

@@ -126,3 +126,22 @@ def test_a_batch_takes_the_draft_from_the_line_or_from_beside_it() -> None:
     assert plain["draft"] is None
     failed = json.loads(next(iter(Batch(Options()).answers([json.dumps(lines[0] | {"draft_quant": "Q8_0"})]))))
     assert failed["error"]["code"] == Code.BAD_VALUE
+
+
+def test_a_draft_s_quantization_is_named_once() -> None:
+    line = {"model": "qwen3-8b", "quant": "Q4_K_M", "draft": "qwen3-0.6b@Q4_K_M"}
+
+    def answered(**more: str) -> dict[str, Any]:
+        found: dict[str, Any] = json.loads(next(iter(Batch(Options()).answers([json.dumps(line | more)]))))
+        return found
+
+    assert answered()["draft"] == answered(draft_quant="q4-k-m")["draft"] == answered(draft="qwen3-0.6b", draft_quant="Q4_K_M")["draft"] == "qwen3-0.6b@Q4_K_M"
+    failed = answered(draft_quant="Q8_0")["error"]
+    assert (failed["code"], failed["message"]) == (Code.BAD_VALUE, "the draft model is asked for at 'Q4_K_M' and at 'Q8_0'")
+    assert answered(draft="qwen3-0.6b@8k")["error"]["code"] == Code.BAD_VALUE
+
+
+def test_a_line_s_own_quantization_of_the_draft_beside_it_counts() -> None:
+    batch = Batch(Options(draft="qwen3-0.6b@Q4_K_M"))
+    found = json.loads(next(iter(batch.answers([json.dumps({"model": "qwen3-8b", "quant": "Q4_K_M", "draft_quant": "Q8_0"})]))))
+    assert found["draft"] == "qwen3-0.6b@Q8_0"

@@ -18,9 +18,9 @@ from runlocal.core.workload import Workload
 from runlocal.engines.ggml.refusals import refuses_device
 from runlocal.quants.gguf import Recipe
 from runlocal.runtimes import Runtime
-from runlocal.solve.check import open_for
-from runlocal.solve.loads import rows
+from runlocal.solve.opening import open_for
 from runlocal.solve.remembered import Point, Remembered, Row, corners, point_at
+from runlocal.solve.tables import rows
 
 # CUDA with memory of its own and with the system's, ROCm with both, Metal, Intel, and a computer without a GPU.
 MACHINES = ("4090", "dgx-spark", "rx-7900-xtx", "strix-halo-128", "m4-max-64", "arc-b580", None)
@@ -111,7 +111,7 @@ def test_what_a_row_does_not_hold_is_asked_of_the_engine() -> None:
     beyond = Workload(context_tokens=row["longest"] + 256)
     assert found.refuses(recipe, beyond, here) == real.refuses(recipe, beyond, here) is not None
     hpu = here._replace(gpus=(here.gpus[0]._replace(backend=Backend.HPU),))
-    assert found.refuses(recipe, workload, hpu) == refuses_device(hpu, 16) is not None
+    assert found.refuses(recipe, workload, hpu) == refuses_device(hpu, 15) is not None
 
 
 def test_every_model_that_a_priced_runtime_loads_has_a_row() -> None:

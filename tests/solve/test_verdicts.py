@@ -74,6 +74,12 @@ def test_a_card_of_24_gb_is_not_24_times_10_to_the_9th() -> None:
     assert ask("gemma-3-27b", quant="Q4_K_M", context_tokens=8192, **budget(24))["usable_bytes"] == 24 * GIB
 
 
+def test_what_does_not_fit_has_no_command_that_starts_it() -> None:
+    found = ask("llama-3.1-70b", quant="Q4_K_M", context_tokens=8192, **RTX_4090)
+    assert (found["answer"], found["command"]) == ("does_not_fit", None)
+    assert ask("llama-3.1-8b", quant="Q4_K_M", context_tokens=8192, **RTX_4090)["command"].startswith("llama-server ")
+
+
 @pytest.mark.parametrize("runtime", ["ollama@0.34.1", "llama.cpp"])
 def test_the_90b_does_not_load_today_and_is_priced_all_the_same(runtime: str) -> None:
     found = ask("llama-3.2-90b-vision", quant="Q4_K_M", runtime=runtime)

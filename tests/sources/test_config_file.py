@@ -16,8 +16,10 @@ from runlocal.core.errors import Code, Problem
 from runlocal.core.model import ModelSpec
 from runlocal.sources import read
 from runlocal.sources.config import LIMIT_BYTES, spec
-from runlocal.sources.families import BY_NAME_ONLY, FAMILIES, MODEL_TYPES, WRAPPERS, hugging_face_name
+from runlocal.sources.families import FAMILIES
+from runlocal.sources.gguf.origin import BY_NAME_ONLY, hugging_face_name
 from runlocal.sources.keys import LARGEST
+from runlocal.sources.wrappers import MODEL_TYPES, WRAPPERS
 
 from . import configs, configs_linear, configs_sparse, configs_states, configs_vision
 from .configs import DEEPSEEK_V2_LITE, GEMMA_3_27B, GPT_OSS_20B, LLAMA_31_8B, LLAVA_15_7B, QWEN3_30B_A3B

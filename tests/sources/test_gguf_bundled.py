@@ -14,7 +14,7 @@ from runlocal.core.layout import Layout
 from runlocal.core.model import ModelSpec
 from runlocal.quants.gguf import Recipe, store
 from runlocal.sources import gguf, read
-from runlocal.sources.families import BY_NAME_ONLY
+from runlocal.sources.gguf.origin import BY_NAME_ONLY
 
 from .ggufwriter import file_of, write
 

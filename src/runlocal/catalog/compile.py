@@ -51,11 +51,21 @@ def bundle(data: Path) -> dict[str, Any]:
     made["series"] = [series["families"] for series in _load(data / "series.toml")["series"]]
     made["licenses"] = _load(data / "licenses.toml")
     made["dtypes"] = _load(data / "dtypes.toml")["types"]
-    made["speed"] = [{key: row[key] for key in row if key != "rows"} for row in _load(data / "speed.toml")["class"]]
+    made["speed"] = _speed(_load(data / "speed.toml"))
     made |= gpu_tables(_room(data, "gpus"))
     for room in ("quants", "runtimes", "engines"):
         made[room] = _room(data, room)
     return made
+
+
+def _speed(table: Table) -> Table:
+    """The classes without their rows, of which the addresses stay."""
+    urls = {key: source["url"] for key, source in table["sources"].items()}
+    classes = [
+        {key: value for key, value in row.items() if key != "rows"} | {"sources": list(dict.fromkeys(urls[one["source"]] for one in row["rows"]))}
+        for row in table["class"]
+    ]
+    return {"classes": classes, "host_cache_least": table["host_cache"]["least"]}
 
 
 def _room(data: Path, room: str) -> Table:

@@ -53,13 +53,19 @@ class GpuPrice(NamedTuple):
     date: str
     source: GpuSource
 
+    @property
+    def most_usd(self) -> float:
+        return self.usd if self.to_usd is None else self.to_usd
+
 
 def price_text(prices: Sequence[tuple[GpuPrice, int]]) -> str:
-    """The least for so many boards of each price, with its kind and when that was: `$1,499 launch 2020`, `$1,200 used 2026-06`, `$1.99/h cloud 2026-05`."""
-    amount = sum(price.usd * boards for price, boards in prices)
+    """So many boards of each price, with its kind and when that was: `$1,499 launch 2020`, `$1,200-1,600 used 2026-06`, `$1.99/h cloud 2026-05`."""
+    least = sum(price.usd * boards for price, boards in prices)
+    most = sum(price.most_usd * boards for price, boards in prices)
     kinds = tuple(dict.fromkeys(_SAID.get(price.kind, price.kind) for price, _ in prices))
     when = min(price.date for price, _ in prices)[: _YEAR if kinds == ("launch",) else _MONTH]
-    return f"${amount:g}/h cloud {when}" if kinds == ("cloud",) else f"${amount:,.0f} {'+'.join(kinds)} {when}"
+    amount = "-".join(f"{usd:g}" if kinds == ("cloud",) else f"{usd:,.0f}" for usd in dict.fromkeys((least, most)))
+    return f"${amount}/h cloud {when}" if kinds == ("cloud",) else f"${amount} {'+'.join(kinds)} {when}"
 
 
 class GpuEntry(NamedTuple):

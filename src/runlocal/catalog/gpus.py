@@ -31,10 +31,11 @@ def find_gpu(text: str) -> GpuEntry:
     """
     found = look_up(text)
     if found is None:
+        quoted = "" if any(one.isdigit() for one in text) else 'a name of several words stands in quotes: "RTX 4090"; '
         raise Problem(
             Code.UNKNOWN_GPU,
             f"no GPU named {text[:80]!r} is in the catalogue",
-            hint="`runlocal gpus --all` lists what is; `--vram SIZE` takes any amount of memory",
+            hint=f"{quoted}`runlocal gpus --all` lists what is; `--vram SIZE` takes any amount of memory",
             candidates=_nearest(text),
         )
     return found
@@ -116,13 +117,21 @@ def _either(ids: tuple[str, ...]) -> str:
 
 
 def _nearest(text: str) -> tuple[str, ...]:
+    """Ids of the cards that may be meant: first those whose name has two neighbouring digits the other way round, then those that hold every
+    word, then those that look alike, of these the ones that begin alike first."""
     import difflib  # only on the way to an error
 
     from runlocal.catalog.gpu_names import canonical
 
     normal = read("gpu_names")["normal"]
+    typed = canonical(text)[:80]
+    swapped = [f"{typed[:at]}{typed[at + 1]}{typed[at]}{typed[at + 2 :]}" for at in range(len(typed) - 1) if typed[at : at + 2].isdigit()]
+    words = set(typed.split("-"))
+    holding = sorted((key for key in normal if words <= set(key.split("-"))), key=len) if typed else []
+    alike = difflib.get_close_matches(typed, normal, n=3 * _NAMES_SHOWN, cutoff=0.6)
+    alike.sort(key=lambda key: key[0] != typed[0])
     ids: list[str] = []
-    for key in difflib.get_close_matches(canonical(text)[:80], normal, n=_NAMES_SHOWN, cutoff=0.6):
+    for key in (*(key for key in swapped if key in normal), *holding[:_NAMES_SHOWN], *alike):
         target = normal[key]
         ids += [target] if isinstance(target, str) else [*([target["usual"]] if target["usual"] else []), *target["others"]]
     return tuple(dict.fromkeys(ids))[:_NAMES_SHOWN]

@@ -5,15 +5,14 @@ import re
 from runlocal.catalog.gpu_entries import GpuEntry, MigProfile
 from runlocal.catalog.gpus import find_gpu, look_up
 from runlocal.core.errors import Code, Problem
-from runlocal.core.machine import Gpu, Machine, Origin
+from runlocal.core.machine import MOST_DEVICES, Gpu, Machine, Origin
 from runlocal.core.noun import NamedTuple
 from runlocal.core.units import GIB, gib, parse_size, size_text
-
-MOST_DEVICES = 64
 
 _LONGEST_SPEC = 400
 # Patterns are compiled where they are used: a plain name pays for none.
 _COUNT_FIRST = r"(-?\d{1,6})\s*[x×*]\s*(.+)"
+_COUNTED_SIZE = r"(-?\d{1,6})\s*[x×*]\s*(\d.*)"
 _COUNT_LAST = r"(.+?)\s*[x×*]\s*(-?\d{1,6})"
 _FLAGS = re.IGNORECASE | re.ASCII
 # The one product whose name has a plus sign in it: Ryzen AI Max+ 395.
@@ -37,6 +36,10 @@ def parse_machine(spec: str) -> Machine:
     """
     if spec.strip().lower() == "cpu":
         return Machine(origin=Origin.NAMED, label="CPU only", gpus=())
+    if "," in spec:
+        words = [word for word in map(str.strip, _bounded(spec).split(",")) if word]
+        told = f"several machines side by side: --gpu {' --gpu '.join(words)}; one machine with all of them: {'+'.join(words)}" if words else _SPEC_HINT
+        raise Problem(Code.BAD_VALUE, f"{spec[:80]!r}: a comma does not separate GPUs", hint=told)
     text = re.sub(_PLUS_IN_NAME, "max ", _bounded(spec), flags=_FLAGS) if "+" in spec else _bounded(spec)
     groups = [_group(part.strip(), spec) for part in text.split("+")]
     gpus: list[Gpu] = []
@@ -62,12 +65,12 @@ def parse_budget(text: str) -> Machine:
     sizes: list[int] = []
     labels: list[str] = []
     for part in _bounded(text).split("+"):
-        match = re.fullmatch(_COUNT_FIRST, part.strip(), _FLAGS)
+        match = re.fullmatch(_COUNTED_SIZE, part.strip(), _FLAGS)
         count = _counted(int(match[1]), text) if match else 1
         try:
             size = parse_size(match[2] if match else part)
         except ValueError as error:
-            raise Problem(Code.BAD_VALUE, str(error), hint="write 24, 24GB, 81559MiB, 2x24GB or 24GB+12GB") from None
+            raise Problem(Code.BAD_VALUE, f"--vram: {error}", hint="so many of a size: 2x24GB; several sizes: 24GB+12GB") from None
         sizes += [size] * count
         _check_count(len(sizes), text)
         labels.append(_times(count, _size_label(size)))

@@ -84,7 +84,8 @@ def find_runtime(text: str) -> tuple[str, str | None]:
         return found, None
     version = version.strip().lower()
     if parse_version(version) is None and re.fullmatch(_COMMIT, version, re.ASCII) is None:
-        raise Problem(Code.BAD_VALUE, f"{_shown(version)} is not a version", hint=f"write {found}@{newest_known(found)}")
+        what = f"{_shown(version)} is not a version" if version else f"--runtime {found}@ names no version"
+        raise Problem(Code.BAD_VALUE, what, hint=f"write {found}@{newest_known(found)}")
     return found, version if re.fullmatch(_BUILD, version, re.ASCII) or not version.startswith("v") else version[1:]
 
 

@@ -6,6 +6,8 @@ from runlocal.catalog.bundle import read
 from runlocal.core.machine import Backend
 from runlocal.core.noun import NamedTuple
 
+HOST_MEMORY = "DDR"
+
 
 class Band(NamedTuple):
     """Measured runs of one class of hardware whose reading alone would have allowed rates in one range.
@@ -19,12 +21,35 @@ class Band(NamedTuple):
     most: float
 
 
+class Measured(NamedTuple):
+    """Measured runs of one class of hardware.
+
+    bands: slowest first
+    sources: addresses of the runs
+    """
+
+    bands: tuple[Band, ...]
+    sources: tuple[str, ...]
+
+
 @cache
-def bands(backend: Backend, memory_type: str | None, experts: bool) -> tuple[Band, ...]:
-    """The bands of that backend, that kind of memory (`GDDR6X`) and models with or without experts, slowest first; none where nothing was measured."""
+def measured(backend: Backend, memory_type: str | None, experts: bool) -> Measured | None:
+    """The runs of that backend, that kind of memory (`GDDR6X`) and models with or without experts; None where there are none."""
     if memory_type is None:
-        return ()
-    for row in read("speed"):
+        return None
+    for row in read("speed")["classes"]:
         if row["backend"] == backend and row["experts"] is experts and memory_type.startswith(tuple(row["memory"])):
-            return tuple(Band(**band) for band in row["bands"])
-    return ()
+            return Measured(tuple(Band(**band) for band in row["bands"]), tuple(row["sources"]))
+    return None
+
+
+def bands(backend: Backend, memory_type: str | None, experts: bool) -> tuple[Band, ...]:
+    """The bands of that class; none where nothing was measured."""
+    found = measured(backend, memory_type, experts)
+    return found.bands if found else ()
+
+
+def host_cache_least() -> float:
+    """The smallest fraction of host memory's bandwidth at which a token went through what is cached there."""
+    least: float = read("speed")["host_cache_least"]
+    return least

@@ -8,10 +8,12 @@ from typing import Any
 from runlocal.catalog.gpus import unlisted_context
 from runlocal.catalog.machines import parse_machine
 from runlocal.commands.machines import one_machine
-from runlocal.commands.options import MOST_SEQUENCES, Options, cache_type, cache_types, image_size, read, shares, size
+from runlocal.commands.options import BOUNDS, RAM_GB_S, Options, bandwidth, cache_type, cache_types, image_size, read, shares, size
+from runlocal.commands.unused import of_files, of_model, on_machines, typed
 from runlocal.core.errors import Code, Exit, Problem
-from runlocal.core.machine import Gpu, Machine, Origin
+from runlocal.core.machine import MOST_DEVICES, Gpu, Machine, Origin
 from runlocal.core.report import Cell
+from runlocal.core.units import GB, LARGEST_SIZE
 from runlocal.core.verdict import is_yes
 from runlocal.core.workload import Workload
 from runlocal.render.json import cell_json, error_json
@@ -19,18 +21,26 @@ from runlocal.runtimes import Runtime
 from runlocal.solve.asked import HEADLINE_TOKENS, Asked
 from runlocal.solve.beside import beside
 from runlocal.solve.cell import judge_cell
-from runlocal.solve.check import cells, contexts, headline, headline_quant, open_for
-from runlocal.solve.load import does_not_load
+from runlocal.solve.grid import cells, contexts, headline, headline_quant
+from runlocal.solve.opening import open_for
+from runlocal.solve.support import does_not_load
 
 LONGEST_LINE = 1 << 20
 _KEYS = frozenset(
-    "id model quant imatrix runtime gpu vram_bytes gpus compute_capability ram_bytes context_tokens pool_tokens sequences unified_kv images image_size vision "
-    "mmproj_type cache_type_k cache_type_v batch_tokens output_tokens flash_attention kv_offload gpu_layers cpu_moe n_cpu_moe tensor_split swa_full "
-    "tensor_parallel pipeline_parallel draft draft_quant mtp with".split()
+    "id model quant imatrix runtime gpu vram_bytes gpus compute_capability ram_bytes ram_bandwidth_bytes context_tokens pool_tokens sequences unified_kv "
+    "images image_size vision mmproj_type cache_type_k cache_type_v batch_tokens output_tokens flash_attention kv_offload gpu_layers "
+    "cpu_moe n_cpu_moe tensor_split swa_full tensor_parallel pipeline_parallel draft draft_quant mtp with".split()
 )
 _MMPROJ_TYPES = ("F16", "BF16", "Q8_0")
-_UNLIMITED_BYTES = 1 << 60
-_MOST_GPUS = 64
+_UNLIMITED_BYTES = LARGEST_SIZE
+_BOUNDS = BOUNDS | {
+    "ram_bytes": (0, LARGEST_SIZE),
+    "vram_bytes": (1, LARGEST_SIZE),
+    "gpus": (0, MOST_DEVICES),
+    "ram_bandwidth_bytes": (int(RAM_GB_S[0] * GB), RAM_GB_S[1] * GB),
+}
+_OF_A_BUDGET = ("vram_bytes", "gpus", "compute_capability")
+_OF_THIS_COMPUTER = ("idle", "ignore_pid", "require_gpu")
 _MOST_CAPABILITY = 100
 
 Request = dict[str, Any]
@@ -40,10 +50,13 @@ class Batch:
     """A stream of requests under the options given beside it."""
 
     def __init__(self, options: Options) -> None:
+        """Raises Problem where an option stands beside the stream that no line could take."""
         self.asked: Asked = read(options)
+        _check_options(options, self.asked)
         self.given = bool(options.gpu or options.vram)
         self.machine = one_machine(options, "a line of a batch").machine if self.given else None
         self.ram = size("--ram", options.ram)
+        self.ram_bandwidth = bandwidth("--ram-bandwidth", options.ram_bandwidth)
         self.exit = Exit.YES
         self._opened: dict[tuple[object, ...], Runtime] = {}
         self._draft = options.draft
@@ -70,6 +83,12 @@ class Batch:
     def _answer(self, request: Request) -> tuple[Runtime, Cell]:
         runtime = self._runtime(request)
         machine = self._machine(request, runtime)
+        rate = _count(request, "ram_bandwidth_bytes")
+        machine = machine._replace(host_bandwidth_bytes=self.ram_bandwidth if rate is None else rate)
+        cell = self._cell(request, runtime, machine)
+        return runtime, cell._replace(warnings=(*cell.warnings, *_unused(request, cell, runtime, machine)))
+
+    def _cell(self, request: Request, runtime: Runtime, machine: Machine) -> Cell:
         asked = self.asked
         kinds = cache_types(runtime.id, runtime.version)
         key_type, value_type = (cache_type("--kv", kind, kinds) for kind in asked.caches[0])  # a line's runtime may be another than that of --kv
@@ -84,20 +103,22 @@ class Batch:
                 caches=((workload.cache_type_k, workload.cache_type_v),),
                 imatrix=_flag(request, "imatrix", asked.imatrix),
             )
-            return runtime, headline(cells(runtime, column, machine), column, contexts(runtime, column))
+            return headline(cells(runtime, column, machine), column, contexts(runtime, column))
         quant = _text(request, "quant") or (asked.quants[0] if asked.quants else headline_quant(runtime))
         recipe = runtime.recipe(quant, _flag(request, "imatrix", asked.imatrix))
-        return runtime, judge_cell(runtime, recipe, workload, machine, asked.reserve_bytes, does_not_load(runtime.model, runtime))
+        return judge_cell(runtime, recipe, workload, machine, asked.reserve_bytes, does_not_load(runtime.model, runtime))
 
     def _runtime(self, request: Request) -> Runtime:
         from runlocal.catalog.runtimes import find_runtime
-        from runlocal.commands.check import draft_named, open_model, running
+        from runlocal.commands.check import draft_named, open_model, parted, running
 
-        name, draft, quant = _text(request, "runtime"), _text(request, "draft") or self._draft, _text(request, "draft_quant")
+        name, draft, quant = _text(request, "runtime"), _text(request, "draft"), _text(request, "draft_quant")
+        if draft is None and self._draft is not None:
+            draft = parted(self._draft)[0] if quant else self._draft
         if quant and not draft:
             raise Problem(Code.BAD_VALUE, "draft_quant is the quantization of a draft model, and no `draft` is named")
         others = _texts(request, "with") or self._beside
-        tokens = _count(request, "context_tokens", 1) if others else None
+        tokens = _count(request, "context_tokens") if others else None
         key = (request["model"], name, draft, quant, others, tokens)
         if key not in self._opened:
             runtime, version = find_runtime(name) if name and name != "auto" else (self.asked.runtime, self.asked.version)
@@ -109,9 +130,9 @@ class Batch:
         return self._opened[key]
 
     def _machine(self, request: Request, runtime: Runtime) -> Machine:
-        ram = _count(request, "ram_bytes", 0)
+        ram = _count(request, "ram_bytes")
         ram = self.ram if ram is None else ram
-        gpus = _count(request, "gpus", 0)
+        gpus = _count(request, "gpus")
         if gpus == 0:
             return Machine(origin=Origin.UNLIMITED if ram is None else Origin.BUDGET, label="CPU", gpus=(), host_bytes=ram)
         if name := _text(request, "gpu"):
@@ -119,15 +140,15 @@ class Batch:
             if not machine.gpus and ram is None:
                 raise Problem(Code.BAD_VALUE, f"{name!r} has host memory alone, and how much is not said", hint='"ram_bytes": 68719476736')
             return machine if ram is None else machine._replace(host_bytes=ram)
-        vram = _count(request, "vram_bytes", 1)
+        vram = _count(request, "vram_bytes")
         capability = request.get("compute_capability")
         if vram is None and self.machine is not None:
             return self.machine if ram is None else self.machine._replace(host_bytes=ram)
         origin = Origin.UNLIMITED if vram is None else Origin.BUDGET
-        ranks = (_count(request, "tensor_parallel", 1) or 1) * (_count(request, "pipeline_parallel", 1) or 1)
+        ranks = (_count(request, "tensor_parallel") or 1) * (_count(request, "pipeline_parallel") or 1)
         number = gpus or (ranks if vram is None else 1)
-        if number > _MOST_GPUS:
-            raise Problem(Code.BAD_VALUE, f"{number} GPUs are more than the {_MOST_GPUS} that are computed")
+        if number > MOST_DEVICES:
+            raise Problem(Code.BAD_VALUE, f"{number} GPUs are more than the {MOST_DEVICES} that are computed")
         return Machine(
             origin=origin,
             label="unlimited" if vram is None else f"{number} GPUs",
@@ -144,6 +165,30 @@ class Batch:
             ),
             host_bytes=ram,
         )
+
+
+def _check_options(options: Options, asked: Asked) -> None:
+    """What stands beside the stream is every line's default, so a line has to be able to take it. Raises Problem."""
+    given = typed(options)
+    for field in _OF_THIS_COMPUTER:
+        if field in given:
+            raise Problem(Code.BAD_VALUE, f"{given[field]} is about this computer, and a batch asks about machines that are named", hint="leave it out")
+    for option, values in (("--quant", asked.quants), ("--ctx", asked.contexts), ("--kv", asked.caches)):
+        if values is not None and len(values) > 1:
+            raise Problem(Code.BAD_VALUE, f"{option}: a line of a batch is asked about one value", hint="write a line for each")
+
+
+def _unused(request: Request, cell: Cell, runtime: Runtime, machine: Machine) -> tuple[str, ...]:
+    """What the line asks for and has nothing to act on, a sentence each."""
+    workload = _workload(request, Workload(context_tokens=cell.context_tokens), cache_types(runtime.id, runtime.version))
+    given = {key: key for key in request if getattr(workload, key, None) != Workload._field_defaults.get(key)}
+    named = [key for key in _OF_A_BUDGET if key in request and "gpu" in request and request.get("gpus") != 0]
+    return (
+        *(f"{key}: `gpu` names the machine, so it changes nothing." for key in named),
+        *on_machines(given, workload, (machine,)),
+        *of_model(given, runtime.model, workload),
+        *of_files({"imatrix": "imatrix"} if "imatrix" in request and cell.tensor_bytes is not None else {}, (cell.quant,), runtime),
+    )
 
 
 def _parsed(line: str) -> Request:
@@ -182,10 +227,8 @@ def _check_keys(request: Request) -> None:
 def _workload(request: Request, base: Workload, kinds: tuple[str, ...]) -> Workload:
     """The base with what the request says; `kinds` are the names of cache types."""
     changed: dict[str, Any] = {}
-    for key in ("context_tokens", "pool_tokens", "sequences", "batch_tokens", "output_tokens", "tensor_parallel", "pipeline_parallel"):
-        changed[key] = _count(request, key, 1)
-    for key in ("images", "gpu_layers", "n_cpu_moe"):
-        changed[key] = _count(request, key, 0)
+    for key in BOUNDS:
+        changed[key] = _count(request, key)
     for key in ("unified_kv", "vision", "flash_attention", "kv_offload", "cpu_moe", "swa_full", "mtp"):
         changed[key] = _flag(request, key, None)
     changed["drafting"] = True if _text(request, "draft") else None
@@ -202,8 +245,6 @@ def _workload(request: Request, base: Workload, kinds: tuple[str, ...]) -> Workl
         changed["mmproj_type"] = projector.upper()
     if changed["pool_tokens"] and not changed["context_tokens"]:
         changed["context_tokens"] = max(1, changed["pool_tokens"] // (changed["sequences"] or base.sequences))
-    if (changed["sequences"] or 1) > MOST_SEQUENCES:
-        raise Problem(Code.BAD_VALUE, f"sequences {changed['sequences']:,} is more than the {MOST_SEQUENCES} that llama.cpp takes")
     return base._replace(**{key: value for key, value in changed.items() if value is not None})
 
 
@@ -229,12 +270,13 @@ def _flag(request: Request, key: str, default: bool | None) -> bool | None:
     return value
 
 
-def _count(request: Request, key: str, least: int) -> int | None:
+def _count(request: Request, key: str) -> int | None:
     value = request.get(key)
     if value is None:
         return None
-    if isinstance(value, bool) or not isinstance(value, int) or not least <= value <= _UNLIMITED_BYTES:
-        raise Problem(Code.BAD_VALUE, f"{key} is a whole number from {least} to 2^60, not {json.dumps(value)[:40]}")
+    least, most = _BOUNDS[key]
+    if isinstance(value, bool) or not isinstance(value, int) or not least <= value <= most:
+        raise Problem(Code.BAD_VALUE, f"{key} is a whole number from {least} to {most:,}, not {json.dumps(value)[:40]}")
     return value
 
 

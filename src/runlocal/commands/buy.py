@@ -11,20 +11,21 @@ from runlocal.catalog.machines import parse_machine
 from runlocal.commands.buy_rows import COLUMNS, COMPARED, cost_of, name_of, row_of
 from runlocal.commands.check import Opened, open_model
 from runlocal.commands.options import Options, read, within
+from runlocal.commands.unused import of_model, typed
 from runlocal.core.errors import Code, Exit, Problem
 from runlocal.core.listing import Column, Fact, Form, Listing, Page, Section
-from runlocal.core.machine import Machine
+from runlocal.core.machine import MOST_DEVICES, Machine
 from runlocal.core.noun import NamedTuple
+from runlocal.core.speed import rate_text
 from runlocal.core.units import context_text
 from runlocal.core.verdict import is_yes
 from runlocal.core.workload import Workload
 from runlocal.runtimes import Runtime
 from runlocal.solve.asked import HEADLINE_QUANT, HEADLINE_TOKENS, Asked
 from runlocal.solve.buy import Offer, Question, compare, offers, refusal
-from runlocal.solve.check import open_for
+from runlocal.solve.opening import open_for
 
 _ROWS_SHOWN = 40
-_MOST_CARDS = 64
 _MOST_COMPARED = 32
 
 
@@ -44,11 +45,12 @@ class Wanted(NamedTuple):
 
 
 class Found(NamedTuple):
-    """The report: `page` for people, every row in `whole`; the answer as an exit code."""
+    """The report: `page` for people, every row in `whole`; the answer as an exit code; what else to say."""
 
     page: Page
     whole: Page
     exit: Exit
+    hints: tuple[str, ...] = ()
 
 
 def run(name: str, options: Options, wanted: Wanted) -> Found:
@@ -56,10 +58,14 @@ def run(name: str, options: Options, wanted: Wanted) -> Found:
     asked = read(options)
     opened = open_model(name)
     question, said = _question(opened, asked)
-    if wanted.compare is not None:
-        return _comparison(opened, question, wanted, said)
+    found = _comparison(opened, question, wanted, said) if wanted.compare is not None else _offers(opened, question, wanted, said)
+    hints = of_model(typed(options), opened.model, asked.workload)
+    return found._replace(whole=found.whole._replace(notes=(*found.whole.notes, *hints)), hints=hints)
+
+
+def _offers(opened: Opened, question: Question, wanted: Wanted, said: list[str]) -> Found:
     vendors = _vendors(wanted.vendor)
-    counts = None if wanted.cards is None else (within("--cards", wanted.cards, 1, _MOST_CARDS),)
+    counts = None if wanted.cards is None else (within("--cards", wanted.cards, 1, MOST_DEVICES),)
     for option, value in (("--max-price", wanted.max_price), ("--min-speed", wanted.min_speed), ("--limit", wanted.limit)):
         if value is not None and not 0 <= value < float("inf"):
             raise Problem(Code.BAD_VALUE, f"{option} {value:g} is not a number from 0 on")
@@ -109,7 +115,10 @@ def _vendors(text: str | None) -> tuple[str, ...]:
     named = tuple(piece.strip().lower() for piece in text.split(","))
     for vendor in named:
         if vendor not in VENDORS:
-            raise Problem(Code.BAD_VALUE, f"--vendor {vendor[:20]!r} is not one of them", hint=f"known: {', '.join(VENDORS)}")
+            from difflib import get_close_matches
+
+            near = tuple(get_close_matches(vendor, VENDORS))
+            raise Problem(Code.BAD_VALUE, f"--vendor {vendor[:20]!r} is not one of them", hint=f"known: {', '.join(VENDORS)}", candidates=near)
     return named
 
 
@@ -121,6 +130,9 @@ def _filtered(every: Sequence[Offer], wanted: Wanted) -> tuple[tuple[Offer, ...]
         kept = [offer for offer in kept if offer.price_usd is not None and offer.price_usd <= wanted.max_price]
         if unknown:
             said.append(f"Left out: {unknown} whose price is not known.")
+        dearer = sum((offer.price_to_usd or 0) > wanted.max_price for offer in kept)
+        if dearer:
+            said.append(f"{dearer} may cost more than ${wanted.max_price:,.0f}: of a range --max-price takes the lower end.")
     if wanted.min_speed is not None:
         unknown = sum(offer.speed is None for offer in kept)
         kept = [offer for offer in kept if offer.speed is not None and offer.speed.least >= wanted.min_speed]
@@ -139,7 +151,7 @@ def _title(question: Question, every: Sequence[Offer], kept: Sequence[Offer]) ->
         cheapest = min((offer for offer in every if offer.price_usd is not None), key=lambda offer: offer.price_usd or 0, default=None)
         fastest = max((offer for offer in every if offer.speed), key=lambda offer: offer.speed.least if offer.speed else 0, default=None)
         found = [f"cheapest: {name_of(cheapest)}, {cost_of(cheapest)}"] if cheapest else []
-        found += [f"fastest: {name_of(fastest)}, at least {fastest.speed.least:.0f} t/s (estimated)"] if fastest and fastest.speed else []
+        found += [f"fastest: {name_of(fastest)}, at least {rate_text(fastest.speed.least)} t/s (estimated)"] if fastest and fastest.speed else []
         return f"{what}: {len(every)} run{'' if len(every) > 1 else 's'} it, none as asked" + (f" ({'; '.join(found)})." if found else ".")
     priced = [offer for offer in kept if offer.price_usd is not None]
     cheapest = min(priced, key=lambda offer: offer.price_usd or 0, default=None)
@@ -154,16 +166,12 @@ def _page(question: Question, title: str, rows: Sequence[Offer], notes: tuple[st
 def _settings(question: Question) -> str:
     """The question in a line above the table."""
     runtime, recipe, workload, _ = question
-    images = _images(question)
+    images = workload.images_of(runtime.model)
     words = [f"{runtime.id} {runtime.version}", recipe.name, f"{context_text(workload.context_tokens)} context"]
     words.append(f"{workload.sequences} sequence{'s' if workload.sequences > 1 else ''}")
     words += [f"{images} image{'s' if images > 1 else ''}"] if images else []
     kinds = dict.fromkeys((workload.cache_type_k, workload.cache_type_v))
     return " · ".join([*words, f"cache {':'.join(kinds)}"])
-
-
-def _images(question: Question) -> int:
-    return question.workload.images if question.runtime.model.vision is not None and question.workload.vision else 0
 
 
 def _facts(page: Page, question: Question) -> Page:
@@ -177,7 +185,7 @@ def _facts(page: Page, question: Question) -> Page:
         Fact("quant", "quantization", recipe.name),
         Fact("context_tokens", "context", workload.context_tokens, Form.TOKENS),
         Fact("sequences", "sequences", workload.sequences, Form.COUNT),
-        Fact("images", "images", _images(question), Form.COUNT),
+        Fact("images", "images", workload.images_of(runtime.model), Form.COUNT),
         Fact("cache_type_k", "K cache", workload.cache_type_k),
         Fact("cache_type_v", "V cache", workload.cache_type_v),
     )
@@ -193,9 +201,11 @@ def _read_so(kept: Sequence[Offer], *, usual_contexts: bool) -> Iterator[str]:
 
 
 def _comparison(opened: Opened, question: Question, wanted: Wanted, said: list[str]) -> Found:
-    if any(value is not None for value in (wanted.max_price, wanted.vendor, wanted.cards, wanted.min_speed)):
-        raise Problem(Code.BAD_VALUE, "--compare names the machines itself", hint="leave --max-price, --vendor, --cards and --min-speed out")
+    if any(value is not None for value in wanted._replace(compare=None)):
+        raise Problem(Code.BAD_VALUE, "--compare names the machines itself", hint="leave --max-price, --vendor, --cards, --min-speed and --limit out")
     specs = [spec.strip() for spec in (wanted.compare or "").split(",")]
+    if not all(specs):
+        raise Problem(Code.BAD_VALUE, "--compare has nothing between its commas", hint="--compare 4090,2x3090,m4-max-64")
     if len(specs) > _MOST_COMPARED:
         raise Problem(Code.BAD_VALUE, f"--compare takes {_MOST_COMPARED} machines at most")
     machines = [parse_machine(spec) for spec in specs]

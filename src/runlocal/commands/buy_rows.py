@@ -61,14 +61,14 @@ def row_of(offer: Offer) -> dict[str, Value]:
         "need_bytes": offer.need_bytes,
         "headroom_min_bytes": min(offer.headroom_bytes, default=None),
         "fits_context_tokens": offer.fits_context_tokens,
-        "speed": _speed_text(offer),
-        "tokens_per_second_least": round(found.least, 1) if found else None,
-        "tokens_per_second_most": round(found.most, 1) if found else None,
+        "speed": found.text if found else None,
+        "tokens_per_second_least": found.rounded[0] if found else None,
+        "tokens_per_second_most": found.rounded[1] if found else None,
         "tokens_per_second_basis": found.basis if found else None,
         "tokens_per_second_because": found.because if found else None,
         "price": cost_of(offer),
         "price_usd": offer.price_usd,
-        "price_to_usd": price.to_usd * count if price and price.to_usd is not None else None,
+        "price_to_usd": offer.price_to_usd,
         "price_kind": price.kind if price else None,
         "price_date": price.date if price else None,
         "price_source": price.source.url if price else None,
@@ -89,13 +89,6 @@ def _spec(offer: Offer) -> str:
     if not offer.boards:
         return str(offer.machine.gpus[0].id)
     return "+".join(entry.id if count == 1 else f"{count}x{entry.id}" for entry, count in offer.boards)
-
-
-def _speed_text(offer: Offer) -> str | None:
-    if offer.speed is None:
-        return None
-    least, most = (f"{rate:.0f}" if rate >= 10 else f"{rate:.1f}" for rate in (offer.speed.least, offer.speed.most))
-    return f"{least}-{most}"
 
 
 def cost_of(offer: Offer) -> str | None:

@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from runlocal.commands import machines as asked_machines
+from runlocal.commands import unused
 from runlocal.commands.options import MOST_BESIDE, Options, context_tokens, read, spelled
 from runlocal.core.errors import Code, Exit, Problem
 from runlocal.core.model import ModelSpec
@@ -12,9 +13,11 @@ from runlocal.core.report import Check
 from runlocal.core.verdict import is_yes
 from runlocal.engines.ggml.draft import Draft
 from runlocal.engines.ggml.files import OwnTensors
+from runlocal.quants.gguf import typed_name
 from runlocal.solve.asked import Asked
 from runlocal.solve.beside import Running
-from runlocal.solve.check import check, open_draft, open_running
+from runlocal.solve.check import check
+from runlocal.solve.opening import open_draft, open_for, open_running
 
 if TYPE_CHECKING:
     from runlocal.solve.advice import Speller
@@ -31,12 +34,18 @@ class Found(NamedTuple):
     exit: Exit
 
 
-def run(names: Sequence[str], options: Options) -> Found:
-    """A report per model. Raises Problem."""
+def run(names: Sequence[str], options: Options, *, for_people: bool = True) -> Found:
+    """A report per model. Raises Problem.
+
+    for_people: what has nothing to act on is among the hints alone; else it is a warning of every cell too
+    """
     asked = read(options)
     places = asked_machines.machines(options)
     draft = draft_named(options.draft, None, asked) if options.draft is not None else None
     others = running(options.beside, asked)
+    given = unused.typed(options)
+    idle = unused.on_machines(given, asked.workload, [place.machine for place in places])
+    hints = [place.hint for place in places if place.hint]
     checks = []
     for name in names:
         opened = open_model(name)
@@ -49,10 +58,24 @@ def run(names: Sequence[str], options: Options) -> Found:
             draft,
             others,
         )
-        checks.append(found._replace(notes=(*opened.notes, *found.notes)))
+        said = (*idle, *unused.of_model(given, opened.model, asked.workload), *_same_files(given, asked, opened, found))
+        hints += said
+        checks.append((found if for_people else _warned(found, said))._replace(notes=(*opened.notes, *found.notes)))
     yes = any(one.answer is not None and is_yes(one.answer, strict=asked.strict, offload=asked.offload) for one in checks)
-    hints = tuple(dict.fromkeys(place.hint for place in places if place.hint))
-    return Found(tuple(checks), hints, Exit.YES if yes else Exit.NO)
+    return Found(tuple(checks), tuple(dict.fromkeys(hints)), Exit.YES if yes else Exit.NO)
+
+
+def _same_files(given: Mapping[str, str], asked: Asked, opened: "Opened", found: Check) -> tuple[str, ...]:
+    cell = found.machines[0].headline
+    if "imatrix" not in given or not asked.quants or cell.tensor_bytes is None:
+        return ()
+    return unused.of_files(given, asked.quants, open_for(opened.model, cell.runtime, cell.runtime_version, opened.own))
+
+
+def _warned(found: Check, said: tuple[str, ...]) -> Check:
+    """The report with the sentences among every cell's warnings."""
+    machines = (one._replace(cells=tuple(cell._replace(warnings=(*cell.warnings, *said)) for cell in one.cells)) for one in found.machines)
+    return found._replace(machines=tuple(machines)) if said else found
 
 
 def _speller(typed: str, options: Options) -> "Speller":
@@ -108,11 +131,13 @@ def _without_address(name: str) -> str:
 
 def draft_named(text: str, quant: str | None, asked: Asked) -> Draft:
     """The draft model of `--draft MODEL[@QUANT]`; `quant` where it stands apart. Raises Problem."""
-    name, at, named = text.rpartition("@")
-    if not at or quant is not None:
-        name, named = text, quant or ""
+    name, named, context = parted(text)
+    if context is not None:
+        raise Problem(Code.BAD_VALUE, "a draft model has the context of the model that it drafts for", hint=f"leave @{context[:20]} out")
+    if named and quant and typed_name(named, ()) != typed_name(quant, ()):
+        raise Problem(Code.BAD_VALUE, f"the draft model is asked for at {named[:40]!r} and at {quant[:40]!r}", hint="name its quantization once")
     opened = open_model(name)
-    return open_draft(opened.model, named or None, asked, opened.own)
+    return open_draft(opened.model, named or quant or None, asked, opened.own)
 
 
 def running(texts: Sequence[str], asked: Asked) -> tuple[Running, ...]:
@@ -123,7 +148,7 @@ def running(texts: Sequence[str], asked: Asked) -> tuple[Running, ...]:
 
 
 def _running(text: str, asked: Asked) -> Running:
-    name, quant, context = _pieces(text)
+    name, quant, context = parted(text)
     opened = open_model(name)
     tokens = None
     if context is not None:
@@ -131,7 +156,7 @@ def _running(text: str, asked: Asked) -> Running:
     return open_running(opened.model, quant or None, tokens, asked, opened.own)
 
 
-def _pieces(text: str) -> tuple[str, str, str | None]:
+def parted(text: str) -> tuple[str, str, str | None]:
     """MODEL, QUANT (empty: none) and CTX of `MODEL[@QUANT][@CTX]`; an `@` in the path of a file is the path's."""
     folder, slash, last = text.rpartition("/")
     if last.lower().endswith((".gguf", ".json")):

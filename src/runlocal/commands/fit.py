@@ -8,6 +8,7 @@ from runlocal.catalog.names import normal
 from runlocal.commands.machines import one_machine
 from runlocal.commands.models import matches
 from runlocal.commands.options import Options, read
+from runlocal.commands.unused import on_machines, typed
 from runlocal.core.errors import Code, Exit, Problem
 from runlocal.core.listing import Column, Fact, Form, Listing, Page, Section, Value
 from runlocal.core.machine import Machine
@@ -17,7 +18,8 @@ from runlocal.core.verdict import Answer
 from runlocal.runtimes import RUNTIMES, is_priced
 from runlocal.solve.asked import HEADLINE_TOKENS, Asked
 from runlocal.solve.fit import Fit, Fitting
-from runlocal.solve.loads import rows
+from runlocal.solve.ranking import ranking
+from runlocal.solve.tables import rows
 
 SHOWN = 25
 """Models that a person sees at first."""
@@ -26,11 +28,13 @@ _MOST_SPEED = 1e9
 _FEW = 12  # names that a hint can list
 _MANY = 100  # models that are worth a word before they are opened one by one
 _TIGHT = " !"
+_ALLOWED, _NOT_READ = "allowed", "not read"  # as data/licenses.toml has it
 
 _ID, _SIZE, _QUANT = Column("id", "id"), Column("parameters", "size", Form.PARAMETERS), Column("quant", "quant")
 _MARKED = Column("quant_marked", "quant")
 _NEEDS, _UP_TO = Column("need_bytes", "needs", Form.GIB), Column("fits_context_tokens", "up to", Form.LONGEST)
 _RELEASED = Column("released", "released", extra=True)
+_USE = Column("use", "comm.", extra=True)
 _SPEED = Column("speed", "est. t/s", Form.NUMBER)
 _DATA = (
     _ID,
@@ -42,6 +46,7 @@ _DATA = (
     Column("modalities", "modalities"),
     Column("license", "licence"),
     Column("commercial", "commercial use"),
+    Column("commercial_use", "commercial"),
     _SIZE,
     Column("active_parameters", "active", Form.PARAMETERS),
     _QUANT,
@@ -103,20 +108,21 @@ def run(wanted: Wanted, options: Options, tell: Callable[[str], None], *, most: 
     fit = Fit(asked, machine, rows(machine, tell, vision=options.vision))
     if not fit.remembers and len(chosen) > _MANY:
         tell(f"Laying {len(chosen)} models out for this question takes some seconds.")
-    fitting = sorted((found for model_id in chosen if (found := fit.of(model_id, wanted.min_speed))), key=lambda found: found.rank, reverse=True)
+    ranked = ranking(fit, chosen, wanted.min_speed, most if for_people else None)
     if not fit.judged and fit.problem is not None:
         raise fit.problem
-    read_rows = fitting[:most] if for_people else fitting
-    lines = [_row(found, fit.longest(found)) for found in read_rows]
-    notes = _notes(wanted, asked, machine, len(chosen) - fit.judged, read_rows, chosen_none=not chosen)
-    title = _title(asked, machine, len(fitting), len(chosen))
-    more = (f"{len(fitting) - len(lines):,} more: --all lists them.",) if len(fitting) > len(lines) else ()
+    lines = [_row(found, fit.longest(found)) for found in ranked.best]
+    fitting = len(ranked.best) + ranked.others
+    notes = _notes(wanted, asked, machine, len(chosen) - fit.judged, ranked.best, chosen_none=not chosen)
+    title = _title(asked, machine, fitting, len(chosen))
+    idle = on_machines(typed(options), asked.workload, (machine,))
+    more = (f"{ranked.others:,} more: --all lists them.",) if ranked.others else ()
     everything = Listing("models", title, _DATA, tuple(lines), notes)
     return Found(
-        shown=Listing("fit", title, _columns(read_rows), tuple(lines), (*more, *notes)),
+        shown=Listing("fit", title, _columns(ranked.best), tuple(lines), (*more, *notes)),
         all=everything,
-        whole=Page("fit", title, (Section("machine", _facts(asked, machine, len(chosen), len(fitting))),), (everything,), notes),
-        hints=(place.hint,) if place.hint else (),
+        whole=Page("fit", title, (Section("machine", _facts(asked, machine, len(chosen), fitting)),), (everything,), (*notes, *idle)),
+        hints=(*((place.hint,) if place.hint else ()), *idle),
         exit=Exit.YES if fitting else Exit.NO,
     )
 
@@ -149,12 +155,20 @@ def _chosen(wanted: Wanted) -> list[str]:
         and (families is None or entry["family"] in families)
         and (variants is None or entry["variant"] in variants)
         and (not wanted.vision or "vision" in entry["modalities"])
-        and (not wanted.commercial or _commercial(model_id).startswith("allowed"))
+        and (not wanted.commercial or _commercial(model_id).startswith(_ALLOWED))
     ]
 
 
 def _commercial(model_id: str) -> str:
     return licence_called(str(index()[model_id]["license"])).commercial
+
+
+def _use(model_id: str) -> str | None:
+    """`yes`, `conditions`, `no`; None where nobody here has read the licence."""
+    said = _commercial(model_id)
+    if said == _ALLOWED:
+        return "yes"
+    return "conditions" if said.startswith(_ALLOWED) else None if said == _NOT_READ else "no"
 
 
 def _named(option: str, typed: str | None, names: Sequence[str]) -> set[str] | None:
@@ -188,6 +202,8 @@ def _row(found: Fitting, longest_tokens: int) -> dict[str, Value]:
         "modalities": tuple(entry["modalities"]),
         "license": entry["license"],
         "commercial": _commercial(found.model_id),
+        "commercial_use": _use(found.model_id),
+        "use": {"conditions": "terms"}.get(_use(found.model_id) or "", _use(found.model_id)),
         "parameters": found.parameters,
         "active_parameters": found.active_parameters,
         "quant": found.recipe.name,
@@ -202,17 +218,17 @@ def _row(found: Fitting, longest_tokens: int) -> dict[str, Value]:
         "host_need_bytes": found.load.host,
         "fits_context_tokens": longest_tokens,
         "context_longest_tokens": found.longest_tokens,
-        "tokens_per_second_least": round(speed.least, 1) if speed else None,
-        "tokens_per_second_most": round(speed.most, 1) if speed else None,
+        "tokens_per_second_least": speed.rounded[0] if speed else None,
+        "tokens_per_second_most": speed.rounded[1] if speed else None,
         "tokens_per_second_basis": speed.basis if speed else None,
-        "speed": f"{speed.least:.0f}-{speed.most:.0f}" if speed else None,
+        "speed": speed.text if speed else None,
     }
 
 
 def _columns(shown: Sequence[Fitting]) -> tuple[Column, ...]:
     """What people see: the speed where any is known."""
     speed = (_SPEED,) if any(found.speed for found in shown) else ()
-    return (_ID, _SIZE, _MARKED, _NEEDS, _UP_TO, *speed, _RELEASED)
+    return (_ID, _SIZE, _MARKED, _NEEDS, _UP_TO, *speed, _USE, _RELEASED)
 
 
 def _title(asked: Asked, machine: Machine, fitting: int, chosen: int) -> str:
@@ -248,9 +264,10 @@ def _notes(wanted: Wanted, asked: Asked, machine: Machine, not_judged: int, fitt
         notes.append("t/s: tokens per second, estimated, for one sequence whose context is full.")
     if wanted.min_speed is not None:
         notes.append(f"At least {wanted.min_speed:g} tokens per second at the slower end of the estimate; where no speed is known a model is left out.")
+    if fitting:
+        notes.append("comm.: commercial use by the licence; terms: under conditions, which `runlocal show ID` has; ?: nobody here has read it.")
     if wanted.commercial:
-        notes.append("Licences that allow commercial use under conditions are among them: `runlocal show ID` has the conditions.")
-        unread = sum(_commercial(model_id) == "not read" for model_id in _chosen(wanted._replace(commercial=False)))
+        unread = sum(_commercial(model_id) == _NOT_READ for model_id in _chosen(wanted._replace(commercial=False)))
         if unread:
             notes.append(f"{unread:,} left out because nobody here has read the licence.")
     if not_judged:
@@ -258,7 +275,9 @@ def _notes(wanted: Wanted, asked: Asked, machine: Machine, not_judged: int, fitt
         notes.append(f"{not_judged:,} could not be judged: no runtime whose memory is computed loads them{named}.")
     if chosen_none:
         notes.append("No model matches. `runlocal models` lists them all.")
-    elif not fitting and wanted.min_speed is not None and all(gpu.bandwidth_bytes is None for gpu in machine.gpus):
+    elif not fitting and wanted.min_speed is not None and not machine.gpus and machine.host_bandwidth_bytes is None:
+        notes.append("No speed is estimated without a GPU as long as --ram-bandwidth does not say what the memory delivers.")
+    elif not fitting and wanted.min_speed is not None and machine.gpus and all(gpu.bandwidth_bytes is None for gpu in machine.gpus):
         notes.append("No speed is estimated for this machine: leave --min-speed out.")
     elif not fitting:
         notes.append("A shorter --ctx, --kv q8_0 or more memory may change that.")

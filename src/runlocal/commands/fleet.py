@@ -10,8 +10,8 @@ from runlocal.core.fleet import Node
 from runlocal.core.listing import Column, Fact, Form, Listing, Page, Section, Value
 from runlocal.core.noun import NamedTuple
 from runlocal.core.verdict import best
-from runlocal.solve.check import open_for
 from runlocal.solve.fleet import FleetJudge, Held
+from runlocal.solve.opening import open_for
 from runlocal.sources import fleet as inventories
 
 _NODES_SHOWN = 20
@@ -83,8 +83,9 @@ def _check_options(names: Sequence[str], options: Options) -> None:
         raise Problem(Code.BAD_VALUE, "--nodes takes one model", hint="ask once per model")
     if options.gpu or options.vram is not None:
         raise Problem(Code.BAD_VALUE, "--nodes says itself which machines there are", hint="leave --gpu and --vram out")
-    if options.beside or options.ignore_pid:
-        raise Problem(Code.BAD_VALUE, "--nodes asks about one model on every node, whoever holds the memory", hint="leave --with and --ignore-pid out")
+    if options.beside or options.draft or options.ignore_pid:
+        hint = "leave --with, --draft and --ignore-pid out"
+        raise Problem(Code.BAD_VALUE, "--nodes asks about one model on every node, whoever holds the memory", hint=hint)
     if any(getattr(options, field) != Options._field_defaults[field] for field in _OFF_THE_GPUS):
         raise Problem(
             Code.BAD_VALUE,

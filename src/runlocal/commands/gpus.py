@@ -63,7 +63,7 @@ def _here() -> Found:
         rows=tuple(rows),
         notes=tuple(note for note in notes if note),
     )
-    return Found(listing, () if rows else (f"No GPU was found. {detection.why_no_gpu}",))
+    return Found(listing, () if rows else ("No GPU was found.",))
 
 
 def _detected(found: DetectedGpu) -> dict[str, str | int | None]:
@@ -102,10 +102,12 @@ def _held(detection: Detection) -> list[str]:
 def _catalogue(query: str) -> Found:
     found = list(cards(query))
     notes: tuple[str, ...] = ()
+    nothing = "No card matches. `runlocal gpus --all` lists them all."
     try:
         exact = find_gpu(query) if query else None
-    except Problem:
+    except Problem as problem:
         exact = None
+        nothing = f"{nothing} Called nearly so: {', '.join(problem.candidates)}." if problem.candidates else nothing
     if exact is not None:
         notes = (*exact.notes, *(f"{exact.name}: {_priced(price)}" for price in exact.prices if price.kind != "launch"))
         found = [exact, *(entry for entry in found if entry.id != exact.id)]
@@ -123,7 +125,7 @@ def _catalogue(query: str) -> Found:
                 Column("launch_price_usd", "at launch", Form.DOLLARS, extra=True),
             ),
             rows=tuple(_card(entry) for entry in found),
-            notes=notes if found else ("No card matches. `runlocal gpus --all` lists them all.",),
+            notes=notes if found else (nothing,),
         )
     )
 

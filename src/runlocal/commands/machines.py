@@ -2,7 +2,7 @@
 
 from runlocal.catalog.gpus import match_driver, unlisted_context
 from runlocal.catalog.machines import parse_budget, parse_machine
-from runlocal.commands.options import MOST_PID, Options, size, within
+from runlocal.commands.options import MOST_PID, Options, bandwidth, size, within
 from runlocal.core.errors import Code, Problem
 from runlocal.core.machine import Backend, Gpu, Machine
 from runlocal.core.noun import NamedTuple
@@ -27,7 +27,9 @@ def machines(options: Options) -> tuple[Asked, ...]:
     named = [Asked(_named(spec, ram), alone._replace(gpu=(spec,))) for spec in options.gpu]
     if options.vram is not None:
         named.append(Asked(_with_contexts(parse_budget(options.vram))._replace(host_bytes=ram), alone._replace(vram=options.vram)))
-    return tuple(named) or (_here(options, ram),)
+    found = tuple(named) or (_here(options, ram),)
+    rate = bandwidth("--ram-bandwidth", options.ram_bandwidth)
+    return found if rate is None else tuple(one._replace(machine=one.machine._replace(host_bandwidth_bytes=rate)) for one in found)
 
 
 def one_machine(options: Options, who: str) -> Asked:
@@ -60,7 +62,9 @@ def _here(options: Options, ram: int | None) -> Asked:
     if options.idle:
         here = here._replace(gpus=tuple(gpu._replace(in_use_bytes=0) for gpu in here.gpus))
     ignored = tuple(within("--ignore-pid", pid, 1, MOST_PID) for pid in options.ignore_pid)
-    hints = [] if here.gpus else [f"No GPU was found. {detection.why_no_gpu}"]
+    hints = [] if here.gpus else [" ".join(dict.fromkeys(("No GPU was found.", detection.why_no_gpu)))]
+    if hints:  # why is said there, once
+        here = here._replace(notes=tuple(note for note in here.notes if note not in detection.why_no_gpu))
     hints += [] if options.idle else [hint for pid in dict.fromkeys(ignored) if (hint := _not_ignored(pid, here))]
     here = _with_contexts(here.without(ignored))
     if ram is not None:

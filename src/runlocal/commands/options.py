@@ -4,8 +4,10 @@ from collections.abc import Callable, Sequence
 from typing import TypeVar
 
 from runlocal.core.errors import Code, Problem
+from runlocal.core.machine import MOST_DEVICES
 from runlocal.core.noun import NamedTuple
-from runlocal.core.units import parse_context, parse_size
+from runlocal.core.shell import quoted
+from runlocal.core.units import GB, LARGEST_CONTEXT, parse_context, parse_dollars, parse_size
 from runlocal.core.workload import Workload
 from runlocal.solve.asked import Asked
 
@@ -14,15 +16,27 @@ T = TypeVar("T")
 _LONGEST_NUMBER = 20
 
 CACHE_TYPES = ("f16", "bf16", "q8_0", "q5_1", "q5_0", "q4_1", "q4_0")
-MOST_SEQUENCES = 256  # LLAMA_MAX_SEQ
-_MOST_IMAGES = 1024
-_MOST_PIXELS = 32_768  # along a side: whole numbers of llama.cpp's preprocessing hold the area of no larger image
-_MOST_TOKENS_PER_STEP = 1 << 20
 _MOST_RANKS = 1024
 _MOST_LAYERS = 10_000
-_MOST_SHARES = 64
+_MOST_TOKENS_PER_STEP = 1 << 20
+BOUNDS = {
+    "sequences": (1, 256),  # LLAMA_MAX_SEQ
+    "images": (0, 1024),
+    "batch_tokens": (1, _MOST_TOKENS_PER_STEP),
+    "output_tokens": (1, _MOST_TOKENS_PER_STEP),
+    "gpu_layers": (0, _MOST_LAYERS),
+    "n_cpu_moe": (0, _MOST_LAYERS),
+    "tensor_parallel": (1, _MOST_RANKS),
+    "pipeline_parallel": (1, _MOST_RANKS),
+    "context_tokens": (1, LARGEST_CONTEXT),
+    "pool_tokens": (1, LARGEST_CONTEXT),
+}
+"""Least and most of the whole numbers of a workload, wherever they are given."""
+
+_MOST_PIXELS = 32_768  # along a side: whole numbers of llama.cpp's preprocessing hold the area of no larger image
 _MOST_SHARE = 1e12
 MOST_BESIDE = 16
+RAM_GB_S = (0.1, 100_000)  # least and most that host memory delivers
 MOST_PID = (1 << 32) - 1  # Windows numbers processes in 32 bits
 
 
@@ -35,6 +49,7 @@ class Options(NamedTuple):
     gpu: tuple[str, ...] = ()
     vram: str | None = None
     ram: str | None = None
+    ram_bandwidth: str | None = None
     reserve: str | None = None
     idle: bool = False
     ignore_pid: tuple[int, ...] = ()
@@ -63,21 +78,21 @@ class Options(NamedTuple):
 
 def spelled(model: str, options: Options) -> str:
     """The command line that asks this of that model: every option that is not at its default, in its short form where it has one."""
-    words = ["runlocal check", _word(model)]
-    for field, option in _SPELLING.items():
+    words = ["runlocal check", quoted(model)]
+    for field, option in SPELLING.items():
         value, default = getattr(options, field), Options._field_defaults[field]
         if value == default:
             continue
         if isinstance(value, bool):
             words.append("--no-imatrix" if field == "imatrix" and not value else option)
         elif isinstance(value, tuple):
-            words += [word for one in value for word in (option, _word(str(one)))]
+            words += [word for one in value for word in (option, quoted(str(one)))]
         else:
-            words += [option, _word(str(value))]
+            words += [option, quoted(str(value))]
     return " ".join(words)
 
 
-_SPELLING = {
+SPELLING = {
     "quant": "-q",
     "ctx": "-c",
     "kv": "-k",
@@ -85,6 +100,7 @@ _SPELLING = {
     "gpu": "--gpu",
     "vram": "--vram",
     "ram": "--ram",
+    "ram_bandwidth": "--ram-bandwidth",
     "reserve": "--reserve",
     "idle": "--idle",
     "ignore_pid": "--ignore-pid",
@@ -110,13 +126,6 @@ _SPELLING = {
 }
 
 
-def _word(text: str) -> str:
-    """One word of a command line, quoted where the shell would see more in it."""
-    from shlex import quote  # advice alone spells commands
-
-    return quote(text)
-
-
 def read(options: Options) -> Asked:
     """The question that the options ask, machine apart. Raises Problem."""
     from runlocal.catalog.runtimes import find_runtime
@@ -140,19 +149,19 @@ def workload(options: Options) -> Workload:
     """The workload, its context still to be filled in."""
     return Workload(
         context_tokens=0,
-        sequences=within("--parallel", options.parallel, 1, MOST_SEQUENCES),
-        images=within("--images", options.images, 0, _MOST_IMAGES),
+        sequences=within("--parallel", options.parallel, *BOUNDS["sequences"]),
+        images=within("--images", options.images, *BOUNDS["images"]),
         image_size=None if options.image_size is None else image_size("--image-size", options.image_size),
         vision=options.vision,
-        batch_tokens=None if options.ubatch is None else within("--ubatch", options.ubatch, 1, _MOST_TOKENS_PER_STEP),
+        batch_tokens=None if options.ubatch is None else within("--ubatch", options.ubatch, *BOUNDS["batch_tokens"]),
         flash_attention=options.flash_attention,
         kv_offload=options.kv_offload,
-        gpu_layers=None if options.gpu_layers is None else within("--gpu-layers", options.gpu_layers, 0, _MOST_LAYERS),
+        gpu_layers=None if options.gpu_layers is None else within("--gpu-layers", options.gpu_layers, *BOUNDS["gpu_layers"]),
         cpu_moe=options.cpu_moe,
-        n_cpu_moe=within("--n-cpu-moe", options.n_cpu_moe, 0, _MOST_LAYERS),
+        n_cpu_moe=within("--n-cpu-moe", options.n_cpu_moe, *BOUNDS["n_cpu_moe"]),
         tensor_split=None if options.tensor_split is None else shares("--tensor-split", options.tensor_split.split(",")),
-        tensor_parallel=within("--tp", options.tp, 1, _MOST_RANKS),
-        pipeline_parallel=within("--pp", options.pp, 1, _MOST_RANKS),
+        tensor_parallel=within("--tp", options.tp, *BOUNDS["tensor_parallel"]),
+        pipeline_parallel=within("--pp", options.pp, *BOUNDS["pipeline_parallel"]),
         drafting=options.draft is not None,
         mtp=options.mtp,
     )
@@ -179,6 +188,26 @@ def context_tokens(option: str, text: str) -> int:
     return _said(option, parse_context, text)
 
 
+def dollars(option: str, text: str | None) -> float | None:
+    """US dollars of `$2,500`, `2.5k`; None where it was not given. Raises Problem that names the option."""
+    return None if text is None else _said(option, parse_dollars, text)
+
+
+def bandwidth(option: str, text: str | None) -> int | None:
+    """Bytes per second of `96`, `89.6GB/s`; None where nothing was typed. Raises Problem that names the option."""
+    if text is None:
+        return None
+    number = text.strip().lower().removesuffix("gb/s").strip()
+    try:
+        rate = float(number) if len(number) <= _LONGEST_NUMBER else 0.0
+    except ValueError:
+        rate = 0.0
+    if not RAM_GB_S[0] <= rate <= RAM_GB_S[1]:
+        hint = "GB per second that the memory modules can deliver: two channels of DDR5-6000 deliver 2 × 8 × 6 = 96"
+        raise Problem(Code.BAD_VALUE, f"{option} {text[:40]!r} is no bandwidth of memory", hint=hint)
+    return round(rate * GB)
+
+
 def image_size(option: str, text: str) -> tuple[int, int]:
     """Width and height in pixels of `1024x768`. Raises Problem that names the option."""
     sides = text.strip().lower().replace("×", "x").split("x")
@@ -201,8 +230,8 @@ def shares(option: str, texts: Sequence[object]) -> tuple[float, ...]:
         if not 0 <= share <= _MOST_SHARE:
             raise Problem(Code.BAD_VALUE, f"{option}: {str(text)[:20]!r} is not the share of a GPU", hint="a number for each GPU, such as 3,1")
         found.append(share)
-    if not found or len(found) > _MOST_SHARES:
-        raise Problem(Code.BAD_VALUE, f"{option}: {len(found)} shares", hint=f"a number for each GPU, such as 3,1; at most {_MOST_SHARES}")
+    if not found or len(found) > MOST_DEVICES:
+        raise Problem(Code.BAD_VALUE, f"{option}: {len(found)} shares", hint=f"a number for each GPU, such as 3,1; at most {MOST_DEVICES}")
     if not any(found):
         raise Problem(Code.BAD_VALUE, f"{option}: no GPU gets a layer", hint="a number for each GPU, such as 3,1")
     return tuple(found)
@@ -212,7 +241,8 @@ def cache_type(option: str, text: str, known: Sequence[str] = CACHE_TYPES) -> st
     """The cache type's name. Raises Problem that names the option."""
     name = text.strip().lower()
     if name not in known:
-        raise Problem(Code.BAD_VALUE, f"{option} {text[:40]!r} is not a cache type", hint=f"known: {', '.join(known)}")
+        near = tuple(one for one in known if name and one.startswith(name))
+        raise Problem(Code.BAD_VALUE, f"{option} {text[:40]!r} is not a cache type", hint=f"known: {', '.join(known)}", candidates=near)
     return name
 
 

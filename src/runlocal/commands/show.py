@@ -11,14 +11,15 @@ from runlocal.commands.check import open_model
 from runlocal.commands.options import Options, read
 from runlocal.core.cache import CacheKind
 from runlocal.core.errors import Problem
-from runlocal.core.listing import Column, Fact, Form, Listing, Page, Section, Value
+from runlocal.core.listing import Column, Fact, Form, Listing, Page, Section, Shown, Value
 from runlocal.core.machine import Machine
 from runlocal.core.model import Loss, ModelSpec
 from runlocal.core.part import Basis
 from runlocal.core.units import context_text
 from runlocal.runtimes import Runtime, is_priced
 from runlocal.solve.asked import HEADLINE_TOKENS, Asked
-from runlocal.solve.check import cells, headline, open_for
+from runlocal.solve.grid import cells, headline
+from runlocal.solve.opening import open_for
 from runlocal.solve.ranks import ranks_in_vllm, source
 from runlocal.solve.relatives import Relatives, relatives
 from runlocal.solve.shelf import smallest_machine
@@ -188,6 +189,9 @@ def _sizes(model: ModelSpec, asked: Asked, machine: Machine) -> Iterator[Listing
             "need_bytes": cell.need_bytes,
             "answer": cell.answer,
             "fits_context_tokens": cell.fits_context_tokens,
+            "speed": cell.speed.text if cell.speed else None,
+            "tokens_per_second_least": cell.speed.rounded[0] if cell.speed else None,
+            "tokens_per_second_most": cell.speed.rounded[1] if cell.speed else None,
             "smallest_machine": _smallest(runtime, asked, cell.quant),
         }
         for measure in measures:
@@ -204,6 +208,9 @@ def _sizes(model: ModelSpec, asked: Asked, machine: Machine) -> Iterator[Listing
             Column("need_bytes", "needs", Form.GIB),
             Column("answer", "here", Form.ANSWER),
             Column("fits_context_tokens", "up to", Form.LONGEST),
+            *((Column("speed", "est. t/s", Form.NUMBER, extra=True, on=Shown.SCREEN),) if any(cell.speed for cell in found) else ()),
+            Column("tokens_per_second_least", "t/s at least", Form.NUMBER, on=Shown.DATA),
+            Column("tokens_per_second_most", "t/s at most", Form.NUMBER, on=Shown.DATA),
             Column("smallest_machine", "smallest that holds it"),
             *(Column(_key(measure), measure, Form.NUMBER) for measure in measures),
         ),

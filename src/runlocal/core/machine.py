@@ -5,6 +5,9 @@ from enum import StrEnum
 
 from runlocal.core.noun import NamedTuple
 
+MOST_DEVICES = 64
+"""Devices of one machine, more than any program here computes with."""
+
 
 class Origin(StrEnum):
     HERE = "here"
@@ -94,6 +97,7 @@ class Machine(NamedTuple):
     host_bytes: host memory that may be used; None: enough for what always stays on the host, nothing may be offloaded
     notes: what the reader should know about how it was found, a sentence each
     holders: who holds memory of its GPUs, largest first; empty for a machine that is not here, and where nobody says
+    host_bandwidth_bytes: bytes per second of host memory; None where nobody says
     """
 
     origin: Origin
@@ -102,6 +106,7 @@ class Machine(NamedTuple):
     host_bytes: int | None = None
     notes: tuple[str, ...] = ()
     holders: tuple[Holder, ...] = ()
+    host_bandwidth_bytes: int | None = None
 
     def without(self, pids: Collection[int]) -> "Machine":
         """The machine as it is when those processes have ended, as far as the driver says what they hold."""

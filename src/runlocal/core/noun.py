@@ -37,7 +37,8 @@ else:
             known = {**cls._field_defaults, **named}
             values = tuple(map(known.__getitem__, missing))
             # What is named and was not asked for shows in the count alone, which is cheaper than looking for it.
-            if len(known) - len(cls._field_defaults) != len(missing) - sum(map(cls._field_defaults.__contains__, missing)):
+            every = len(missing) == len(cls._fields)
+            if len(known) != len(missing) if every else sum(map(named.__contains__, missing)) != len(named):
                 raise TypeError(f"{cls.__name__}() has no field {sorted(set(named) - set(missing))[0]!r} to fill")
             return values
 

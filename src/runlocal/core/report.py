@@ -4,6 +4,7 @@ from runlocal.core.machine import Machine
 from runlocal.core.model import License, ModelSpec
 from runlocal.core.noun import NamedTuple
 from runlocal.core.part import Part
+from runlocal.core.speed import Speed
 from runlocal.core.verdict import Answer
 
 
@@ -97,6 +98,8 @@ class Cell(NamedTuple):
     mtp: next-token layers guess ahead
     beside: models that already run there; their parts are among the cell's, under labels that begin with their ids
     spread: which layers lie where; None where nothing was laid out
+    speed: tokens per second; None where that is not known, and of a no
+    speed_unknown: why a yes has none, in words that follow a colon; else empty
     """
 
     quant: str
@@ -129,6 +132,8 @@ class Cell(NamedTuple):
     mtp: bool = False
     beside: tuple[Neighbour, ...] = ()
     spread: Spread | None = None
+    speed: Speed | None = None
+    speed_unknown: str = ""
 
 
 class Shelf(NamedTuple):

@@ -28,8 +28,11 @@ _SIZE_UNITS = {
 # Patterns are compiled where they are used: an answer that parses no size pays for none.
 _SIZE = r"(\d{1,15}(?:\.\d{1,6})?)\s*([a-z]{0,3})"
 _COUNT = r"(\d{1,12}(?:\.\d{1,6})?)\s*([km]?)"
-_LARGEST_SIZE = 1 << 60
-_LARGEST_CONTEXT = 1 << 40
+_DOLLARS = r"(?:usd?)?\s*\$?\s*(\d{1,12}|\d{1,3}(?:,\d{3}){1,3})(?:\.(\d{1,3}))?\s*(k?)\s*(?:usd|us\$|\$|dollars?)?"
+_CENTS = 2  # digits behind the point that are no thousands
+LARGEST_SIZE = 1 << 60
+LARGEST_CONTEXT = 1 << 40
+_SHOWN = 40  # characters of what was typed, in a message
 
 
 def pad(value: int, multiple: int) -> int:
@@ -45,12 +48,12 @@ def parse_size(text: str) -> int:
     match = re.fullmatch(_SIZE, text.strip(), re.IGNORECASE | re.ASCII)
     unit = _SIZE_UNITS.get(match[2].lower()) if match else None
     if match is None or unit is None:
-        raise ValueError(f"{text!r} is not a size: write 24, 24GB, 24GiB or 24564MiB")
+        raise ValueError(f"{text[:_SHOWN]!r} is not a size: write 24, 24GB, 24GiB or 24564MiB")
     size = int(float(match[1]) * unit)
     if size <= 0:
-        raise ValueError(f"{text!r} is no memory at all: write a size above zero, such as 24GiB")
-    if size > _LARGEST_SIZE:
-        raise ValueError(f"{text!r} is more memory than any machine has")
+        raise ValueError(f"{text[:_SHOWN]!r} is no memory at all: write a size above zero, such as 24GiB")
+    if size > LARGEST_SIZE:
+        raise ValueError(f"{text[:_SHOWN]!r} is more memory than any machine has")
     return size
 
 
@@ -61,13 +64,27 @@ def parse_context(text: str) -> int:
     """
     match = re.fullmatch(_COUNT, text.strip(), re.IGNORECASE | re.ASCII)
     if match is None:
-        raise ValueError(f"{text!r} is not a context length: write 8192, 8k, 128k or max")
+        raise ValueError(f"{text[:_SHOWN]!r} is not a context length: write 8192, 8k, 128k or max")
     tokens = int(float(match[1]) * {"": 1, "k": KIB, "m": MIB}[match[2].lower()])
     if tokens <= 0:
-        raise ValueError(f"a context of {text!r} holds no token: write 8192, 8k, 128k or max")
-    if tokens > _LARGEST_CONTEXT:
-        raise ValueError(f"{text!r} is longer than any context: write 8192, 8k, 128k or max")
+        raise ValueError(f"a context of {text[:_SHOWN]!r} holds no token: write 8192, 8k, 128k or max")
+    if tokens > LARGEST_CONTEXT:
+        raise ValueError(f"{text[:_SHOWN]!r} is longer than any context: write 8192, 8k, 128k or max")
     return tokens
+
+
+def parse_dollars(text: str) -> float:
+    """US dollars of `2500`, `$2,500`, `2500usd`, `2.5k`.
+
+    Raises ValueError with a sentence for people when the text is no price, or could be two (`2.500`, `2,5`).
+    """
+    match = re.fullmatch(_DOLLARS, text.strip(), re.IGNORECASE | re.ASCII)
+    if match is None:
+        raise ValueError(f"{text[:_SHOWN]!r} is not a price in US dollars: write 2500, 2,500, $2500 or 2.5k")
+    amount, cents, thousands = match.groups()
+    if len(cents or "") > _CENTS and len(amount) <= len("999") and not thousands:
+        raise ValueError(f"{text[:_SHOWN]!r} is {amount} dollars or {amount}{cents}: write the one that is meant without a point")
+    return float(f"{amount.replace(',', '')}.{cents or 0}") * (1000 if thousands else 1)
 
 
 def gib(size: int) -> str:

@@ -1,5 +1,6 @@
 """What a model is asked to do."""
 
+from runlocal.core.model import ModelSpec
 from runlocal.core.noun import NamedTuple
 
 
@@ -52,3 +53,7 @@ class Workload(NamedTuple):
     pipeline_parallel: int = 1
     drafting: bool = False
     mtp: bool = False
+
+    def images_of(self, model: ModelSpec) -> int:
+        """Images that the model really processes: none where it has no tower, or is to leave it out."""
+        return self.images if model.vision is not None and self.vision else 0

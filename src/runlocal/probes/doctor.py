@@ -55,7 +55,8 @@ def _computer(surroundings: Surroundings) -> Iterator[Reading]:
             yield Reading("environment", name, surroundings.environ[name] or "(empty)")
     memory = host.read(surroundings)
     for name in ("total_bytes", "available_bytes", "physical_bytes", "limit_bytes"):
-        yield Reading("memory", name, str(getattr(memory, name)))
+        value = getattr(memory, name)
+        yield Reading("memory", name, str(value) if value is not None else "none found" if name == "limit_bytes" else "not known")
     nodes = sorted(path.name for path in (surroundings.dev / "dri").glob("*[0-9]"))[:64]
     yield Reading("devices", "/dev/dri", " ".join(nodes) or "none")
     for device in sorted((surroundings.sys / "bus/pci/devices").glob("*"))[:_MOST_DEVICES]:

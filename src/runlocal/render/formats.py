@@ -23,6 +23,7 @@ class Format(StrEnum):
     SVG = "svg"
 
 
+FOR_PEOPLE = (Format.TABLE, Format.MARKDOWN, Format.SVG)
 _DELIMITERS = {Format.CSV: ",", Format.TSV: "\t"}
 
 

@@ -8,7 +8,7 @@ from runlocal.core.units import GB, context_text, gib
 from runlocal.core.verdict import Answer
 from runlocal.render import layout
 from runlocal.render.layout import Line, paragraph, row_line
-from runlocal.render.phrases import ANSWER_WORDS, LEGEND, gib_number, longest_text
+from runlocal.render.phrases import ANSWER_WORDS, LEGEND, gib_number, longest_text, of_usable_text
 from runlocal.render.style import BOLD, DIM, HEAD, PLAIN, Style, answer_ink, clean, glyphs
 
 _QUANT, _BITS, _FILE, _CACHE, _LONGEST = "quant", "bpw", "GB", "cache", "up to"
@@ -92,8 +92,7 @@ def grid_lines(check: Check, found: MachineCheck, style: Style) -> list[Line]:
     contexts, table = rows(check, found)
     if not table:
         return []
-    usable = f" of {gib_number(found.headline.usable_bytes)} usable" if found.headline.usable_bytes is not None else ""
-    lines = paragraph(f"GiB needed{usable} on {found.machine.label}", style, ink=BOLD)
+    lines = paragraph(f"GiB needed{of_usable_text(found)} on {found.machine.label}", style, ink=BOLD)
     need = max(len(_need(cell)) for row in table for cell in row.cells) + 2
     width = max(need, *(len(context_text(tokens)) for tokens in contexts))
     left = _left_columns(table, style)
@@ -184,7 +183,9 @@ def legend_lines(check: Check, style: Style) -> list[Line]:
         taken += size
     if line:
         lines.append(line)
-    words = [f"{_BITS}: bits per weight", f"{_FILE}: download (10^9)"] if style.width >= _ROOM_FOR_BITS else []
+    wide = style.width >= _ROOM_FOR_BITS
+    words = [f"{_BITS}: bits per weight", f"{_FILE}: download (10^9)"] if wide else []
     if seen != {None}:
-        words.append(f"{_LONGEST}: longest context that fits")
+        words.append(f"{_LONGEST}: longest context that fits" + (" without host memory" if Answer.SPILLS in seen else ""))
+    words += [] if wide else ["left out for want of width: bits per weight, download"]
     return [*lines, *(paragraph("; ".join(words), style, ink=DIM) if words else [])]

@@ -8,6 +8,7 @@ from runlocal import __version__
 from runlocal.core.errors import Problem
 from runlocal.core.machine import Gpu
 from runlocal.core.report import Cell, Check, MachineCheck, Spread
+from runlocal.core.speed import Speed
 from runlocal.core.verdict import best
 
 if TYPE_CHECKING:
@@ -126,6 +127,7 @@ def _machine(found: MachineCheck) -> Object:
         "origin": machine.origin,
         "gpus": [_gpu(device) for device in machine.gpus],
         "host_memory_bytes": machine.host_bytes,
+        "host_bandwidth_bytes": machine.host_bandwidth_bytes,
         "processes": [{"pid": one.pid, "name": one.name, "model": one.model, "bytes": one.bytes} for one in machine.holders],
         "cells": [_cell(cell) for cell in found.cells],
     }
@@ -151,6 +153,18 @@ def _spread(spread: Spread | None) -> Object | None:
         "output": spread.output,
         "host_experts": spread.host_experts,
         "cache_on_host": spread.cache_on_host,
+    }
+
+
+def _speed(speed: Speed | None) -> Object | None:
+    if speed is None:
+        return None
+    least, most = speed.rounded
+    return {
+        "tokens_per_second_least": least,
+        "tokens_per_second_most": most,
+        "basis": speed.basis,
+        "because": speed.because,
     }
 
 
@@ -197,6 +211,8 @@ def _cell(cell: Cell) -> Object:
         "gpu_layers": cell.gpu_layers,
         "layers": cell.layers,
         "spread": _spread(cell.spread),
+        "speed": _speed(cell.speed),
+        "speed_unknown": cell.speed_unknown or None,
         "parts": [
             {
                 "kind": part.kind,

@@ -10,7 +10,7 @@ from runlocal.render import layout
 from runlocal.render.bar import LETTERS, Load, bar_lines
 from runlocal.render.breakdown import Row, device_text, devices, layers_text, left, rows, shares_host_memory, usable
 from runlocal.render.layout import Line, paragraph, row_line
-from runlocal.render.phrases import BASIS_WORDS, asked_text, settings_text
+from runlocal.render.phrases import BASIS_WORDS, asked_text, settings_text, speed_text
 from runlocal.render.style import BOLD, DIM, HEAD, KIND_INKS, MISSING, PLAIN, Style, clean
 
 _WIDEST_BAR = 100
@@ -22,6 +22,10 @@ def parts_lines(found: MachineCheck, style: Style, *, explain: bool) -> list[Lin
     if not cell.parts:
         return []
     lines = [*paragraph(f"{asked_text(cell)} on {machine.label}", style, ink=BOLD), *paragraph(settings_text(cell), style, ink=DIM)]
+    if speed := speed_text(cell, machine, explain=explain):
+        lines += paragraph(speed, style)
+        sources = cell.speed.sources if cell.speed and explain else ()
+        lines += [line for source in sources for line in paragraph(source, style, ink=DIM, indent=6)]
     for bar in _bars(cell, machine, style):
         lines += [(), *bar]
     lines += [(), *_key(cell, machine, style, explain=explain)]
@@ -78,14 +82,15 @@ def _load(cell: Cell, name: str, machine: Machine) -> Load:
 
 
 def _key(cell: Cell, machine: Machine, style: Style, *, explain: bool) -> list[Line]:
-    """Swatch, part, size per device, share of what is usable, how sure; then the sums. Narrow terminals get the sum over the GPUs alone."""
+    """Swatch, part, size per device, share of what is usable, how sure; then the sums. Narrow terminals get the GPU with the least headroom alone."""
     names = devices(cell, machine)
     gpus = [name for name in names if name != HOST]
     table = rows(cell)
-    host = [[HOST]] if HOST in names else []
-    # From everything to the sum over the GPUs alone; the host's need stands above the key in any case.
-    for columns, full in (([[name] for name in names], True), ([gpus, *host] if gpus else host, True), ([gpus] if gpus else host, False)):
-        shown = [row for row in table if any(row.on(name) for group in columns for name in group)]
+    host = [HOST] if HOST in names else []
+    tightest = [min(gpus, key=lambda name: _room(name, cell, machine))] if gpus else host
+    # Never a sum over GPUs: that one has room does not help another.
+    for columns, full in ((names, True), (names, False), (gpus or host, False), ([*tightest, *host] if gpus else host, True), (tightest, False)):
+        shown = [row for row in table if any(row.on(name) for name in columns)]
         lines = _key_table(cell, shown, machine, columns, style, full=full)
         widths = layout.widths(lines)
         if sum(widths) + 2 * (len(widths) - 1) + 4 <= style.width:
@@ -97,32 +102,49 @@ def _key(cell: Cell, machine: Machine, style: Style, *, explain: bool) -> list[L
         out.append([swatch, (" ", PLAIN), *row_line(line, widths)])
         if row and explain:
             out += _explained(row, style)
-    return out
+    return out + paragraph(_left_out([name for name in names if name not in columns], gpus, cell, machine), style, ink=DIM)
 
 
-def _key_table(cell: Cell, table: Sequence[Row], machine: Machine, columns: Sequence[Sequence[str]], style: Style, *, full: bool) -> list[list[layout.Cell]]:
-    """head, a row per part, `needed`, and `usable` and what is left where something limits it. full: with share and how sure."""
-    counted = [name for group in columns for name in group if name != HOST] or [HOST]
-    limits = [usable(name, machine) for name in counted]
-    total = sum(limit for limit in limits if limit is not None) if None not in limits else None
+def _room(name: str, cell: Cell, machine: Machine) -> int:
+    """What is left on a GPU, for comparing; where nothing limits them the fullest has least."""
+    free = left(name, cell, machine)
+    return -need(cell.parts, name) if free is None else free
+
+
+def _left_out(names: Sequence[str], gpus: Sequence[str], cell: Cell, machine: Machine) -> str:
+    """The devices that the width had no room for, a sentence; empty where it had."""
+    if not names:
+        return ""
+    alike: dict[str, list[str]] = {}
+    for name in names:
+        free = left(name, cell, machine)
+        headroom = f", headroom {size_text(free)}" if free is not None and name != HOST else ""
+        alike.setdefault(f"{size_text(need(cell.parts, name))} needed{headroom}", []).append(device_text(name))
+    told = "; ".join(f"{', '.join(members)}: {what}" for what, members in alike.items())
+    return f"Left out for want of width: {told}." + (" The GPU shown has the least headroom." if set(names) & set(gpus) else "")
+
+
+def _key_table(cell: Cell, table: Sequence[Row], machine: Machine, columns: Sequence[str], style: Style, *, full: bool) -> list[list[layout.Cell]]:
+    """head, a row per part, `needed`, and `usable` and what is left where something limits it. full: with how sure, and of one GPU the share."""
+    counted = [name for name in columns if name != HOST] or [HOST]
+    total = usable(counted[0], machine) if len(counted) == 1 else None
 
     def line(label: str, sizes: Sequence[str], share: str, last: str, ink: str = PLAIN) -> list[layout.Cell]:
         numbers = [layout.Cell(text, ink, right=True) for text in (*sizes, *((share,) if total and full else ()))]
         sure = [layout.Cell(last, DIM if ink == PLAIN else ink)] if full else []
         return [layout.Cell(clean(label, style), ink), *numbers, *sure]
 
-    heads = [device_text(group[0]) if len(group) == 1 else f"{len(group)} GPUs" for group in columns]
+    heads = [device_text(name) for name in columns]
     out = [line("part", heads, "of usable", "how sure", HEAD)]
     for row in table:
-        sizes = [_size(_sum(row.on(name) for name in group)) for group in columns]
-        out.append(line(row.label, sizes, _share(_sum(row.on(name) for name in counted), total), row.basis.value))
-    needs = {name: need(cell.parts, name) for group in columns for name in group}
+        sizes = [_size(row.on(name)) for name in columns]
+        out.append(line(row.label, sizes, _share(row.on(counted[0]), total), row.basis.value))
+    needs = {name: need(cell.parts, name) for name in columns}
     worst = {name: size + margin(cell.parts, name) for name, size in needs.items()}
     for label, sums, ink in (("needed", needs, BOLD), *((("at the most", worst, PLAIN),) if worst != needs else ())):
-        sizes = [size_text(sum(sums[name] for name in group)) for group in columns]
-        out.append(line(label, sizes, _share(sum(sums[name] for name in counted), total), "", ink))
-    have = [_sum_known([usable(name, machine) for name in group]) for group in columns]
-    free = [_sum_known([left(name, cell, machine) for name in group]) for group in columns]
+        out.append(line(label, [size_text(sums[name]) for name in columns], _share(sums[counted[0]], total), "", ink))
+    have = [usable(name, machine) for name in columns]
+    free = [left(name, cell, machine) for name in columns]
     if any(size is not None for size in have):
         short = any(size is not None and size < 0 for size in free)
         out.append(line("usable", [_size(size) for size in have], "", ""))
@@ -132,15 +154,6 @@ def _key_table(cell: Cell, table: Sequence[Row], machine: Machine, columns: Sequ
 
 def _size(size: int | None) -> str:
     return "" if size is None else size_text(size)
-
-
-def _sum(sizes: Iterable[int | None]) -> int | None:
-    known = [size for size in sizes if size is not None]
-    return sum(known) if known else None
-
-
-def _sum_known(sizes: Sequence[int | None]) -> int | None:
-    return None if None in sizes else _sum(sizes)
 
 
 def _share(size: int | None, total: int | None) -> str:

@@ -57,7 +57,7 @@ def answer_sentence(model: ModelSpec, found: MachineCheck) -> str:
     """The answer for one machine in a sentence, runtime and version named."""
     cell, label = found.headline, found.machine.label
     asked, runtime = asked_text(cell), runtime_text(cell)
-    of_usable = _gib(cell.need_bytes) + ("" if cell.usable_bytes is None else f" of {gib_number(cell.usable_bytes)} usable")
+    of_usable = _gib(cell.need_bytes) + of_usable_text(found)
     # The runtime stands early, so that it is on the first line of a narrow terminal too.
     match cell.answer:
         case None:
@@ -66,7 +66,7 @@ def answer_sentence(model: ModelSpec, found: MachineCheck) -> str:
             return f"{model.id} fits {label} with {runtime}: {asked} needs {of_usable}"
         case Answer.TIGHT:
             keeps = "what the runtime keeps free" if cell.reserve_bytes is None else f"the {gib(cell.reserve_bytes)} that the runtime keeps free"
-            return f"{model.id} fits {label} with {runtime}, but tightly: {asked} needs {of_usable} and leaves less than {keeps}"
+            return f"{model.id} fits {label} with {runtime}, but tightly: {asked} needs {of_usable} and leaves {_on_tightest(cell)}less than {keeps}"
         case Answer.SPILLS:
             return f"{model.id} fits {label} with {runtime} only by using host memory: {asked} needs {of_usable} on the GPU, with {cell.reason}"
         case Answer.DOES_NOT_FIT:
@@ -75,6 +75,26 @@ def answer_sentence(model: ModelSpec, found: MachineCheck) -> str:
             return f"{model.id} cannot run on {label} with {runtime} ({asked}): {cell.reason}"
         case _:
             assert_never(cell.answer)
+
+
+def _on_tightest(cell: Cell) -> str:
+    """What is left on the fullest of several GPUs."""
+    if len(cell.headroom_bytes) <= 1:
+        return ""
+    least = min(cell.headroom_bytes)
+    return f"{size_text(least)} on GPU {cell.headroom_bytes.index(least)}, "
+
+
+def of_usable_text(found: MachineCheck) -> str:
+    """` of 23.5 usable`, of several GPUs each: ` of 2 × 23.5 usable`, ` of 31.4 + 23.5 usable`; empty where nothing limits them."""
+    if found.headline.usable_bytes is None:
+        return ""
+    sizes: list[tuple[str, int]] = []
+    for text in [gib_number(device.usable_bytes) for device in found.machine.gpus]:
+        count = sizes.pop()[1] + 1 if sizes and sizes[-1][0] == text else 1
+        sizes.append((text, count))
+    each = [text if count == 1 else f"{count} × {text}" for text, count in sizes] or [gib_number(found.headline.usable_bytes)]
+    return f" of {' + '.join(each)} usable"
 
 
 def _gib(size: int | None) -> str:
@@ -167,6 +187,15 @@ def settings_text(cell: Cell) -> str:
     if cell.mtp:
         words.append("next-token layers guess ahead")
     return " · ".join(words)
+
+
+def speed_text(cell: Cell, machine: Machine, *, explain: bool = False) -> str:
+    """How fast tokens come, or why that is not known: of what reads host memory always, for then an option helps; of the rest where it is explained."""
+    if cell.speed is not None:
+        because = f": {cell.speed.because}" if explain else ""
+        return f"{cell.speed.text} tokens per second, {cell.speed.basis}, for one sequence whose context is full{because}"
+    reads_host = not machine.gpus or cell.answer is Answer.SPILLS
+    return f"No speed is estimated: {cell.speed_unknown}" if cell.speed_unknown and (explain or reads_host) else ""
 
 
 def _count(count: int, noun: str) -> str:

@@ -116,16 +116,22 @@ def _overview(rows: Sequence[tuple[str, MachineCheck]], subject: str, style: Sty
     for dropped in ((), (7,), (7, 4), (7, 4, 2), (7, 5, 4, 2)):
         kept = [[cell for number, cell in enumerate(row) if number not in dropped] for row in table]
         widths = layout.widths(kept)
-        if sum(widths) + 2 * (len(widths) - 1) <= style.width:
+        taken = sum(widths) + 2 * (len(widths) - 1)
+        if taken <= style.width:
             break
-    else:
+    # The mark says what the answer says: that column is not missed.
+    missed = ", ".join(head[number].text for number in sorted(dropped) if number != len(head) - 1)
+    spills = any(found.headline.answer is Answer.SPILLS for _, found in rows)
+    units = _OVERVIEW_UNITS + ("; up to: longest context without host memory" if spills else "")
+    explained = paragraph(units + (f"; left out for want of width: {missed}" if missed else ""), style, ink=DIM)
+    if taken > style.width:
         # Labels longer than what is left beside the numbers stand on a line of their own.
         lines: list[Line] = []
         for number, row in enumerate(kept):
             rest = row_line([row[0], *row[2:]], [widths[0], *widths[2:]])
             lines += [rest] if number == 0 else [*paragraph(row[1].text, style), rest]
-        return lines + paragraph(_OVERVIEW_UNITS, style, ink=DIM)
-    return [row_line(row, widths) for row in kept] + paragraph(_OVERVIEW_UNITS, style, ink=DIM)
+        return lines + explained
+    return [row_line(row, widths) for row in kept] + explained
 
 
 def _several_models(checks: Sequence[Check], style: Style) -> list[Line]:
@@ -144,8 +150,8 @@ def _several_models(checks: Sequence[Check], style: Style) -> list[Line]:
 
 def _shelf_lines(found: MachineCheck, shelf: Shelf, style: Style) -> list[Line]:
     """What a card would have to hold, for somebody without one."""
-    need = f" needs {gib(shelf.need_bytes)}" if shelf.need_bytes is not None else ""
-    lines = paragraph(f"On a GPU {asked_text(found.headline)}{need}. Common cards, GB on the box and GiB usable:", style, ink=BOLD)
+    need = f" needs {gib(shelf.need_bytes)}." if shelf.need_bytes is not None else ":"
+    lines = paragraph(f"On a GPU {asked_text(found.headline)}{need} Common cards, GB on the box and GiB usable:", style, ink=BOLD)
     columns = [
         ((str(size), HEAD), (gib_number(usable), PLAIN), (glyphs(style).of(answer), answer_ink(answer)))
         for size, usable, answer in ((size, usable, Answer.FITS if fits else Answer.DOES_NOT_FIT) for size, usable, fits in shelf.sizes)

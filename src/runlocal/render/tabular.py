@@ -40,6 +40,8 @@ CHECK_HEADER = (
     *_SCALARS,
     "headroom_min_bytes",
     *(f"{kind}_bytes" for kind in Kind),
+    "tokens_per_second_least",
+    "tokens_per_second_most",
     "warnings",
     "command",
 )
@@ -58,7 +60,8 @@ def _cell_row(cell: Cell) -> Row:
             kinds[part.kind] += part.bytes
     sizes = kinds.values() if cell.parts else [None] * len(kinds)
     values: list[Value] = [getattr(cell, field) for field in _SCALARS]
-    return (*values, min(cell.headroom_bytes, default=None), *sizes, cell.warnings, cell.command)
+    rates = cell.speed.rounded if cell.speed else (None, None)
+    return (*values, min(cell.headroom_bytes, default=None), *sizes, *rates, cell.warnings, cell.command)
 
 
 def checks_separated(checks: Iterable[Check], delimiter: str) -> str:
@@ -114,12 +117,14 @@ def checks_markdown(checks: Sequence[Check]) -> str:
 def _machine_markdown(check: Check, found: MachineCheck) -> str:
     from runlocal.render.breakdown import part_rows
     from runlocal.render.grid import grid_rows
-    from runlocal.render.phrases import answer_sentence, asked_text
+    from runlocal.render.phrases import answer_sentence, asked_text, speed_text
 
     grid, parts = grid_rows(check, found), part_rows(found)
     blocks = [f"**{escape(answer_sentence(check.model, found))}**", _markdown_table(*grid)]
     if parts[1]:
         blocks += [f"What {escape(asked_text(found.headline))} needs:", _markdown_table(*parts)]
+    if speed := speed_text(found.headline, found.machine):
+        blocks.append(f"{escape(speed)}.")
     return "\n\n".join(blocks)
 
 

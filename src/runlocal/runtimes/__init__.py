@@ -63,6 +63,9 @@ class Runtime(Judgeable, Protocol):
     def draft_of(self, workload: Workload) -> str | None:
         """The draft model and its quantization; None without one."""
 
+    def most_gpus(self) -> int:
+        """GPUs that one process computes on at most."""
+
     def warnings(self, workload: Workload) -> tuple[str, ...]:
         """What the reader should know although it runs, a sentence each."""
 
@@ -79,7 +82,10 @@ class Runtime(Judgeable, Protocol):
         """What `load` sums of a recipe, before a machine moves or doubts any of it."""
 
     def reads(self, recipe: Recipe, workload: Workload, placement: Placement) -> dict[str, int] | None:
-        """Bytes that each device reads for one token of one sequence with its context full; None where that is not known."""
+        """Bytes that each device reads for one token of one sequence with its context full; None where that is not known.
+
+        What is cached on the host stands apart, under `core.speed.HOST_CACHE`.
+        """
 
     def file(self, recipe: Recipe) -> str:
         """The model's file."""

@@ -5,6 +5,7 @@ from runlocal.core.load import Load, load_of
 from runlocal.core.machine import Machine
 from runlocal.core.model import ModelSpec
 from runlocal.core.part import Part
+from runlocal.core.shell import quoted
 from runlocal.core.workload import Workload
 from runlocal.engines.ggml.draft import Draft, draft_parts, draft_warnings, refuses_draft
 from runlocal.engines.ggml.nextn import refuses_next_tokens
@@ -14,6 +15,7 @@ from runlocal.engines.ggml.session import Session
 from runlocal.quants.gguf import Recipe
 
 ID = "llama.cpp"
+_STATIC_SCALING = "Rotary scaling is the same for every text: short ones may be answered worse than without it."
 
 
 def open_model(model: ModelSpec, version: str, facts: Facts) -> "LlamaCpp":
@@ -48,7 +50,8 @@ class LlamaCpp(Session):
 
     def warnings(self, workload: Workload) -> tuple[str, ...]:
         draft = self._drafts(workload)
-        return draft_warnings(draft, self.model.family, workload.context_tokens) if draft else ()
+        drafted = draft_warnings(draft, self.model.family, workload.context_tokens) if draft else ()
+        return (*drafted, _STATIC_SCALING) if self._stretches(workload) else drafted
 
     def parts(self, recipe: Recipe, workload: Workload, placement: Placement, machine: Machine, *, rough: bool = False) -> tuple[Part, ...]:
         parts = super().parts(recipe, workload, placement, machine, rough=rough)
@@ -81,7 +84,7 @@ class LlamaCpp(Session):
         return (self.facts.runtime["fit_target_bytes"],) * (len(machine.gpus) or 1)
 
     def command(self, recipe: Recipe, workload: Workload, placement: Placement) -> str:
-        named = ["-m", _quoted(self.file(recipe))] if recipe.file is None else ["-hf", f"{recipe.file.repo}:{recipe.file.quant}"]
+        named = ["-m", quoted(self.file(recipe))] if recipe.file is None else ["-hf", f"{recipe.file.repo}:{recipe.file.quant}"]
         words = ["llama-server", *named]
         if self.model.vision is not None:
             words += ["--mmproj", f"mmproj-{self.model.id}-{workload.mmproj_type}.gguf"] if workload.vision else ["--no-mmproj"]
@@ -97,7 +100,7 @@ class LlamaCpp(Session):
         if workload.mtp:
             words += ["--spec-type", "draft-mtp"]
         if draft := self._drafts(workload):
-            words += ["-md", _quoted(draft.file), "--spec-type", "draft-simple", *(["-ngld", "all"] if placement.gpus else [])]
+            words += ["-md", quoted(draft.file), "--spec-type", "draft-simple", *(["-ngld", "all"] if placement.gpus else [])]
         return " ".join(words)
 
     def _options(self, workload: Workload) -> list[str]:
@@ -123,26 +126,14 @@ class LlamaCpp(Session):
             words.append("--no-kv-offload")
         if workload.swa_full:
             words.append("--swa-full")
-        context = self.model.context
-        if workload.context_tokens > context.native_tokens and context.extension == "yarn":
-            stretched = _stretched(context.native_tokens, context.extended_tokens or 0)
-            scale = -(-workload.context_tokens // stretched)
-            words += ["--rope-scaling", "yarn", "--rope-scale", str(scale), "--yarn-orig-ctx", str(stretched)]
+        if self._stretches(workload):
+            original = self.model.context.original_tokens or self.model.context.native_tokens
+            scale = -(-workload.context_tokens // original)
+            words += ["--rope-scaling", "yarn", "--rope-scale", str(scale), "--yarn-orig-ctx", str(original)]
         return words
 
-
-def _stretched(native_tokens: int, extended_tokens: int) -> int:
-    """The context that rotary scaling multiplies: what the longest is a multiple of, where a model serves a little more than that unscaled (Qwen3's 40k)."""
-    power = 1 << (native_tokens.bit_length() - 1)
-    return native_tokens if extended_tokens % native_tokens == 0 else power if extended_tokens % power == 0 else native_tokens
-
-
-def _quoted(path: str) -> str:
-    if path.replace("/", "").replace(".", "").replace("-", "").replace("_", "").isalnum():
-        return path
-    from shlex import quote  # only for a file with an odd name
-
-    return quote(path)
+    def _stretches(self, workload: Workload) -> bool:
+        return workload.context_tokens > self.model.context.native_tokens and self.model.context.extension == "yarn"
 
 
 def _beyond(native_tokens: int, extended_tokens: int | None) -> str:

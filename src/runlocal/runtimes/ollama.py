@@ -6,6 +6,7 @@ from runlocal.core.errors import Code, Problem
 from runlocal.core.facts import Facts
 from runlocal.core.machine import Machine
 from runlocal.core.model import ModelSpec
+from runlocal.core.shell import quoted
 from runlocal.core.workload import Workload
 from runlocal.engines.ggml.draft import Draft
 from runlocal.engines.ggml.nextn import refuses_next_tokens
@@ -100,11 +101,16 @@ class _Ollama(Session):
         if known and not workload.mtp:
             return f"{served} ollama run {known}"
         # Ollama makes few quantizations itself and takes the file of any; next-token layers are used once the number of guesses is set.
-        made, lines = f"{self.model.id}-{recipe.name.lower()}", [f"FROM {known or './' + self.file(recipe)}"]
+        made, lines = f"{self.model.id}-{recipe.name.lower()}", [f"FROM {known or _from_here(self.file(recipe))}"]
         if workload.mtp:
             made, lines = f"{self.model.id}-mtp", [*lines, f"PARAMETER draft_num_predict {self.drafted(workload)}"]
-        written = " ".join(f"'{line}'" for line in lines)
+        written = " ".join(quoted(line) for line in lines)
         return f"{served} printf '%s\\n' {written} > Modelfile && ollama create {made} -f Modelfile && ollama run {made}"
+
+
+def _from_here(path: str) -> str:
+    """A path that Ollama does not take for the name of a model."""
+    return path if path.startswith(("/", "./", "../")) else f"./{path}"
 
 
 class OllamaServer(_Ollama):

@@ -3,7 +3,7 @@
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
-from runlocal.core.machine import Holder, Machine, Origin
+from runlocal.core.machine import Backend, Gpu, Holder, Machine, Origin
 from runlocal.core.model import ModelSpec
 from runlocal.core.report import Advice, Cell
 from runlocal.core.units import GIB, context_text, size_text
@@ -13,7 +13,7 @@ from runlocal.runtimes import Runtime
 from runlocal.solve.asked import Asked
 from runlocal.solve.beside import alike, alone
 from runlocal.solve.cell import answer_of, judge_cell
-from runlocal.solve.load import does_not_load
+from runlocal.solve.support import does_not_load
 
 MOST_ADVICE = 5
 _MOST_CLOSED = 8  # a list of more processes is no advice
@@ -21,6 +21,9 @@ _LEAST_USEFUL_CONTEXT = 2048
 _PLAIN_CACHE = "f16"  # what a refused quantized cache leaves
 _SMALLER_CACHES = ("q8_0", "q4_0")
 _MEMORY_SIZES = tuple(size * GIB for size in (16, 32, 64, 128, 256, 512, 1024))
+
+_PLACES: dict[str, Any] = {"tensor_split": None, "gpu_layers": None, "n_cpu_moe": 0, "cpu_moe": False, "kv_offload": True}
+"""Where layers, experts and the cache go, as a workload says it, and what it says where nobody did."""
 
 Opener = Callable[[str], tuple[ModelSpec, Runtime] | None]
 Speller = Callable[[Mapping[str, Any], str | None], str]
@@ -37,6 +40,8 @@ def advice(runtime: Runtime, headline: Cell, asked: Asked, machine: Machine, spe
     tried = _Trial(runtime, headline, asked, machine, spell)
     found = [
         *tried.closing(),
+        *tried.as_it_chooses(),
+        *tried.fewer_cards(),
         *tried.caches(),
         *tried.contexts(),
         *tried.quants(),
@@ -80,6 +85,32 @@ class _Trial:
         pids = tuple(holder.pid for holder in holders)
         held = ", ".join(f"{holder.name or 'a process'} (pid {holder.pid}, {size_text(holder.known_bytes)})" for holder in holders)
         return self._try(f"close {held}", self.workload, {"ignore_pid": pids}, machine=self.machine.without(pids))
+
+    def as_it_chooses(self) -> Iterator[Advice]:
+        """What somebody said of where layers and experts go, left to the runtime."""
+        named = {field: default for field, default in _PLACES.items() if getattr(self.workload, field) != default}
+        if named and (found := self._try(f"without {' '.join(map(_option, named))}", self.workload._replace(**named), named)):
+            yield found
+
+    def fewer_cards(self) -> Iterator[Advice]:
+        """Without the fullest of several GPUs: a process takes some memory of each that it computes on, and a share of the layers."""
+        gpus, split = self.machine.gpus, self.workload.tensor_split
+        named, here = self.machine.origin is Origin.NAMED, self.machine.origin is Origin.HERE
+        known = all(gpu.id for gpu in gpus) if named else here and all(gpu.uuid and gpu.backend is Backend.CUDA for gpu in gpus)
+        if len(gpus) < 2 or not known or split is not None or self.headline.answer is Answer.CANNOT_RUN:
+            return
+        fullest = sorted(gpus, key=lambda gpu: gpu.usable_bytes)
+        for count in range(1, len(gpus)):
+            left_out = fullest[:count]
+            kept = [gpu for gpu in gpus if gpu not in left_out]
+            if sum(gpu.usable_bytes for gpu in kept) < (self.headline.tensor_bytes or 0):
+                return
+            machine = self.machine._replace(gpus=tuple(gpu._replace(index=index) for index, gpu in enumerate(kept)), holders=())
+            options = {"gpu": ("+".join(str(gpu.id) for gpu in kept),)} if named else {}
+            if found := self._try(_without_gpus(left_out, kept, here=here), self.workload, options, machine=machine):
+                visible = ",".join(str(gpu.uuid) for gpu in kept)
+                yield found if named else found._replace(command=f"CUDA_VISIBLE_DEVICES={visible} {found.command}")
+                return
 
     def caches(self) -> Iterator[Advice]:
         refused = self.headline.answer is Answer.CANNOT_RUN
@@ -190,3 +221,15 @@ class _Trial:
             change = f"--ram {options['ram']} --offload: {cell.gpu_layers} of {cell.layers} layers on the GPU"
         saves = (self.headline.need_bytes or 0) - (need or 0)
         return Advice(saves_bytes=max(0, saves), change=change, answer=answer, command=self.spell({**self.options, **options}, other))
+
+
+def _option(field: str) -> str:
+    """How the command line spells a field of a workload."""
+    return "--no-kv-offload" if field == "kv_offload" else f"--{field.replace('_', '-')}"
+
+
+def _without_gpus(left_out: Sequence[Gpu], kept: Sequence[Gpu], *, here: bool) -> str:
+    if not here:
+        return f"{' + '.join(gpu.name for gpu in kept)} alone"
+    numbers = [str(gpu.index) for gpu in sorted(left_out, key=lambda gpu: gpu.index)]
+    return f"leave GPU {numbers[0]} out" if len(numbers) == 1 else f"leave GPUs {', '.join(numbers[:-1])} and {numbers[-1]} out"

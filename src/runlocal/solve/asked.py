@@ -13,7 +13,7 @@ class Asked(NamedTuple):
 
     workload: everything but context and cache types, which the grid varies
     quants: quantizations; None: the runtime's usual list
-    contexts: tokens of one sequence, None standing for the longest that the runtime serves; None: the usual contexts
+    contexts: tokens of one sequence, None standing for what the model was trained for, as `max` does; None: the usual contexts
     caches: pairs of K and V types
     imatrix: recipe of files made with an importance matrix; None: as published files are
     runtime, version: None: chosen by what loads the model

@@ -17,10 +17,11 @@ from runlocal.core.workload import Workload
 from runlocal.engines.ggml.placement import Placement
 from runlocal.quants.gguf import Recipe
 from runlocal.runtimes import Runtime
-from runlocal.solve.load import does_not_load
 from runlocal.solve.split import Laid, lay_best
+from runlocal.solve.support import does_not_load
 
 _SERVE = "ollama serve & "
+_OLLAMA_PORT = 11434
 _SERVER, _FIRST_PORT = "llama-server ", 8081  # its own is 8080, which the model that is asked about takes
 
 
@@ -112,9 +113,27 @@ def neighbours(runtime: Runtime, machine: Machine) -> tuple[Neighbour, ...]:
 
 
 def in_one_server(command: str, before: Sequence[Neighbour]) -> str:
-    """The command without the start of Ollama's server where one of those before starts it with the same settings: it keeps several models loaded."""
+    """The command without the start of Ollama's server where one of those before starts it with the same settings: it keeps several models loaded.
+
+    With other settings it is another server, which listens on a port of its own.
+    """
     settings, serve, rest = command.partition(_SERVE)
-    return rest if serve and any(one.command.startswith(settings + serve) for one in before) else command
+    if not serve:
+        return command
+    servers = [one.command.partition(_SERVE)[0] for one in before if _SERVE in one.command]
+    for place, started in enumerate(servers):
+        if started == _host(place) + settings:
+            return _to(place, rest)
+    return _host(len(servers)) + settings + serve + _to(len(servers), rest)
+
+
+def _host(place: int) -> str:
+    """What says where an Ollama server listens, and to which one a command speaks; nothing for the first."""
+    return f"OLLAMA_HOST=127.0.0.1:{_OLLAMA_PORT + place} " if place else ""
+
+
+def _to(place: int, commands: str) -> str:
+    return " && ".join((_host(place) + one) if one.startswith("ollama ") else one for one in commands.split(" && "))
 
 
 def counted_twice(others: Sequence[Running], machine: Machine) -> tuple[str, ...]:

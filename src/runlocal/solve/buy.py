@@ -6,16 +6,17 @@ from runlocal.catalog.gpu_entries import GpuEntry
 from runlocal.catalog.gpus import cards
 from runlocal.core.machine import Gpu, Machine, Origin
 from runlocal.core.noun import NamedTuple
+from runlocal.core.speed import Speed
 from runlocal.core.verdict import Answer, slack
 from runlocal.core.workload import Workload
 from runlocal.quants.gguf import Recipe
 from runlocal.runtimes import Runtime
 from runlocal.solve.asked import USUAL_CONTEXTS
 from runlocal.solve.cell import Judged, answer_of, judge_cell
-from runlocal.solve.load import does_not_load
 from runlocal.solve.shelf import OF_A_KIND, of_a_kind
-from runlocal.solve.speed import Speed, speed
+from runlocal.solve.speed import speed
 from runlocal.solve.split import lay_best
+from runlocal.solve.support import does_not_load
 
 _HUGE_BYTES = 1 << 50
 _IN_A_TOWER = OF_A_KIND[:-1]  # eight desktop cards are for those who ask for them
@@ -63,6 +64,12 @@ class Offer(NamedTuple):
         if not self.boards or any(entry.price is None for entry, _ in self.boards):
             return None
         return sum(entry.price.usd * count for entry, count in self.boards if entry.price)
+
+    @property
+    def price_to_usd(self) -> float | None:
+        """The most that was found for all boards, `price_usd` being the least; None where there is no range, and where no price is known."""
+        most = sum(entry.price.most_usd * count for entry, count in self.boards if entry.price)
+        return None if self.price_usd is None or most == self.price_usd else most
 
 
 def offers(question: Question, counts: Sequence[int] | None = None, vendors: Sequence[str] = ()) -> tuple[Offer, ...]:

@@ -5,16 +5,17 @@ from runlocal.core.load import Load, load_of
 from runlocal.core.machine import Machine, Origin
 from runlocal.core.noun import NamedTuple
 from runlocal.core.report import Cell, Spread
+from runlocal.core.speed import Speed
 from runlocal.core.units import gib, size_text
 from runlocal.core.verdict import Answer, headroom, judge
 from runlocal.core.workload import Workload
 from runlocal.quants.gguf import Recipe
 from runlocal.runtimes import Judgeable, Runtime, is_priced
 from runlocal.solve.beside import in_one_server, neighbours
-from runlocal.solve.load import not_looked_at
 from runlocal.solve.longest import longest_context
-from runlocal.solve.spill import Spill
+from runlocal.solve.spill import best_spill
 from runlocal.solve.split import Laid, lay_best
+from runlocal.solve.support import not_looked_at
 
 
 class Judged(NamedTuple):
@@ -66,7 +67,7 @@ def judge_cell(runtime: Runtime, recipe: Recipe, workload: Workload, machine: Ma
     elif answer is Answer.DOES_NOT_FIT:
         reason = _short_of(laid.load, machine)
         if machine.gpus and workload.gpu_layers is None:
-            on_gpus, spilled = Spill(runtime, recipe, workload, machine, left_free).best()
+            on_gpus, spilled = best_spill(runtime, recipe, workload, machine, left_free)
             if spilled is not None:
                 laid, answer, reason = spilled, Answer.SPILLS, _spilled(spilled)
     longest = longest_context(runtime, recipe, workload._replace(context_tokens=0, pool_tokens=None), machine, left_free)
@@ -115,13 +116,14 @@ def _made(
     batch, flash = runtime.step(workload, laid.placement)
     others = neighbours(runtime, machine)
     unlimited = machine.origin is Origin.UNLIMITED
+    fast = _speed(runtime, recipe, machine, laid, answer)
     return Cell(
         quant=recipe.name,
         runtime=runtime.id,
         runtime_version=runtime.version,
         context_tokens=workload.context_tokens,
         sequences=workload.sequences,
-        images=_images(runtime, workload),
+        images=workload.images_of(runtime.model),
         cache_type_k=workload.cache_type_k,
         cache_type_v=workload.cache_type_v,
         batch_tokens=batch,
@@ -140,13 +142,24 @@ def _made(
         gpu_layers=laid.placement.gpu_layers,
         layers=len(laid.placement.layers) + 1,
         parts=() if answer is Answer.CANNOT_RUN else runtime.parts(recipe, laid.workload, laid.placement, machine),
-        command=None if answer is Answer.CANNOT_RUN else in_one_server(runtime.command(recipe, laid.workload, laid.placement), others),
+        command=None if answer in (Answer.DOES_NOT_FIT, Answer.CANNOT_RUN) else in_one_server(runtime.command(recipe, laid.workload, laid.placement), others),
         image_tokens=_image_tokens(runtime, workload),
         draft=runtime.draft_of(workload),
         mtp=workload.mtp,
         beside=others,
         spread=Spread(laid.placement.ranges, laid.placement.output, laid.placement.host_experts, laid.placement.cache_on_host),
+        speed=fast if isinstance(fast, Speed) else None,
+        speed_unknown=fast if isinstance(fast, str) else "",
     )
+
+
+def _speed(runtime: Runtime, recipe: Recipe, machine: Machine, laid: Laid, answer: Answer | None) -> Speed | str:
+    """The speed of what runs somehow, or why it is not known; empty of what does not run."""
+    if answer not in (Answer.FITS, Answer.TIGHT, Answer.SPILLS):
+        return ""
+    from runlocal.solve.speed import estimate  # a no has none
+
+    return estimate(runtime, recipe, laid.workload, laid.placement, machine)
 
 
 def _refused(runtime: Runtime, recipe: Recipe, workload: Workload, machine: Machine, reason: str, *, priced: bool) -> Cell:
@@ -165,18 +178,14 @@ def _refused(runtime: Runtime, recipe: Recipe, workload: Workload, machine: Mach
     return cell if has_gguf(runtime.model) else cell._replace(bits_per_weight=None, tensor_bytes=None)
 
 
-def _images(runtime: Runtime, workload: Workload) -> int:
-    return workload.images if runtime.model.vision is not None and workload.vision else 0
-
-
 def _image_tokens(runtime: Runtime, workload: Workload) -> tuple[int, int] | None:
-    images = _images(runtime, workload)
+    images = workload.images_of(runtime.model)
     return runtime.image_tokens(images, workload.image_size) if images else None
 
 
 def _taken_by_images(runtime: Runtime, workload: Workload) -> tuple[str, ...]:
     """How much of the context images take, where they take any."""
-    images, tokens = _images(runtime, workload), _image_tokens(runtime, workload)
+    images, tokens = workload.images_of(runtime.model), _image_tokens(runtime, workload)
     if tokens is None or not tokens[1]:
         return ()
     least, most = tokens

@@ -1,8 +1,11 @@
 """`fit`: every bundled model on one machine, each at the finest quantization that fits there."""
 
+import sys
 from collections.abc import Iterator
+from math import inf
 from typing import TYPE_CHECKING
 
+from runlocal.architectures import counts
 from runlocal.catalog.facts import facts
 from runlocal.catalog.models import bundled, index
 from runlocal.core.errors import Code, Problem
@@ -11,22 +14,33 @@ from runlocal.core.load import Load
 from runlocal.core.machine import Machine
 from runlocal.core.noun import NamedTuple
 from runlocal.core.part import HOST
+from runlocal.core.units import GIB
 from runlocal.core.verdict import Answer
 from runlocal.core.workload import Workload
 from runlocal.quants.gguf import Recipe
 from runlocal.runtimes import Runtime
 from runlocal.solve.asked import HEADLINE_TOKENS, Asked
-from runlocal.solve.cell import Judged, answer_of
-from runlocal.solve.check import counts, open_for
-from runlocal.solve.load import does_not_load
+from runlocal.solve.cell import Judged, answer_of, reserves
 from runlocal.solve.longest import longest_context
+from runlocal.solve.opening import open_for
 from runlocal.solve.remembered import Remembered, Row, weights
+from runlocal.solve.support import does_not_load
 
 if TYPE_CHECKING:
-    from runlocal.solve.speed import Speed
+    from runlocal.core.speed import Speed
+
+_TO_SPARE = GIB
+"""What goes into each of several GPUs alone with so much to spare goes onto them together: of one of several no model takes 0.6 GiB more than alone."""
+
+_HOST_SHARE = 2
+"""And where host memory has room for all of it so often: at most it takes 1.4 times what the model takes on one GPU."""
 
 FOUR_BITS = 4.0
 """With so many bytes to fill, the larger model at four bits is the better one, and below four bits no more (arXiv:2212.09720)."""
+
+
+Rank = tuple[bool, int, float]
+"""The greater the better: four bits and more before fewer, then parameters, then bits."""
 
 
 class Fitting(NamedTuple):
@@ -57,8 +71,7 @@ class Fitting(NamedTuple):
     speed: "Speed | None"
 
     @property
-    def rank(self) -> tuple[bool, int, float]:
-        """The greater the better: four bits and more before fewer, then parameters, then bits."""
+    def rank(self) -> Rank:
         return self.bits_per_weight >= FOUR_BITS, self.parameters, self.bits_per_weight
 
 
@@ -87,11 +100,13 @@ class Fit:
     """
 
     def __init__(self, asked: Asked, machine: Machine, rows: dict[str, Row | None]) -> None:
-        self._asked, self._machine, self._rows = asked, machine, rows
+        self._asked, self._machine = asked, machine
+        self._rows = rows if asked.runtime is None and asked.imatrix is None else {}
         key_type, value_type = asked.caches[0]
         self._workload = asked.workload._replace(cache_type_k=key_type, cache_type_v=value_type)
         plain = Workload(context_tokens=self._workload.context_tokens, vision=self._workload.vision)
-        self.remembers = self._workload == plain and asked.runtime is None and asked.imatrix is None and len(machine.gpus) <= 1
+        self._in_rows = self._workload == plain and bool(self._rows)
+        self.remembers = self._in_rows and len(machine.gpus) <= 1
         self._facts: dict[tuple[str, str], Facts] = {}
         self._candidates: dict[str, _Candidate] = {}
         self.problem: Problem | None = None
@@ -150,6 +165,39 @@ class Fit:
             tight = found
         return None if self._asked.strict else tight
 
+    def hope(self, model_id: str) -> Rank:
+        """What its rank is at most: that of the finest quantization whose weights alone go in."""
+        row = self._rows.get(model_id)
+        named = [name.upper() for name in self._asked.quants or ()]
+        if row is None or not all(name in row["quants"] for name in named):
+            return True, sys.maxsize, inf
+        finest = max((row["quants"][name][0] for name in named or row["quants"] if not self._too_large(row, name)), default=0.0)
+        return finest >= FOUR_BITS, row["parameters"], finest
+
+    def surely(self, model_id: str) -> bool:
+        """Whether it fits on several GPUs so easily that nobody has to share it out to know."""
+        row, tokens = self._rows.get(model_id), self._tokens(model_id)
+        if row is None or not self._in_rows or len(self._machine.gpus) < 2:
+            return False
+        named = [name.upper() for name in self._asked.quants or row["quants"]]
+        if not all(name in row["quants"] for name in named):
+            return False
+        smallest = min(named, key=lambda name: sum(size for _, size in weights(row, name)))
+        judge, recipe, workload = self._row_judge(model_id, row), Recipe(smallest, smallest, False), self._workload._replace(context_tokens=tokens)
+        if judge.refuses(recipe, workload, self._machine):
+            return False
+        for device in {device._replace(index=0) for device in self._machine.gpus}:
+            alone = self._machine._replace(gpus=(device,))
+            need = judge.load(recipe, workload, judge.placement(workload, alone), alone)
+            taken, beside = need.gpus[0] + need.gpu_margins[0], need.host + need.host_margin
+            reserve = max(reserves(judge, workload, alone, self._asked.reserve_bytes))
+            if taken + reserve + _TO_SPARE > device.usable_bytes:
+                return False
+            if self._machine.host_bytes is not None and _HOST_SHARE * (taken + beside) > self._machine.host_bytes:
+                return False
+        self.judged += 1
+        return True
+
     def longest(self, fitting: Fitting) -> int:
         """Tokens of one sequence at which that quantization still fits."""
         candidate = self._candidate(fitting.model_id, self._rows.get(fitting.model_id))
@@ -167,7 +215,7 @@ class Fit:
         """Whether any quantization's weights alone could lie there."""
         if row is None or self._asked.quants is not None:
             return True
-        return not all(self._too_large(row, name) for name in row["quants"]) or self._asked.runtime is not None
+        return not all(self._too_large(row, name) for name in row["quants"])
 
     def _too_large(self, row: Row | None, quant: str) -> bool:
         """Whether the weights alone are more than the machine has: those that have to lie on GPUs, or on the host where there is none."""
@@ -187,16 +235,19 @@ class Fit:
                 self._candidates[model_id] = self._opened(model_id)
         return self._candidates[model_id]
 
-    def _remembered(self, model_id: str, row: Row, named: tuple[str, ...]) -> _Candidate:
+    def _row_judge(self, model_id: str, row: Row) -> Remembered:
         runtime, version = row["runtime"], row["version"]
         if (runtime, version) not in self._facts:
             self._facts[runtime, version] = facts(runtime, version)
+        return Remembered(row, self._facts[runtime, version], lambda: open_for(bundled(model_id), None, None))
+
+    def _remembered(self, model_id: str, row: Row, named: tuple[str, ...]) -> _Candidate:
         quants = row["quants"]
         recipes = [(Recipe(name, name, False), quants[name][0], quants[name][1]) for name in named or quants]
         return _Candidate(
-            judge=Remembered(row, self._facts[runtime, version], lambda: open_for(bundled(model_id), None, None)),
-            runtime=runtime,
-            version=version,
+            judge=self._row_judge(model_id, row),
+            runtime=row["runtime"],
+            version=row["version"],
             parameters=row["parameters"],
             active_parameters=row["active_parameters"],
             experts=row["experts"],
@@ -234,7 +285,7 @@ class Fit:
             raise unknown
 
     def _speed(self, candidate: _Candidate, recipe: Recipe, workload: Workload, judged: Judged) -> "Speed | None":
-        if judged.laid is None or not self._machine.gpus:
+        if judged.laid is None or (not self._machine.gpus and self._machine.host_bandwidth_bytes is None):
             return None
         from runlocal.solve.speed import speed_of
 

@@ -15,13 +15,10 @@ from runlocal.quants.gguf import Recipe
 from runlocal.runtimes import Runtime, is_priced
 from runlocal.solve.asked import HEADLINE_TOKENS, Asked
 from runlocal.solve.cell import reserves
-from runlocal.solve.check import contexts
 from runlocal.solve.devices import Device, device
-from runlocal.solve.load import does_not_load
+from runlocal.solve.grid import contexts
 from runlocal.solve.split import lay_best
-
-MOST_TOGETHER = 15
-"""Cards of one process: `most_backends` of data/engines/ggml.toml, less the host, which every runtime that is priced computes on too."""
+from runlocal.solve.support import does_not_load
 
 MOST_LAYOUTS = 4000
 """Layouts that are computed for one fleet: a real one has some dozens of kinds of nodes, a made-up one would take hours."""
@@ -59,6 +56,7 @@ class FleetJudge:
         tokens = contexts(runtime, asked)[0] if asked.contexts else min(HEADLINE_TOKENS, runtime.model.context.native_tokens)
         self.runtime, self.asked = runtime, asked
         self.workload: Workload = asked.workload._replace(context_tokens=tokens, cache_type_k=key_type, cache_type_v=value_type)
+        self._most_together = runtime.most_gpus() if is_priced(runtime.id) else 0  # what is not priced shares nothing out
         self.notes: dict[str, None] = {}
         self.rounded = False
         self._idle = idle
@@ -136,7 +134,7 @@ class FleetJudge:
         unused = tuple(sorted(idle, key=lambda gpu: gpu.usable_bytes, reverse=True))
         recipe = self._choice(unused)
         if recipe is None:
-            return self._no(unused[:MOST_TOGETHER], self._recipes[-1])
+            return self._no(unused[: self._most_together], self._recipes[-1])
         sizes: list[int] = []
         answers: list[Answer] = []
         first = 0
@@ -154,7 +152,7 @@ class FleetJudge:
     def _fewest(self, gpus: list[Gpu], recipe: Recipe, least: int) -> tuple[int, Answer]:
         """The smallest number of cards, the roomiest first, that holds it; 0 where none does. least: fewer were too few for roomier cards."""
         weights, free = self._weights_alone(gpus[0], recipe), 0
-        for size, gpu in enumerate(gpus[:MOST_TOGETHER], start=1):
+        for size, gpu in enumerate(gpus[: self._most_together], start=1):
             free += gpu.usable_bytes
             if size < least or free < weights:
                 continue
@@ -170,7 +168,7 @@ class FleetJudge:
         return self._chosen[gpus]
 
     def _finest(self, gpus: tuple[Gpu, ...]) -> Recipe | None:
-        for size in range(1, min(len(gpus), MOST_TOGETHER) + 1):
+        for size in range(1, min(len(gpus), self._most_together) + 1):
             answers = [self._answer(gpus[:size], recipe) for recipe in self._recipes]
             for wanted in (Answer.FITS, Answer.TIGHT):
                 if wanted in answers and self._yes(wanted):

@@ -8,7 +8,7 @@ from runlocal.core.workload import Workload
 from runlocal.quants.gguf import Recipe
 from runlocal.runtimes import Judgeable
 from runlocal.solve.search import last_that_fits
-from runlocal.solve.split import lay_best
+from runlocal.solve.split import even_left, lay_best
 
 _STEP_TOKENS = 256  # llama.cpp pads contexts to this
 
@@ -29,7 +29,13 @@ def longest_context(
         return 0
 
     def left(steps: int) -> int:
-        return slack(lay_best(runtime, recipe, _at(workload, steps), machine, left_free).load, machine, left_free)
+        laid = lay_best(runtime, recipe, _at(workload, steps), machine, left_free)
+        least = slack(laid.load, machine, left_free)
+        if len(machine.gpus) < 2:
+            return least
+        # Layers are shared out evenly only where it gets tight; how full that would make the GPUs falls more evenly than how full they are.
+        even = even_left(laid, machine, runtime.layer_bytes(recipe, laid.workload, laid.placement), left_free)
+        return max(0, even) if least >= 0 else min(-1, even)
 
     if (at_most := left(most)) >= 0:
         return most * _STEP_TOKENS

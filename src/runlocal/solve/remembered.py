@@ -8,6 +8,7 @@ from bisect import bisect_left
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
+from runlocal.architectures import counts
 from runlocal.core.facts import Facts
 from runlocal.core.load import Load, load_of
 from runlocal.core.machine import Gpu, Machine, Origin
@@ -18,11 +19,10 @@ from runlocal.engines.ggml.buffer_parts import doubt_bytes, doubt_percent
 from runlocal.engines.ggml.elsewhere import exact_load, kind_of, parts_on
 from runlocal.engines.ggml.overhead import overhead_parts
 from runlocal.engines.ggml.placement import Placement, place
-from runlocal.engines.ggml.refusals import refuses_device
+from runlocal.engines.ggml.refusals import most_gpus, refuses_device
 from runlocal.quants.gguf import Recipe
 from runlocal.runtimes import Runtime
 from runlocal.solve.asked import HEADLINE_TOKENS, USUAL_CONTEXTS
-from runlocal.solve.check import counts
 
 Row = dict[str, Any]
 """A row as JSON has it, one kind of placement of one model.
@@ -84,7 +84,7 @@ class Remembered:
     def refuses(self, recipe: Recipe, workload: Workload, machine: Machine) -> str | None:
         if workload.context_tokens > self.longest_context():
             return self.opened().refuses(self._own(recipe), workload, machine)
-        return refuses_device(machine, self._facts.ggml["graph_room"]["most_backends"])
+        return refuses_device(machine, most_gpus(self._facts.ggml))
 
     def placement(self, workload: Workload, machine: Machine, shares: Sequence[float] | None = None) -> Placement:
         return place(self.row["layers"], None, (1.0,) * len(machine.gpus))
@@ -122,7 +122,9 @@ class Remembered:
         return tuple(point[0] for point in points[recipe.name if recipe.name in points else ""])
 
     def reads(self, recipe: Recipe, workload: Workload, placement: Placement) -> dict[str, int] | None:
-        """As the engine has it."""
+        """As the engine has it. A row knows what a GPU reads alone."""
+        if not placement.gpus:
+            return self.opened().reads(self._own(recipe), workload, placement)
         quant = recipe.name if recipe.name in self.row["points"] else ""
         found = point_at(self.row, quant, workload.context_tokens) if recipe.name in self.row["quants"] else None
         if found is None:

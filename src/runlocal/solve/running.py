@@ -5,7 +5,7 @@ from runlocal.core.units import context_text, gib
 from runlocal.core.verdict import Answer
 from runlocal.runtimes import Runtime
 from runlocal.solve.asked import HEADLINE_TOKENS, Asked
-from runlocal.solve.check import cells, contexts, headline
+from runlocal.solve.grid import cells, contexts, headline
 
 _THEN = {
     Answer.FITS: "fits",

@@ -24,10 +24,12 @@ def shelf(runtime: Runtime, recipe: Recipe, workload: Workload, reserve_bytes: i
         return _holds(runtime, recipe, workload, reserve_bytes, entry, count)
 
     single = _single_cards()
+    largest = answer_of(runtime, recipe, workload, of_a_kind(common_sizes()[-1].gpu, 1), reserve_bytes)
     return Shelf(
         sizes=tuple((size.size_gb, size.gpu.usable_bytes, does(size.gpu, 1)) for size in common_sizes()),
         smallest_card=_first(sorted(single, key=lambda entry: (entry.usable_bytes, _usd(entry))), does, 1),
         cheapest_pair=_first(sorted((entry for entry in single if entry.price), key=_usd), does, 2),
+        need_bytes=sum(largest.laid.load.gpus) if largest.laid else None,
     )
 
 

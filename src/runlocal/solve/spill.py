@@ -15,28 +15,35 @@ from runlocal.runtimes import Runtime
 from runlocal.solve.split import Laid, fill_up, go_in, lay, lay_best, lay_by_rooms, rooms_of
 
 
-class Spill:
-    """A workload that the GPUs are too small for.
+def best_spill(runtime: Runtime, recipe: Recipe, workload: Workload, machine: Machine, left_free: Sequence[int]) -> tuple[int, Laid | None]:
+    """Layers on the GPUs, the output layer counted as one; and what lies where then, None where host memory may take nothing or is too small.
 
     left_free: bytes to leave free on each GPU, where that can be done at all
+    """
+    kept = Spill(runtime, recipe, workload, machine, left_free)
+    if machine.host_bytes is not None:
+        found = kept.best() or (Spill(runtime, recipe, workload, machine, (0,) * len(left_free)).best() if any(left_free) else None)
+        if found is not None:
+            return found.placement.gpu_layers, found
+    return kept.most_in_view(), None
+
+
+class Spill:
+    """A workload that the GPUs are too small for, where host memory may take the rest.
+
+    left_free: bytes that stay free on each GPU
     """
 
     def __init__(self, runtime: Runtime, recipe: Recipe, workload: Workload, machine: Machine, left_free: Sequence[int]) -> None:
         self._runtime, self._recipe, self._workload, self._machine, self._left_free = runtime, recipe, workload, machine, tuple(left_free)
 
-    def best(self) -> tuple[int, Laid | None]:
-        """Layers on the GPUs, the output layer counted as one; and what lies where then, None where host memory may take nothing or is too small."""
-        if self._machine.host_bytes is not None:
-            found = self._found()
-            if found is None and any(self._left_free):
-                self._left_free = (0,) * len(self._left_free)
-                found = self._found()
-            if found is not None:
-                return found.placement.gpu_layers, found
+    def most_in_view(self) -> int:
+        """Layers that the GPUs take, the output layer counted as one, whatever becomes of the rest; nothing is left free."""
         start = self._one_layer(self._workload)
-        return fill_up(self._layer_bytes(start), rooms_of(start, self._machine, self._layer_bytes(start))), None
+        return fill_up(self._layer_bytes(start), rooms_of(start, self._machine, self._layer_bytes(start)))
 
-    def _found(self) -> Laid | None:
+    def best(self) -> Laid | None:
+        """What lies where at the least time per token; None where it does not fit."""
         experts = self._experts_moved()
         if experts is not None and (found := self._fewest_experts(experts)):
             return found

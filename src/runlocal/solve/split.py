@@ -77,6 +77,19 @@ def rooms_of(laid: Laid, machine: Machine, sizes: Sequence[int]) -> list[int]:
     return [left - margin + held[gpu(index)] for index, (left, margin) in enumerate(free)]
 
 
+def even_left(laid: Laid, machine: Machine, sizes: Sequence[int], left_free: Sequence[int]) -> int:
+    """What the fullest GPU would have left beyond its reserve with layers shared out evenly, beside the buffers that are there now.
+
+    sizes: as of `rooms_of`
+    """
+    rooms = [room - free for room, free in zip(rooms_of(laid, machine, sizes), left_free, strict=True)]
+    dealt, left, taken = share_out(sizes, rooms), [], 0
+    for count, room in zip(dealt, rooms, strict=True):
+        left.append(room - sum(sizes[taken : taken + count]))
+        taken += count
+    return min(left)
+
+
 def share_out(sizes: Sequence[int], rooms: Sequence[int]) -> tuple[int, ...]:
     """How many of the layers each GPU gets, in order, so that the least that any of them has left is as much as can be.
 

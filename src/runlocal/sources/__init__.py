@@ -1,4 +1,9 @@
-"""A stranger's file to `ModelSpec`: a .gguf, a config.json, a model folder."""
+"""A stranger's file to `ModelSpec`: a .gguf, a config.json, a model folder.
+
+Where a change to the reading of config.json belongs: a class's row in `families`, one that sets a tower before another in `wrappers`; keys by
+other names in `renamed`; what all models have in `text`, `windows` and `mixtures`; layers that only some have in `states`, `linear`, `delta`,
+`gemma`, `searched`; towers in `vision`. `gguf` has files of the same names for the same things.
+"""
 
 import os
 

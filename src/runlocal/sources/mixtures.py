@@ -3,7 +3,7 @@
 from collections.abc import Callable
 
 from runlocal.core.model import Experts
-from runlocal.sources.families import Family, Mixture
+from runlocal.sources.family import Family, Mixture
 from runlocal.sources.keys import Keys
 
 

@@ -30,6 +30,24 @@ def _same(keys: Keys, key: str, numbers: list[int]) -> int | None:
     return numbers[0] if numbers else None
 
 
+def _falcon(keys: Keys) -> Keys:
+    """Falcon's keys under the names that the others have (FalconConfig)."""
+    grouped = keys.flag("new_decoder_architecture")
+    heads = keys.number("num_attention_heads", "n_head")
+    kv_heads = keys.maybe("num_kv_heads") if grouped else None if not keys.flag("multi_query", True) else 1
+    return keys._replace(
+        table={
+            **keys.table,
+            "num_attention_heads": heads,
+            "num_hidden_layers": keys.number("num_hidden_layers", "n_layer"),
+            "num_key_value_heads": kv_heads or heads,
+            "intermediate_size": keys.maybe("ffn_hidden_size") or 4 * keys.number("hidden_size"),
+            "max_position_embeddings": keys.maybe("max_position_embeddings") or 2048,
+            "norms_per_layer": (keys.maybe("num_ln_in_parallel_attn") or 2) if grouped else 1,
+        }
+    )
+
+
 def _laguna(keys: Keys) -> Keys:
     """Laguna: query heads by layer, kinds of MLP by layer."""
     layers = min(keys.number("num_hidden_layers"), LARGEST_LAYERS)
@@ -184,6 +202,7 @@ def _minimax_m3(keys: Keys) -> Keys:
 RENAMED: Mapping[str, Callable[[Keys], Keys]] = {
     "cohere2moe": _cohere2moe,
     "dbrx": _dbrx,
+    "falcon": _falcon,
     "laguna": _laguna,
     "mimo2": _mimo2,
     "minicpm3": _minicpm3,

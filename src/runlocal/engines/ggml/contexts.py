@@ -11,7 +11,7 @@ from runlocal.core.part import HOST
 from runlocal.core.workload import Workload
 from runlocal.engines.ggml.files import Files
 from runlocal.engines.ggml.placement import Placement, place
-from runlocal.engines.ggml.refusals import refuses_device, refuses_uneven_steps
+from runlocal.engines.ggml.refusals import most_gpus, refuses_device, refuses_uneven_steps
 from runlocal.engines.ggml.settings import Settings, settle
 
 if TYPE_CHECKING:
@@ -51,7 +51,8 @@ class Contexts(Files):
         asked = workload.flash_attention is not None or settings.type_v.block_elements > 1  # a quantized V asks for it
         if asked or not settings.flash_attention or not self._flash_follows or placement.nothing_on_host:
             return settings
-        from runlocal.engines.ggml.graph import NotModelled, keeps_flash_attention
+        from runlocal.engines.ggml.graph import NotModelled
+        from runlocal.engines.ggml.graph.resolve import keeps_flash_attention
 
         key = (settings, placement)
         if key not in self._kept_flash:
@@ -87,7 +88,11 @@ class Contexts(Files):
 
     def refuses_devices(self, machine: Machine) -> str | None:
         """Why ggml cannot use the machine's devices."""
-        return refuses_device(machine, self.facts.ggml["graph_room"]["most_backends"])
+        return refuses_device(machine, self.most_gpus())
+
+    def most_gpus(self) -> int:
+        """GPUs that one process computes on at most."""
+        return most_gpus(self.facts.ggml)
 
     def refuses_graph(self, workload: Workload, machine: Machine) -> str | None:
         """Why llama.cpp aborts over the graph's tensors; None where it does not."""

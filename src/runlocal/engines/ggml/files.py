@@ -11,6 +11,8 @@ from runlocal.core.model import ModelSpec, PublishedFile
 from runlocal.core.noun import NamedTuple
 from runlocal.quants.gguf import DYNAMIC, Recipe, Stored, store, typed_name
 
+_NAMES_SHOWN = 5
+
 
 class OwnTensors(NamedTuple):
     """The tensors that a file really holds, what its quantization calls itself, and where it lies."""
@@ -77,14 +79,12 @@ class Files:
 
     def _unknown(self, name: str, typed: str, quants: Mapping[str, str]) -> Problem:
         """Why there is no quantization of that name, and which there are."""
-        from difflib import get_close_matches
-
         shown = repr(name[:40])
         published = {typed_name(file.quant, ()): file.quant for file in self.model.files}
         mixture = typed.startswith(f"{DYNAMIC}_") or typed.endswith("_XL") or "QAT" in typed
         # A recipe that is called nearly like it is another size: of a mixture, only other mixtures are near.
         names = published if mixture else {**quants, **published}
-        candidates = tuple(names[one] for one in get_close_matches(typed, names))
+        candidates = self._near(typed, names)
         if other := next((quant["format"] for key, quant in self.facts.quants.items() if quant["format"] != "gguf" and key.upper() == typed), None):
             return Problem(
                 Code.UNKNOWN_QUANT, f"{shown} is a type of {other}, which no runtime here loads", hint="name one of llama.cpp's", candidates=candidates
@@ -99,6 +99,15 @@ class Files:
             hint=f"{known}; give the path of a .gguf to price that file",
             candidates=candidates,
         )
+
+    def _near(self, typed: str, names: Mapping[str, str]) -> tuple[str, ...]:
+        """The names nearest to what was typed: those that begin so (`Q4`, `q4km`), the usual ones first; then those that look alike."""
+        from difflib import get_close_matches
+
+        squeezed = typed.replace("_", "")
+        begin = [key for key in names if squeezed and key.replace("_", "").startswith(squeezed)]
+        begin.sort(key=lambda key: not self.facts.quants.get(names[key], {}).get("usual_in"))
+        return tuple(names[key] for key in dict.fromkeys([*begin, *get_close_matches(typed, names)]))[:_NAMES_SHOWN]
 
     def quants_usual_in(self, runtime_id: str) -> tuple[str, ...]:
         """What published files of this model come in, finest first. A checkpoint in MXFP4 gains nothing from more bits than it has."""

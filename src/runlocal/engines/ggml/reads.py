@@ -3,19 +3,15 @@
 from runlocal.core.cache import Cache, CacheKind
 from runlocal.core.layout import Layout, is_expert
 from runlocal.core.part import HOST
+from runlocal.core.speed import HOST_CACHE
 from runlocal.engines.ggml.cache import device_bytes
 from runlocal.engines.ggml.placement import Placement
 from runlocal.engines.ggml.settings import Settings
 from runlocal.quants.gguf import Stored
 
 
-def token_reads(
-    layout: Layout, stored: tuple[Stored, ...], caches: tuple[Cache, ...], settings: Settings, placement: Placement, experts_used: int
-) -> dict[str, int]:
-    """Bytes that each device reads for one token of one sequence whose context is full: `Layout.active_parameters` as stored, and the caches.
-
-    settings: of that one sequence
-    """
+def weight_reads(layout: Layout, stored: tuple[Stored, ...], placement: Placement, experts_used: int) -> dict[str, int]:
+    """Bytes of weights that each device reads for one token: `Layout.active_parameters` as stored."""
     idle = layout.idle_layers()
     read: dict[str, int] = {}
     for one in stored:
@@ -28,15 +24,28 @@ def token_reads(
             device = HOST if layout.single_embedding and tensor.role == "token_embd" else placement.output
             read[device] = read.get(device, 0) + size
             continue
-        awake = tuple(layer for layer in tensor.layers if layer not in idle)
+        awake = tuple(layer for layer in tensor.layers if layer not in idle) if idle else tensor.layers
         if is_expert(tensor) and placement.host_experts:
             kept = sum(layer < placement.host_experts for layer in awake)
             read[HOST] = read.get(HOST, 0) + size * kept
             awake = awake[kept:]
         for device, count in placement.spread(awake).items():
             read[device] = read.get(device, 0) + size * count
+    return read
+
+
+def cache_reads(caches: tuple[Cache, ...], settings: Settings, placement: Placement) -> dict[str, int]:
+    """Bytes of caches and states that each device reads for one token of one sequence whose context is full.
+
+    Caches on the host stand apart, under `HOST_CACHE`; recurrent states are read like weights.
+
+    settings: of that one sequence
+    """
+    read: dict[str, int] = {}
     for cache in caches:
-        if cache.kind is not CacheKind.CROSS:
-            for device, size in device_bytes(cache, settings, placement).items():
-                read[device] = read.get(device, 0) + size
+        if cache.kind is CacheKind.CROSS:
+            continue
+        for device, size in device_bytes(cache, settings, placement).items():
+            place = HOST_CACHE if device == HOST and cache.kind is not CacheKind.RECURRENT else device
+            read[place] = read.get(place, 0) + size
     return read

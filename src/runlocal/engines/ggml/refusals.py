@@ -1,6 +1,7 @@
 """What every runtime on ggml refuses."""
 
 from collections.abc import Mapping
+from typing import Any
 
 from runlocal.core.cache import Cache, CacheKind
 from runlocal.core.machine import Backend, Machine
@@ -11,12 +12,18 @@ from runlocal.engines.ggml.settings import Settings
 _KEYS_AND_VALUES_IN_ONE = (CacheKind.LATENT, CacheKind.COMPRESSED)
 
 
-def refuses_device(machine: Machine, most_backends: int) -> str | None:
-    """Why ggml cannot use the machine's devices: it has no backend for one, or they are too many. most_backends: the host is one of them"""
+def most_gpus(ggml: Mapping[str, Any]) -> int:
+    """GPUs that one process computes on at most: the host is a backend too. ggml: the engine's facts"""
+    backends: int = ggml["graph_room"]["most_backends"]
+    return backends - 1
+
+
+def refuses_device(machine: Machine, most: int) -> str | None:
+    """Why ggml cannot use the machine's devices: it has no backend for one, or they are too many."""
     name = next((device.name for device in machine.gpus if device.backend is Backend.HPU), None)
     if name is not None:
         return f"ggml has no backend for {name}"
-    return f"ggml computes on {most_backends - 1} GPUs at most, and there are {len(machine.gpus)}" if len(machine.gpus) >= most_backends else None
+    return f"ggml computes on {most} GPUs at most, and there are {len(machine.gpus)}" if len(machine.gpus) > most else None
 
 
 def refuses_uneven_steps(settings: Settings) -> str | None:

@@ -1,7 +1,6 @@
 """One model in ggml: its parts for any quantization, workload and placement. What was laid out once is kept, so a grid costs little more than a cell."""
 
 from collections.abc import Iterable, Iterator
-from typing import TYPE_CHECKING
 
 from runlocal.core.cache import CacheKind
 from runlocal.core.errors import Code, Problem
@@ -14,18 +13,14 @@ from runlocal.core.part import HOST, Part, gpu
 from runlocal.core.workload import Workload
 from runlocal.engines.ggml.cache import cache_parts, cache_sizes
 from runlocal.engines.ggml.cache import layer_bytes as cache_layer_bytes
-from runlocal.engines.ggml.contexts import Contexts
+from runlocal.engines.ggml.compute import Compute, finest_of
 from runlocal.engines.ggml.elsewhere import MachineKind, exact_load, kind_of, parts_on
-from runlocal.engines.ggml.nextn import NextTokens
 from runlocal.engines.ggml.overhead import overhead_parts
 from runlocal.engines.ggml.placement import Placement, place
 from runlocal.engines.ggml.settings import Settings
 from runlocal.engines.ggml.weight_parts import mixture_parts, weight_parts
 from runlocal.engines.ggml.weights import EMBEDDING, Sized, Weight, lay, layer_weights, measure
 from runlocal.quants.gguf import Recipe
-
-if TYPE_CHECKING:
-    from runlocal.engines.ggml.buffers import BufferLines
 
 
 class _Spot(NamedTuple):
@@ -57,22 +52,21 @@ class Pieces(NamedTuple):
     by_recipe: bool
 
 
-class Session(Contexts):
+class Session(Compute):
     """A model opened once for many questions."""
 
     def __init__(self, model: ModelSpec, facts: Facts) -> None:
         super().__init__(model, facts)
-        self._lines: BufferLines | None = None
-        self._vision: dict[tuple[object, ...], tuple[Part, ...]] = {}
         self._sized: dict[Recipe, Sized] = {}
         self._weights: dict[tuple[Recipe, Placement], tuple[Weight, ...]] = {}
         self._cached: dict[tuple[Workload, Placement], tuple[Part, ...]] = {}
         self._buffers: dict[tuple[Settings, Placement, Recipe | None], tuple[Part, ...]] = {}
         self._overheads: dict[Machine, tuple[Part, ...]] = {}
-        self._next: dict[tuple[Recipe, Workload, Placement], tuple[Part, ...]] = {}
         self._weight_lines: dict[tuple[Recipe, Placement, bool], tuple[Part, ...]] = {}
         self._beside: dict[Machine, tuple[MachineKind | None, Load]] = {}
         self._spots: dict[Placement, _Spot] = {}
+        self._weight_reads: dict[tuple[Recipe, Placement], dict[str, int]] = {}
+        self._cache_reads: dict[tuple[Workload, Placement], dict[str, int]] = {}
 
     def weights(self, recipe: Recipe, placement: Placement) -> tuple[Weight, ...]:
         """Every loaded tensor on its device."""
@@ -87,7 +81,7 @@ class Session(Contexts):
 
         Of a published mixture, whose types are not known layer by layer, as if all were of one type: near enough to share layers out by.
         """
-        sizes = layer_weights(self._measured(_finest(recipe)), placement, tied=self._copied_embedding)
+        sizes = layer_weights(self._measured(finest_of(recipe)), placement, tied=self._copied_embedding)
         if recipe.file is not None:
             whole = sum(sizes)
             sizes = [size * recipe.file.bytes // whole for size in sizes]
@@ -184,30 +178,26 @@ class Session(Contexts):
         return cache_sizes(self.caches, self.settings(workload), placement, vision=workload.vision)
 
     def reads(self, recipe: Recipe, workload: Workload, placement: Placement) -> dict[str, int] | None:
-        """Bytes that each device reads for one token; None where that is not known: a published mixture, guessed tokens, a model that writes no text."""
+        """Bytes that each device reads for one token, caches on the host under `HOST_CACHE`.
+
+        None where that is not known: a published mixture, guessed tokens, a model that writes no text.
+        """
         if recipe.file is not None or self.drafted(workload) or self.layout.encoder or self.layout.pooling:
             return None
-        from runlocal.engines.ggml.reads import token_reads  # most questions are about memory alone
+        from runlocal.engines.ggml.reads import cache_reads, weight_reads  # most questions are about memory alone
 
-        alone = self.settings(workload._replace(sequences=1, pool_tokens=None, unified_kv=False))
-        used = self.model.text.experts.used if self.model.text.experts else 0
-        return token_reads(self.layout, self.stored(recipe), self.caches, alone, placement, used)
-
-    def straight_from(self, workload: Workload, placement: Placement, most_tokens: int) -> int | None:
-        """Context from which to `most_tokens` what a workload takes is a straight line in the context, rounded down per device.
-
-        A line through that context and twice as much; None where none is known. Batches only ever grow with the context, so where they are
-        the same at both ends they are between.
-        """
-        one_stream_each = workload.sequences == 1 or not workload.unified_kv
-        if workload.mtp or workload.drafting or self._copies_weights(placement) or not one_stream_each or any(cache.ratio > 1 for cache in self.caches):
-            return None
-        long = self.settings_on(workload._replace(context_tokens=most_tokens), placement)
-        start = self._buffer_lines().straight_from(long, placement)
-        if start is None or 2 * start > most_tokens:
-            return None
-        short = self.settings_on(workload._replace(context_tokens=start), placement)
-        return start if short._replace(cells=long.cells) == long else None
+        kept = (recipe, placement)
+        if kept not in self._weight_reads:
+            used = self.model.text.experts.used if self.model.text.experts else 0
+            self._weight_reads[kept] = weight_reads(self.layout, self.stored(recipe), placement, used)
+        alone = workload._replace(sequences=1, pool_tokens=None, unified_kv=False)
+        held = (alone, placement)
+        if held not in self._cache_reads:
+            self._cache_reads[held] = cache_reads(self.caches, self.settings(alone), placement)
+        read = dict(self._weight_reads[kept])
+        for where, size in self._cache_reads[held].items():
+            read[where] = read.get(where, 0) + size
+        return read
 
     def _overhead_of(self, machine: Machine) -> tuple[Part, ...]:
         if machine not in self._overheads:
@@ -222,11 +212,6 @@ class Session(Contexts):
         if key not in self._buffers:
             self._buffers[key] = self._buffer_parts(recipe, workload, placement)
         return self._buffers[key]
-
-    def _copies_weights(self, placement: Placement) -> bool:
-        from runlocal.engines.ggml.graph import copies_weights  # Ollama's own engine has no use for llama.cpp's graphs
-
-        return copies_weights(self.layout.architecture, placement)
 
     def _rough_buffers(self, recipe: Recipe, workload: Workload, placement: Placement) -> tuple[Part, ...]:
         """What a GPU that holds everything takes, and on the first the largest matrix that is copied there from the host."""
@@ -243,93 +228,6 @@ class Session(Contexts):
             why = f"CUDA has no kernel for {', '.join(without)}, so llama.cpp keeps those matrices on the host; what that takes is not computed in this version"
             raise Problem(Code.NOT_COMPUTED, why, hint='without a GPU it is: `--batch` with "gpus": 0')
 
-    def _buffer_parts(self, recipe: Recipe, workload: Workload, placement: Placement) -> tuple[Part, ...]:
-        """The graph's buffers, laid out by the rules of ggml's allocator."""
-        from runlocal.engines.ggml.buffer_parts import buffer_parts
-        from runlocal.engines.ggml.graph import NotModelled
-
-        settings, finest = self.settings_on(workload, placement), _finest(recipe)
-        copied = self._copied(finest, placement)
-        try:
-            buffers = grown = self._buffer_lines().of(settings, placement, copied)
-            if self.layout.architecture in self.facts.ggml["growing_architectures"]:
-                grown = self._buffer_lines().when_full(settings, placement, copied)
-        except NotModelled as error:
-            if self.layout.architecture in self.facts.ggml["without_graph"]:
-                return ()
-            raise Problem(Code.NOT_COMPUTED, f"{error} is not computed in this version") from error
-        copied_as = finest.default_type if copied is not None and recipe.file is not None else None
-        return tuple(buffer_parts(self.layout, settings, placement, (buffers, grown), self.facts.ggml, sequences=workload.sequences, copied_as=copied_as))
-
-    def _copied(self, recipe: Recipe, placement: Placement) -> dict[tuple[str, int | None], int] | None:
-        """Bytes of the weights that a step copies to a GPU; None where it copies none."""
-        if not self._copies_weights(placement):
-            return None
-        from runlocal.engines.ggml.graph import copy_bytes
-
-        return copy_bytes(self.stored(recipe), tied=self.layout.tied, architecture=self.layout.architecture)
-
-    def _next_parts(self, recipe: Recipe, workload: Workload, placement: Placement) -> tuple[Part, ...]:
-        """What next-token layers take, where there are such and they guess ahead."""
-        if not self.drafted(workload) or not workload.mtp or self.layout.stored_layers == self.layout.layers:
-            return ()
-        if recipe.file is not None:
-            why = f"how {recipe.name} of {self.model.id} stores its next-token layers is not known"
-            raise Problem(Code.NOT_COMPUTED, why, hint="leave --mtp out, or name a recipe")
-        key = (recipe, workload, placement)
-        if key not in self._next:
-            from runlocal.engines.ggml.graph import NotModelled
-
-            stored, copied = self.stored(recipe), self._copied(recipe, placement)
-            try:
-                self._next[key] = tuple(
-                    NextTokens(self.layout, self.facts, self.batches(workload)).parts(stored, workload, self.settings(workload), placement, copied)
-                )
-            except NotModelled as error:
-                raise Problem(Code.NOT_COMPUTED, f"{error} is not computed in this version") from error
-        return self._next[key]
-
-    def _buffer_lines(self) -> "BufferLines":
-        if self._lines is None:
-            from runlocal.engines.ggml.buffers import BufferLines
-
-            self._lines = BufferLines(self.layout)
-        return self._lines
-
-    def image_tokens(self, images: int, image_size: tuple[int, int] | None = None) -> tuple[int, int] | None:
-        """(least, most) tokens of context that so many images of that size take; None where the tower is not known."""
-        if self.model.vision is None:
-            return None
-        from runlocal.engines.ggml.vision import image_tokens  # text models have no use for towers
-
-        try:
-            tokens = image_tokens(self.model.vision, images, self.facts.vision, image_size)
-        except Problem:
-            return None
-        return tokens.least, tokens.most
-
-    def _vision_parts(self, workload: Workload, placement: Placement) -> tuple[Part, ...]:
-        """Tower, projector and image graph, speech encoder and its graph, on the first GPU."""
-        if self.model.vision is None or not workload.vision:
-            return ()
-        device = placement.devices()[0] if placement.gpus else HOST
-        from runlocal.engines.ggml.speech import speech_parts  # text models have no use for towers
-        from runlocal.engines.ggml.vision import vision_parts
-
-        key = (workload.images, workload.image_size, workload.mmproj_type, workload.flash_attention, device)
-        if key not in self._vision:
-            wanted = (self.model, workload, device, self.facts.types, self.facts.vision)
-            self._vision[key] = (*vision_parts(*wanted), *speech_parts(*wanted))
-        return self._vision[key]
-
 
 def _is_spread(placement: Placement) -> bool:
     return not placement.all_on_gpus or placement.host_experts > 0
-
-
-def _finest(recipe: Recipe) -> Recipe:
-    """A recipe; for a published file one that stores every matrix as fine as that may."""
-    if recipe.file is None:
-        return recipe
-    finest = "BF16" if recipe.default_type in ("Q8_0", "BF16") else "Q8_0"
-    return Recipe(finest, finest, False)

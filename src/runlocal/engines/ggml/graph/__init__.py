@@ -2,22 +2,30 @@
 
 A graph is built from the blocks of a layout in the order of llama.cpp's own builders, cut into splits as ggml's scheduler does, and laid
 out by ggml's allocator (`engines/ggml/allocator.py`). So the compute buffers follow from shapes alone.
+
+Where a change belongs:
+
+- An architecture whose graph differs in what others have too: its row in `family`.
+- A new kind of block: a module beside `attention`, `mlp` or `mamba`, named in `layers`; one that is a whole layer: in `WHOLE` there.
+- Halves put together in another way: `decoder`, or where one architecture alone does so, a module named in its `OWN_LAYERS`.
+- Before and behind the layers: `ends`. Layers that guess ahead: `nextn`.
+- What ggml does with any graph: `tensors` (shapes of operations), `expand` (order), `schedule` (devices and copies), `fusion`, `resolve`.
+- What makes it fast and changes no figure: `runs` (layers that repeat), `copies` (other weights, same graph).
 """
 
-from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from runlocal.core.cache import CacheKind
-from runlocal.core.layout import Block, Layout
+from runlocal.core.layout import Layout
 from runlocal.core.noun import NamedTuple
-from runlocal.core.part import HOST
 from runlocal.engines.ggml.allocator import Repeat, reserve, timeline
-from runlocal.engines.ggml.graph.context import DOWN, Context, Devices
-from runlocal.engines.ggml.graph.decoder import Layer, NotModelled, build, layers_of
-from runlocal.engines.ggml.graph.family import FAMILIES, Family
+from runlocal.engines.ggml.graph.context import DOWN, Context, devices_of
+from runlocal.engines.ggml.graph.decoder import build
+from runlocal.engines.ggml.graph.family import FAMILIES, NotModelled, family_of
+from runlocal.engines.ggml.graph.layers import Layer, layers_of
 from runlocal.engines.ggml.graph.runs import KEPT, Run, runs_of
-from runlocal.engines.ggml.graph.schedule import assign, schedule
+from runlocal.engines.ggml.graph.schedule import schedule
 from runlocal.engines.ggml.graph.tensors import F32
 from runlocal.engines.ggml.placement import Placement
 from runlocal.engines.ggml.places import Timeline, fill
@@ -28,7 +36,7 @@ from runlocal.quants.gguf import Stored
 if TYPE_CHECKING:
     from runlocal.engines.ggml.graph.copies import Templates
 
-__all__ = ["ComputeBuffers", "NotModelled", "compute_buffers", "copies_weights", "copy_bytes", "keeps_flash_attention", "largest", "next_token_buffers"]
+__all__ = ["ComputeBuffers", "NotModelled", "compute_buffers", "copies_weights", "copy_bytes", "largest", "next_token_buffers"]
 
 GPU_ALIGNMENT = 128  # ggml_backend_cuda_buffer_type_get_alignment
 HOST_ALIGNMENT = 32  # TENSOR_ALIGNMENT of ggml's CPU buffers
@@ -97,17 +105,19 @@ def compute_buffers(
     timelines: gets that of every graph that was laid out; the buffers are the largest of all
     Raises NotModelled (a ValueError) where the architecture's graph is not built here.
     """
-    family = _family(layout)
+    family = family_of(layout)
     kept = settings.hidden_kept and not (family.outputs_normed or family.outputs_last)
     if kept:
         family = family._replace(outputs_normed=True)
     if settings.flash_attention and F32.name in (settings.type_k.name, settings.type_v.name):
         raise NotModelled("flash attention on a cache in F32")
     layers = layers_of(layout)
-    devices = _devices(placement, keeps_pins=not as_estimated)
+    devices = devices_of(placement, keeps_pins=not as_estimated)
     copied = weight_bytes if weight_bytes and copies_weights(layout.architecture, placement) else {}
     if layers[0].has_streams and not placement.nothing_on_host:
-        settings = settings._replace(unfused=_unfused(layout, settings, placement, all_layers=all_layers))
+        from runlocal.engines.ggml.graph.resolve import unfused  # few architectures have streams
+
+        settings = settings._replace(unfused=unfused(layout, settings, placement, all_layers=all_layers))
     context = Context(layout, family, settings, devices, copied)
     sizes_of = _sizes_by_layer(copied)
     # States are loaded ahead of what enters their layer, so on each device the last of them are read for the last time one layer early.
@@ -173,7 +183,7 @@ def next_token_buffers(
     head = head_of(layout)
     if head is None or layout.architecture not in PICKED:
         raise NotModelled(f"the graph of the next-token layers of {layout.architecture}")
-    family, devices = _family(layout), _devices(placement, keeps_pins=False)
+    family, devices = family_of(layout), devices_of(placement, keeps_pins=False)
     behind = without_head(next_layout(layout))
     copied = weight_bytes if weight_bytes and copies_weights(layout.architecture, placement) else {}
     context = Context(behind, family, settings, devices, copied)
@@ -198,18 +208,6 @@ def _lay_out(context: Context, layers: Sequence[Layer], built: Sequence[int], ru
     return Laid(times=tuple(run.times for run in runs), rounds=tuple(rounds), sizes=sizes, events=found)
 
 
-def _one_of_each(layout: Layout, layers: Sequence[Layer], devices: Devices) -> Sequence[int]:
-    """Layers that stand for all where only devices are asked for: every layer has weights, so none hangs on more than its neighbours."""
-    family = _family(layout)
-    if family.every_layer:
-        return range(len(layers))
-    kinds = [
-        (layer, device, family.kind_of(index), index < devices.host_experts) for index, (layer, device) in enumerate(zip(layers, devices.layers, strict=False))
-    ]
-    left_out = {index for run in runs_of(kinds, KEPT) for index in range(run.built_end, run.end)}
-    return [index for index in range(len(layers)) if index not in left_out]
-
-
 def _from_template(context: Context, layers: Sequence[Layer], placement: Placement, templates: "Templates", *, fuses_routing: bool) -> Laid | None:
     """The graph as it was laid out for other weights, with the bytes of these; None where more than places hangs on them."""
     from runlocal.engines.ggml.graph.copies import marked, template  # one GPU that holds everything copies none
@@ -224,71 +222,6 @@ def _from_template(context: Context, layers: Sequence[Layer], placement: Placeme
         return None
     events = found.filled(weights)
     return Laid(times=(), rounds=(), sizes=fill(events), events=events)
-
-
-def _unfused(layout: Layout, settings: Settings, placement: Placement, *, all_layers: bool = False) -> tuple[str, ...]:
-    """The operations of hyper-connections that are taken apart (llama_context::resolve_fused_ops): one of them would not run with its layer.
-
-    all_layers: as in `compute_buffers`
-    """
-    from runlocal.engines.ggml.graph.hyper import FUSED
-
-    layers, devices = layers_of(layout), _devices(placement, keeps_pins=True)
-    few = range(len(layers)) if all_layers else _one_of_each(layout, layers, devices)
-    step = settings._replace(ubatch_tokens=settings.sequences, output_rows=settings.sequences, unfused=())
-    left: tuple[str, ...] = FUSED
-    while left:
-        context = Context(layout, _family(layout), step, devices, defaultdict(int))
-        build(context, layers, few)
-        assign(context.graph, devices.host)
-        elsewhere = {node.op for node, layer in context.fused if node.device != devices.layers[layer]}
-        # They are asked about in turn; the graph is another one only behind the first that is taken apart.
-        first = next((index for index, op in enumerate(left) if op in elsewhere), None)
-        if first is None:
-            break
-        step, left = step._replace(unfused=(*step.unfused, left[first])), left[first + 1 :]
-    return step.unfused
-
-
-def keeps_flash_attention(layout: Layout, settings: Settings, placement: Placement, *, all_layers: bool = False) -> bool:
-    """Whether `auto` leaves flash attention on (llama_context::resolve_fused_ops): in a step of a token per sequence every layer's runs on its device.
-
-    A layer's own weights draw it there. Where a state follows that lies elsewhere, it is that which does. all_layers: as in `compute_buffers`
-    """
-    layers, devices = layers_of(layout), _devices(placement, keeps_pins=True)
-    few = range(len(layers)) if all_layers else _one_of_each(layout, layers, devices)
-    step = settings._replace(ubatch_tokens=settings.sequences, output_rows=settings.sequences)
-    context = Context(layout, _family(layout), step, devices, defaultdict(int))
-    build(context, layers, few)
-    assign(context.graph, devices.host)
-    attending = [devices.layers[index] for index in few if (mixer := layers[index].mixer) and _attends(mixer)]
-    found = [node.device for node in context.graph.nodes if node.op == "FLASH_ATTN_EXT"]
-    return not found or found == attending  # where a step of one token has none, nothing speaks against it
-
-
-def _attends(block: Block) -> bool:
-    """Whether a block is attention: it keeps something per token, perhaps a state beside it, or reads what another layer keeps."""
-    kinds = {cache.kind for cache in block.caches((0,))}
-    return kinds != {CacheKind.RECURRENT}
-
-
-def _family(layout: Layout) -> Family:
-    family = FAMILIES.get(layout.architecture)
-    if family is None:
-        raise NotModelled(f"the graph of {layout.architecture}")
-    return family if layout.deepstack or not family.deepstack else family._replace(deepstack=0)
-
-
-def _devices(placement: Placement, *, keeps_pins: bool) -> Devices:
-    names = [*placement.devices(), HOST]
-    return Devices(
-        layers=tuple(names.index(device) for device in placement.layers),
-        output=names.index(placement.output),
-        host_experts=placement.host_experts,
-        cache_on_host=placement.cache_on_host,
-        host=len(names) - 1,
-        keeps_pins=keeps_pins,
-    )
 
 
 def copies_weights(architecture: str, placement: Placement) -> bool:

@@ -4,11 +4,11 @@ https://github.com/ggml-org/llama.cpp/blob/master/src/models/deepseek4.cpp
 """
 
 from runlocal.architectures.blocks.compressed import CompressedAttention
-from runlocal.core.noun import NamedTuple
 from runlocal.engines.ggml.allocator import Node
 from runlocal.engines.ggml.graph.attention import attention, hadamard, rope, store_keys
-from runlocal.engines.ggml.graph.context import Context, rotation
+from runlocal.engines.ggml.graph.context import Context
 from runlocal.engines.ggml.graph.indexer import unmasked
+from runlocal.engines.ggml.graph.inputs import CompressedInputs, CompressorInputs, WindowInputs, rotation
 from runlocal.engines.ggml.graph.tensors import (
     F16,
     F32,
@@ -31,62 +31,23 @@ from runlocal.engines.ggml.graph.tensors import (
 )
 
 
-class CompressorInputs(NamedTuple):
-    """What compressing tokens into one cache reads (llm_graph_input_dsv4::comp_input), for the worst case of a step.
-
-    positions: of every token within what is compressed together
-    kept_from, kept_to: tokens that wait for more, and their rows of the state
-    read: rows of state and step that are compressed
-    write, write_positions: cells of the results, and their positions
-    mask: who sees which cell
-    rotation: Hadamard matrix of the cache, None where it has none
-    cells: cells per stream
-    """
-
-    positions: Node
-    kept_from: Node
-    kept_to: Node
-    read: Node
-    write: Node
-    write_positions: Node
-    mask: Node
-    rotation: Node | None
-    cells: int
-
-
-class WindowInputs(NamedTuple):
-    """What attention within the window reads: cells of new keys, who sees whom, the Hadamard matrix of a quantized cache; cells per stream."""
-
-    rows: Node
-    mask: Node
-    rotation: Node | None
-    cells: int
-
-
-class CompressedInputs:
-    """The inputs of all layers, made as layers ask for them."""
-
-    def __init__(self, c: Context, block: CompressedAttention) -> None:
-        settings, streams = c.settings, c.settings.streams
-        cells = settings.cells_of(next(iter(block.caches((0,)))))
-        mask = given(F16 if settings.flash_attention else F32, cells, c.tokens // streams, 1, streams)
-        self.window = WindowInputs(given(I64, c.tokens), mask, _rotation(c, block.head_dim), cells)
-        self._compressors: dict[tuple[int, bool], CompressorInputs] = {}
-
-    def compressor(self, c: Context, block: CompressedAttention, *, indexer: bool = False) -> CompressorInputs:
-        """Of the cache of the compressed tokens themselves, or of the indexer's keys."""
-        key = (block.ratio, indexer)
-        if key not in self._compressors:
-            self._compressors[key] = _compressor_inputs(c, block, indexer=indexer)
-        return self._compressors[key]
-
-
 def _inputs(c: Context, block: CompressedAttention) -> CompressedInputs:
     """The window's mask comes before everything else."""
     if c.compressed_inputs is None:
-        c.compressed_inputs = CompressedInputs(c, block)
-        c.graph.expand(c.compressed_inputs.window.mask)
+        settings, streams = c.settings, c.settings.streams
+        cells = settings.cells_of(next(iter(block.caches((0,)))))
+        mask = given(F16 if settings.flash_attention else F32, cells, c.tokens // streams, 1, streams)
+        c.compressed_inputs = CompressedInputs(WindowInputs(given(I64, c.tokens), mask, _rotation(c, block.head_dim), cells), {})
+        c.graph.expand(mask)
     return c.compressed_inputs
+
+
+def _compressor(c: Context, every: CompressedInputs, block: CompressedAttention, *, indexer: bool = False) -> CompressorInputs:
+    """Of the cache of the compressed tokens themselves, or of the indexer's keys."""
+    key = (block.ratio, indexer)
+    if key not in every.compressors:
+        every.compressors[key] = _compressor_inputs(c, block, indexer=indexer)
+    return every.compressors[key]
 
 
 def _rotation(c: Context, dim: int) -> Node | None:
@@ -135,7 +96,7 @@ def attend_compressed(c: Context, block: CompressedAttention, x: Node, layer: in
 def _compress(c: Context, every: CompressedInputs, block: CompressedAttention, x: Node, layer: int, *, indexer: bool) -> Node:
     """New tokens and those of the state become cells of the cache, which is returned; what is left waits in the state."""
     name, dim = ("indexer_compressor", block.indexer_dim) if indexer else ("attn_compressor", block.head_dim)
-    inputs, width = every.compressor(c, block, indexer=indexer), block.state_width(dim)
+    inputs, width = _compressor(c, every, block, indexer=indexer), block.state_width(dim)
     values = mul_mat(c.weight(f"{name}_kv", layer, block.hidden_size, width), x)
     scores = mul_mat(c.weight(f"{name}_gate", layer, block.hidden_size, width), x)
     scores = like("ADD", scores, get_rows(c.weight(f"{name}_ape", layer, width, block.ratio), inputs.positions))
@@ -202,7 +163,7 @@ def _through_cache(
     keys, mask = _keys(cache), window.mask
     if compressed:
         keys = concat(keys, _seen(_keys(compressed)), 2)
-        beyond = inputs.compressor(c, block).mask
+        beyond = _compressor(c, inputs, block).mask
         if chosen:
             beyond = unmasked(c, beyond, chosen, F16 if settings.flash_attention else F32)
         mask = concat(mask, beyond)
@@ -222,7 +183,7 @@ def _seen(keys: Node) -> Node:
 
 def _choose(c: Context, every: CompressedInputs, block: CompressedAttention, queries: Node, x: Node, cache: Node, layer: int) -> Node:
     """build_lid_top_k: the ids of the compressed tokens that a layer looks at."""
-    inputs, dim, heads, streams = every.compressor(c, block, indexer=True), block.indexer_dim, block.indexer_heads, c.settings.streams
+    inputs, dim, heads, streams = _compressor(c, every, block, indexer=True), block.indexer_dim, block.indexer_heads, c.settings.streams
     q = reshape(mul_mat(c.weight("indexer.attn_q_b", layer, block.query_width, heads * dim), queries), dim, heads, c.tokens)
     q = rope(c, q, layer)
     if inputs.rotation:

@@ -1,27 +1,25 @@
 """What every part of a graph needs: settings, the graph so far, weights and inputs."""
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING
 
 from runlocal.architectures.blocks.attention import Attention, Indexer, LatentAttention
 from runlocal.architectures.blocks.mlp import DenseMlp
 from runlocal.core.cache import CacheKind
 from runlocal.core.layout import Block, Layout
 from runlocal.core.noun import NamedTuple
+from runlocal.core.part import HOST
 from runlocal.core.tensor import StorageType
 from runlocal.core.units import pad
 from runlocal.engines.ggml.allocator import NONE, Four, Node
 from runlocal.engines.ggml.graph.expand import Graph
 from runlocal.engines.ggml.graph.family import Family
+from runlocal.engines.ggml.graph.inputs import SMALLEST_ROTATION, CacheInputs, CompressedInputs, IndexerInputs, rotation
 from runlocal.engines.ggml.graph.tensors import F16, F32, I32, I64, four, given, like, new, view
+from runlocal.engines.ggml.placement import Placement
 from runlocal.engines.ggml.settings import Settings
-
-if TYPE_CHECKING:
-    from runlocal.engines.ggml.graph.compressed import CompressedInputs
 
 DOWN = "ffn_down_exps"
 _FEW_TOKENS = 32
-_SMALLEST_ROTATION = 64  # llama_kv_cache::build_input_k_rot; also the only size for V
 
 
 class Devices(NamedTuple):
@@ -43,34 +41,17 @@ class Devices(NamedTuple):
     keeps_pins: bool
 
 
-class CacheInputs(NamedTuple):
-    """What attention to one kind of cache reads beside queries, keys and values (llm_graph_input_attn_kv).
-
-    cells: cells per stream
-    mask: who sees whom
-    k_rows, v_rows: cells that new keys and values go to
-    k_rotation, v_rotation: Hadamard matrices that quantized caches are rotated by
-    """
-
-    cells: int
-    mask: Node
-    k_rows: Node
-    v_rows: Node
-    k_rotation: Node | None
-    v_rotation: Node | None
-
-
-class IndexerInputs(NamedTuple):
-    """What indexers read beside their cache (llm_graph_input_attn_k_dsa).
-
-    mask: who sees whom
-    rows: cells that new keys go to
-    rotation: the Hadamard matrix that queries and keys are rotated by, whatever the cache's type
-    """
-
-    mask: Node
-    rows: Node
-    rotation: Node
+def devices_of(placement: Placement, *, keeps_pins: bool) -> Devices:
+    """The devices that a model lies on."""
+    names = [*placement.devices(), HOST]
+    return Devices(
+        layers=tuple(names.index(device) for device in placement.layers),
+        output=names.index(placement.output),
+        host_experts=placement.host_experts,
+        cache_on_host=placement.cache_on_host,
+        host=len(names) - 1,
+        keeps_pins=keeps_pins,
+    )
 
 
 class Context:
@@ -197,7 +178,7 @@ class Context:
         if self._indexer_inputs is None:
             streams = self.settings.streams
             mask = given(F16, self.settings.cells, self.tokens // streams, 1, streams)
-            self._indexer_inputs = IndexerInputs(mask=mask, rows=given(I64, self.tokens), rotation=_rotation(_largest_rotation(block.head_dim)))
+            self._indexer_inputs = IndexerInputs(mask=mask, rows=given(I64, self.tokens), rotation=rotation(block.head_dim))
         return self._indexer_inputs
 
     def _new_inputs(self, block: Attention | LatentAttention) -> CacheInputs:
@@ -209,10 +190,10 @@ class Context:
         cells = settings.cells_of(cache) if cache else tokens
         k_rotation = v_rotation = None
         if cache and isinstance(block, Attention):
-            if settings.type_k.block_elements > 1 and block.head_dim % _SMALLEST_ROTATION == 0:
-                k_rotation = _rotation(_largest_rotation(block.head_dim))
-            if settings.type_v.block_elements > 1 and block.value_dim % _SMALLEST_ROTATION == 0:
-                v_rotation = _rotation(_SMALLEST_ROTATION)
+            if settings.type_k.block_elements > 1 and block.head_dim % SMALLEST_ROTATION == 0:
+                k_rotation = rotation(block.head_dim)
+            if settings.type_v.block_elements > 1 and block.value_dim % SMALLEST_ROTATION == 0:
+                v_rotation = rotation(SMALLEST_ROTATION)
         return CacheInputs(
             cells=cells,
             mask=given(F16 if settings.flash_attention else F32, cells, tokens // streams, 1, streams),
@@ -234,19 +215,3 @@ def _weight_on(device: int, shape: Four, size_bytes: int) -> Node:
     node.device, node.size_bytes = device, size_bytes
     node.stored = node.weight = True
     return node
-
-
-def rotation(dim: int) -> Node:
-    """The Hadamard matrix for keys of that width."""
-    return _rotation(_largest_rotation(dim))
-
-
-def _rotation(size: int) -> Node:
-    return given(F32, size, size)
-
-
-def _largest_rotation(head_dim: int) -> int:
-    size = _SMALLEST_ROTATION
-    while head_dim % (2 * size) == 0:
-        size *= 2
-    return size

@@ -1,51 +1,22 @@
 """A decoder's whole graph: its layers between both ends (the `graph` constructors of src/models/*.cpp)."""
 
-from collections.abc import Callable, Sequence
-from functools import cache, lru_cache
-from importlib import import_module
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, cast
 
-from runlocal.architectures.blocks.attention import Attention, NoAttention
-from runlocal.architectures.blocks.mlp import DenseMlp, ExpertMlp, Norms
-from runlocal.core.layout import Block, Layout
-from runlocal.core.noun import NamedTuple
+from runlocal.architectures.blocks.mlp import DenseMlp, ExpertMlp
+from runlocal.core.layout import Block
 from runlocal.engines.ggml.allocator import Node
 from runlocal.engines.ggml.graph.context import Context
 from runlocal.engines.ggml.graph.ends import embed, logits
-from runlocal.engines.ggml.graph.family import Beside
-from runlocal.engines.ggml.graph.mlp import dense, experts
+from runlocal.engines.ggml.graph.family import Beside, NotModelled
+from runlocal.engines.ggml.graph.layers import WHOLE, Layer, builder, feed_forward, mixed, name_of
 from runlocal.engines.ggml.graph.tensors import F32, get_rows, like, view
 
 if TYPE_CHECKING:
     from runlocal.architectures.blocks.compressed import HyperConnections
-    from runlocal.architectures.blocks.gemma import LayerInput, OutputScale, Streams
-    from runlocal.architectures.blocks.ngrams import LowRankConnections, NgramEmbedding
-    from runlocal.architectures.blocks.residuals import AttentionResiduals
+    from runlocal.architectures.blocks.gemma import Streams
 
-    Other = AttentionResiduals | LayerInput | LowRankConnections | NgramEmbedding | OutputScale | Streams
-
-# By the name of a block: where the part of the graph is built that it stands for, `module.function` beside this module.
-# A module is loaded with the first model that has such a block.
-# What a layer mixes its tokens with.
-MIXERS = {
-    "Attention": "attention.attend",
-    "BlockSparseAttention": "sparse.attend_blocks",
-    "CompressedAttention": "compressed.attend_compressed",
-    "LatentAttention": "latent.attend_latent",
-    "PooledAttention": "qwen4exp.attend_blocks",
-    "PooledLatentAttention": "pooled.attend_pooled",
-    "Mamba1": "mamba.scan_1",
-    "Mamba2": "mamba.scan_2",
-    "GatedDeltaNet": "delta.correct",
-    "KimiDeltaAttention": "delta.correct_by_value",
-    "LightningAttention": "lightning.attend_linearly",
-    "ShortConvolution": "short_conv.convolve_gated",
-}
-# Blocks that are whole layers but for their norms.
-WHOLE = {"Rwkv6": "rwkv.layer_6", "Rwkv7": "rwkv.layer_7"}
-# Blocks that only one family has.
-OTHERS = ("AttentionResiduals", "LayerInput", "LowRankConnections", "NgramEmbedding", "OutputScale", "Streams")
-# Layers that are put together in a way of their own.
+# Layers that are put together in a way of their own, as `layers.MIXERS` has blocks.
 OWN_LAYERS = {
     "gemma3n": "gemma.gemma3n_layer",
     "gemma4": "gemma.gemma4_layer",
@@ -53,93 +24,6 @@ OWN_LAYERS = {
     "kimi-k3": "residuals.mixing_layer",
     "qwen4exp": "qwen4exp.streamed_layer",
 }
-
-
-class NotModelled(ValueError):
-    """The graph of this model is not one of those that are built here."""
-
-
-class Layer(NamedTuple):
-    """The blocks of one layer: what mixes tokens, then what works on each; one of them may be missing.
-
-    beside: a dense MLP beside the experts
-    others: blocks that only this architecture has
-    scan: a state-space layer beside the attention
-    """
-
-    mixer: Block | None
-    mlp: DenseMlp | ExpertMlp | None
-    norms: Norms | None
-    beside: DenseMlp | None = None
-    others: "tuple[Other, ...]" = ()
-    connections: "HyperConnections | None" = None
-    scan: Block | None = None
-
-    @property
-    def has_streams(self) -> bool:
-        """Whether it mixes several residual streams."""
-        return self.connections is not None or any(_name(other) == "LowRankConnections" for other in self.others)
-
-
-@lru_cache(maxsize=4)
-def layers_of(layout: Layout) -> tuple[Layer, ...]:
-    """The blocks of every layer that runs. Raises NotModelled where a layer has others than one mixer, one MLP and its norms."""
-    mixers: dict[int, Block] = {}
-    mlps: dict[int, DenseMlp | ExpertMlp] = {}
-    norms: dict[int, Norms] = {}
-    beside: dict[int, DenseMlp] = {}
-    others: dict[int, tuple[Other, ...]] = {}
-    connections: dict[int, HyperConnections] = {}
-    scans: dict[int, Block] = {}
-    for block, where in layout.placed:
-        name = _name(block)
-        for layer in where:
-            if layer >= layout.layers:
-                continue
-            if name in (*MIXERS, *WHOLE) and layer not in mixers:
-                mixers[layer] = block
-            elif isinstance(block, Attention) and _name(mixers.get(layer)) == "Mamba2":
-                scans[layer], mixers[layer] = mixers[layer], block
-            elif isinstance(block, DenseMlp | ExpertMlp) and layer not in mlps:
-                mlps[layer] = block
-            elif isinstance(block, Norms) and layer not in norms:
-                norms[layer] = block
-            elif isinstance(block, ExpertMlp) and isinstance(dense_one := mlps[layer], DenseMlp):
-                beside[layer], mlps[layer] = dense_one, block
-            elif name in OTHERS:
-                others[layer] = (*others.get(layer, ()), cast("Other", block))
-            elif name == "HyperConnections" and layer not in connections:
-                connections[layer] = cast("HyperConnections", block)
-            elif not isinstance(block, NoAttention):
-                raise NotModelled(f"a layer of {layout.architecture} with {name}")
-    return tuple(
-        Layer(
-            mixer=mixers.get(layer),
-            mlp=mlps.get(layer),
-            norms=norms.get(layer),
-            beside=beside.get(layer),
-            others=others.get(layer, ()),
-            connections=connections.get(layer),
-            scan=scans.get(layer),
-        )
-        for layer in range(layout.layers)
-    )
-
-
-def _name(block: object) -> str:
-    return type(block).__name__
-
-
-@cache
-def builder(place: str) -> Callable[..., Node]:
-    """What `module.function` of this package names."""
-    module, _, function = place.partition(".")
-    return cast(Callable[..., Node], getattr(import_module(f"runlocal.engines.ggml.graph.{module}"), function))
-
-
-def mixed(c: Context, mixer: Block | None, x: Node, layer: int) -> Node:
-    """What a block makes of the tokens."""
-    return builder(MIXERS[_name(mixer)])(c, mixer, x, layer)
 
 
 def build(c: Context, layers: Sequence[Layer], chosen: Sequence[int]) -> dict[int, Node]:
@@ -157,7 +41,7 @@ def build(c: Context, layers: Sequence[Layer], chosen: Sequence[int]) -> dict[in
         from runlocal.engines.ggml.graph.pooled import prepare
 
         prepare(c, layers)
-    streams = next((cast("Streams", other).inputs for other in layers[0].others if _name(other) == "Streams"), 0)
+    streams = next((cast("Streams", other).inputs for other in layers[0].others if name_of(other) == "Streams"), 0)
     if streams:
         from runlocal.engines.ggml.graph.gemma import stream_mean, streams_of
 
@@ -216,7 +100,7 @@ def _layer(c: Context, blocks: Layer, x: Node, layer: int, *, last: bool) -> Nod
     family, norms = c.family, blocks.norms
     if blocks.connections:
         return _mixing_layer(c, blocks, blocks.connections, x, layer)
-    if whole := WHOLE.get(_name(blocks.mixer)):
+    if whole := WHOLE.get(name_of(blocks.mixer)):
         return builder(whole)(c, blocks.mixer, x, layer, last=last)
     if blocks.mixer is None or blocks.mlp is None:
         return _half(c, blocks, x, layer, last=last)
@@ -315,7 +199,3 @@ def _parallel(beside: Beside, x: Node, attended: Node, mlp: Node) -> Node:
             return like("ADD", like("ADD", attended, mlp), x)
         case Beside.FALCON:
             return like("ADD", like("ADD", mlp, attended), x)
-
-
-def feed_forward(c: Context, block: DenseMlp | ExpertMlp, x: Node, layer: int) -> Node:
-    return experts(c, block, x, layer) if isinstance(block, ExpertMlp) else dense(c, block, x, layer)

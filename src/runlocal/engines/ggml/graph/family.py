@@ -5,6 +5,7 @@ https://github.com/ggml-org/llama.cpp/tree/master/src/models
 
 from enum import StrEnum
 
+from runlocal.core.layout import Layout
 from runlocal.core.noun import NamedTuple
 
 _ROPE_PERIOD = 4
@@ -46,6 +47,10 @@ class Router(NamedTuple):
     groups: tuple[tuple[int, tuple[int, int]], ...] = ()
 
 
+class NotModelled(ValueError):
+    """The graph of this model is not one of those that are built here."""
+
+
 class Family(NamedTuple):
     """An architecture's graph.
 
@@ -78,7 +83,7 @@ class Family(NamedTuple):
     deepstack: the first layers add that many slices of a wider embedding
     head_gate: the unary operation of a gate per head
     attention_scaled: what attention yields is multiplied by a constant behind the output projection
-    own_layer: whose layer it is, where it is put together in another way than others' (graph/gemma.py)
+    own_layer: whose layer it is, where it is put together in another way than others': a key of `OWN_LAYERS` in graph/decoder.py
     reserved_alone: the graph of a single sequence is reserved too, whose inputs grow with the square of its tokens
     down_on_host: experts' last matrix is multiplied in a precision that CUDA has no kernel for, so the host does it, with a copy of the matrix
     clamped: fused queries, keys and values are clamped
@@ -235,3 +240,11 @@ FAMILIES = {
     "falcon-h1": Family(),
     "gpt-oss": Family(router=Router(gate="softmax_weight", normalised=False), outputs_last=True),
 }
+
+
+def family_of(layout: Layout) -> Family:
+    """How this model's graph differs from others. Raises NotModelled where that is not known."""
+    family = FAMILIES.get(layout.architecture)
+    if family is None:
+        raise NotModelled(f"the graph of {layout.architecture}")
+    return family if layout.deepstack or not family.deepstack else family._replace(deepstack=0)

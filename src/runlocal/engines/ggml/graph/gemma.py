@@ -1,13 +1,12 @@
 """The layers of Gemma 4 and Gemma 3n (src/models/gemma4.cpp, gemma3n.cpp), and embeddings that every layer has of its own."""
 
-from typing import TYPE_CHECKING
-
 from runlocal.architectures.blocks.attention import Attention
 from runlocal.architectures.blocks.gemma import LayerInput, OutputScale, Streams
 from runlocal.architectures.blocks.mlp import DenseMlp, ExpertMlp
 from runlocal.engines.ggml.allocator import NONE, Node
 from runlocal.engines.ggml.graph.attention import through_cache
 from runlocal.engines.ggml.graph.context import Context
+from runlocal.engines.ggml.graph.layers import Layer
 from runlocal.engines.ggml.graph.mlp import dense, experts
 from runlocal.engines.ggml.graph.tensors import (
     F32,
@@ -27,9 +26,6 @@ from runlocal.engines.ggml.graph.tensors import (
     transpose,
     view,
 )
-
-if TYPE_CHECKING:
-    from runlocal.engines.ggml.graph.decoder import Layer
 
 _SPARSE_LAYERS = 10  # n_layer_sparsity of src/models/models.h: the first layers whose gates are cut off
 
@@ -80,7 +76,7 @@ def attend(c: Context, block: Attention, x: Node, layer: int, *, factors: bool) 
     return mul_mat(c.weight("attn_output", layer, block.output_width, d), out)
 
 
-def gemma4_layer(c: Context, blocks: "Layer", block: Attention, x: Node, layer: int) -> Node:
+def gemma4_layer(c: Context, blocks: Layer, block: Attention, x: Node, layer: int) -> Node:
     """One layer; rows for the logits are picked behind the last."""
     out = attend(c, block, c.norm(x, "attn_norm", layer), layer, factors=True)
     x = like("ADD", c.norm(out, "post_attention_norm", layer), x)
@@ -135,7 +131,7 @@ def stream_mean(c: Context, x: Node) -> Node:
     return get_rows(like("SCALE", total), c.output_rows)
 
 
-def gemma3n_layer(c: Context, blocks: "Layer", block: Attention, x: Node, layer: int) -> Node:
+def gemma3n_layer(c: Context, blocks: Layer, block: Attention, x: Node, layer: int) -> Node:
     """One layer: all streams are predicted, one goes through attention and MLP, all are corrected by what came of it."""
     streams = next(other for other in blocks.others if isinstance(other, Streams))
     own = next(other for other in blocks.others if isinstance(other, LayerInput))

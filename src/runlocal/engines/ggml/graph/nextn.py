@@ -7,7 +7,8 @@ from runlocal.architectures.blocks.mlp import NextTokenHead, Norms
 from runlocal.core.layout import Block, Layout, Placed
 from runlocal.engines.ggml.allocator import NONE, Node
 from runlocal.engines.ggml.graph.context import Context
-from runlocal.engines.ggml.graph.decoder import Layer, one_layer
+from runlocal.engines.ggml.graph.decoder import one_layer
+from runlocal.engines.ggml.graph.layers import Layer
 from runlocal.engines.ggml.graph.tensors import F32, concat, get_rows, given, mul_mat, new, reshape, top_k, view
 
 

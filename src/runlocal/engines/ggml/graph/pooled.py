@@ -12,8 +12,9 @@ from runlocal.core.units import pad
 from runlocal.engines.ggml.allocator import NONE, Node
 from runlocal.engines.ggml.graph.attention import attention, store_keys
 from runlocal.engines.ggml.graph.context import Context
-from runlocal.engines.ggml.graph.decoder import Layer, NotModelled, feed_forward, mixed
+from runlocal.engines.ggml.graph.family import NotModelled
 from runlocal.engines.ggml.graph.hyper import gather, scatter
+from runlocal.engines.ggml.graph.layers import Layer, feed_forward, mixed
 from runlocal.engines.ggml.graph.tensors import (
     F16,
     F32,

@@ -11,9 +11,10 @@ from runlocal.core.layout import Block
 from runlocal.engines.ggml.allocator import NONE, Node
 from runlocal.engines.ggml.graph.attention import attend_masked, rope, store_keys
 from runlocal.engines.ggml.graph.context import Context
-from runlocal.engines.ggml.graph.decoder import Layer, NotModelled, feed_forward, mixed
+from runlocal.engines.ggml.graph.family import NotModelled
 from runlocal.engines.ggml.graph.hyper import POST, PRE
 from runlocal.engines.ggml.graph.indexer import unmasked
+from runlocal.engines.ggml.graph.layers import Layer, feed_forward, mixed
 from runlocal.engines.ggml.graph.mamba import remember
 from runlocal.engines.ggml.graph.state import load, state
 from runlocal.engines.ggml.graph.tensors import (

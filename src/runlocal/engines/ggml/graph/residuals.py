@@ -7,7 +7,8 @@ from runlocal.architectures.blocks.residuals import AttentionResiduals
 from runlocal.core.layout import Block
 from runlocal.engines.ggml.allocator import Node
 from runlocal.engines.ggml.graph.context import Context
-from runlocal.engines.ggml.graph.decoder import Layer, NotModelled, feed_forward, mixed
+from runlocal.engines.ggml.graph.family import NotModelled
+from runlocal.engines.ggml.graph.layers import Layer, feed_forward, mixed
 from runlocal.engines.ggml.graph.tensors import F32, concat, cont, like, new, reshape, sum_rows, view
 
 KEPT = "kept"

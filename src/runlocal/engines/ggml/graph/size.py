@@ -6,8 +6,9 @@ from runlocal.core.layout import Layout
 from runlocal.core.noun import NamedTuple
 from runlocal.engines.ggml.allocator import NONE
 from runlocal.engines.ggml.graph.context import Context, Devices
-from runlocal.engines.ggml.graph.decoder import NotModelled, build, layers_of
-from runlocal.engines.ggml.graph.family import FAMILIES
+from runlocal.engines.ggml.graph.decoder import build
+from runlocal.engines.ggml.graph.family import family_of
+from runlocal.engines.ggml.graph.layers import layers_of
 from runlocal.engines.ggml.graph.runs import KEPT, runs_of
 from runlocal.engines.ggml.settings import Settings
 
@@ -27,9 +28,7 @@ class GraphSize(NamedTuple):
 
 def graph_size(layout: Layout, settings: Settings, *, all_layers: bool = False) -> GraphSize:
     """The graph of a step where one GPU holds everything. Raises NotModelled. all_layers: build every layer, which gives the same figure."""
-    family = FAMILIES.get(layout.architecture)
-    if family is None:
-        raise NotModelled(f"the graph of {layout.architecture}")
+    family = family_of(layout)
     layers = layers_of(layout)
     runs = [] if all_layers or family.every_layer else list(runs_of([(layer, family.kind_of(index)) for index, layer in enumerate(layers)], KEPT))
     left_out = {index for run in runs for index in range(run.built_end, run.end)}

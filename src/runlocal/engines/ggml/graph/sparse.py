@@ -11,7 +11,8 @@ from runlocal.core.tensor import StorageType
 from runlocal.core.units import pad
 from runlocal.engines.ggml.allocator import Node
 from runlocal.engines.ggml.graph.attention import attend, hadamard, rope, store_keys
-from runlocal.engines.ggml.graph.context import CacheInputs, Context
+from runlocal.engines.ggml.graph.context import Context
+from runlocal.engines.ggml.graph.inputs import CacheInputs
 from runlocal.engines.ggml.graph.tensors import (
     F16,
     F32,
