@@ -16,9 +16,9 @@ from runlocal.core.errors import Problem
 from runlocal.core.workload import Workload
 from runlocal.solve.asked import Asked
 from runlocal.solve.cell import answer_of, reserves
-from runlocal.solve.check import open_for
 from runlocal.solve.grid import contexts
 from runlocal.solve.longest import longest_context
+from runlocal.solve.opening import open_for
 
 MACHINES = tuple(
     "rtx-3050-8gb rtx-4060 rtx-3060-12gb rtx-5060-ti-16gb rtx-4060-ti-16gb rtx-4080 rtx-3090 rtx-4090 rtx-5090 rtx-a6000 rtx-6000-ada l4 l40s a10 a30 "

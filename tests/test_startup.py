@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from runlocal.core.machine import Gpu, Machine, Origin
-from runlocal.solve.loads import rows
+from runlocal.solve.tables import rows
 
 ROOT = Path(__file__).resolve().parents[1]
 # Typer itself imports subprocess and its kin, so those are not listed.

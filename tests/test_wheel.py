@@ -11,7 +11,7 @@ import pytest
 
 from runlocal.catalog.compile import bundle
 from runlocal.core.machine import Gpu, Machine, Origin
-from runlocal.solve.loads import rows
+from runlocal.solve.tables import rows
 
 ROOT = Path(__file__).resolve().parents[1]
 

@@ -7,7 +7,7 @@ import json
 import pytest
 
 from runlocal.catalog.machines import parse_machine
-from runlocal.solve.loads import rows
+from runlocal.solve.tables import rows
 
 from .conftest import Runner
 

@@ -39,11 +39,11 @@ def test_check_fit_buy_and_show_give_the_same_figure() -> None:
     )
     (shown,) = (row for row in show.run("llama-3.1-8b", Options(gpu=("rtx-4090",))).listings[0].rows if row["quant"] == "Q4_K_M")
     for row in (bought, fitted, shown):
-        assert (row["tokens_per_second_least"], row["tokens_per_second_most"]) == (round(checked.least, 1), round(checked.most, 1))
+        assert (row["tokens_per_second_least"], row["tokens_per_second_most"]) == checked.rounded
         assert row["speed"] == checked.text == "90-138"
 
 
-@pytest.mark.parametrize(("least", "most", "text"), [(90.4, 138.2, "90-138"), (4.66, 11.2, "4.7-11"), (0.04, 0.2, "0.0-0.2"), (10.0, 10.0, "10-10")])
+@pytest.mark.parametrize(("least", "most", "text"), [(90.4, 138.2, "90-138"), (4.66, 11.2, "4.7-11"), (0.0421, 0.66, "0.04-0.7"), (10.0, 10.0, "10-10")])
 def test_a_speed_in_words(least: float, most: float, text: str) -> None:
     assert Speed(least, most, "").text == text
 
@@ -66,7 +66,7 @@ def test_a_processor_alone_and_fit_on_it() -> None:
     checked = speed(cell(**asked))
     found = fit.run(fit.Wanted("llama-3.1-8b"), Options(**asked), print, most=None, for_people=False)  # type: ignore[arg-type]
     (row,) = (row for row in found.all.rows if row["id"] == "llama-3.1-8b")
-    assert (row["tokens_per_second_least"], row["tokens_per_second_most"]) == (round(checked.least, 1), round(checked.most, 1))
+    assert (row["tokens_per_second_least"], row["tokens_per_second_most"]) == checked.rounded
     none = fit.run(fit.Wanted("llama-3.1-8b", min_speed=1000), Options(**asked), print, most=None)  # type: ignore[arg-type]
     assert not none.all.rows
 
@@ -122,3 +122,13 @@ def test_fit_marks_what_the_licence_says_of_commercial_use() -> None:
     assert {("allowed", "yes", "yes"), ("not allowed", "no", "no"), ("not read", None, None)} <= marks
     assert ("allowed below 700 million monthly active users", "conditions", "terms") in marks
     assert {use for text, use, _ in marks if text.startswith("allowed, except") or text.startswith("allowed below")} == {"conditions"}  # type: ignore[union-attr]
+
+
+def test_no_speed_that_is_asked_for_says_what_is_missing() -> None:
+    found = fit.run(fit.Wanted("llama-3.1-8b", min_speed=1), Options(gpu=("cpu",), ram="64GB"), print, most=None)
+    assert not found.shown.rows
+    assert "No speed is estimated without a GPU as long as --ram-bandwidth does not say what the memory delivers." in found.shown.notes
+
+
+def test_machine_formats_keep_what_is_below_one() -> None:
+    assert (Speed(90.44, 138.26, "").rounded, Speed(0.04213, 0.66, "").rounded) == ((90.4, 138.3), (0.042, 0.66))

@@ -14,7 +14,7 @@ from runlocal.catalog.models import bundled
 from runlocal.core.machine import Backend, Machine, Origin
 from runlocal.core.workload import Workload
 from runlocal.runtimes import Runtime
-from runlocal.solve.check import open_for
+from runlocal.solve.opening import open_for
 from runlocal.solve.speed import Speed, speed
 
 FILE = tomllib.loads((Path(__file__).parents[2] / "data" / "speed.toml").read_text(encoding="utf-8"))

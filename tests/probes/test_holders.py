@@ -180,7 +180,7 @@ def test_a_file_that_already_runs(busy: list[bool], tmp_path: Path) -> None:
     from runlocal.catalog.models import find_model
     from runlocal.commands.options import read
     from runlocal.solve.asked import Asked
-    from runlocal.solve.check import open_for
+    from runlocal.solve.opening import open_for
     from runlocal.solve.running import running
 
     asked: Asked = read(Options(quant="Q4_K_M", ctx="8k"))

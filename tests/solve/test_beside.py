@@ -24,7 +24,7 @@ from runlocal.render.table import checks_text
 from runlocal.solve.asked import Asked
 from runlocal.solve.beside import beside, in_one_server
 from runlocal.solve.cell import judge_cell
-from runlocal.solve.check import open_for
+from runlocal.solve.opening import open_for
 
 from .asking import ask
 

@@ -12,7 +12,7 @@ from runlocal.core.verdict import Answer
 from runlocal.core.workload import Workload
 from runlocal.solve.buy import Offer, Question, compare, offers, refusal
 from runlocal.solve.cell import answer_of
-from runlocal.solve.check import open_for
+from runlocal.solve.opening import open_for
 from runlocal.solve.shelf import OF_A_KIND, of_a_kind
 
 CASES = [

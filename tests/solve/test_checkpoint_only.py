@@ -8,7 +8,7 @@ from runlocal.commands.check import run
 from runlocal.commands.options import Options
 from runlocal.core.errors import Code, Exit, Problem
 from runlocal.core.verdict import Answer
-from runlocal.solve.check import open_for
+from runlocal.solve.opening import open_for
 from runlocal.solve.relatives import relatives
 
 ONLY = [model_id for model_id in sorted(index()) if not has_gguf(bundled(model_id))]

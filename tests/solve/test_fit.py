@@ -16,9 +16,9 @@ from runlocal.core.verdict import Answer
 from runlocal.quants.gguf import Recipe
 from runlocal.solve.check import check
 from runlocal.solve.fit import Fit, Fitting
-from runlocal.solve.loads import rows
 from runlocal.solve.search import last_that_fits
 from runlocal.solve.speed import speed
+from runlocal.solve.tables import rows
 
 MODELS = (
     "llama-3.1-8b", "gemma-3-12b", "qwen3.5-9b", "llama-2-7b", "gpt-oss-20b", "qwen3-30b-a3b", "phi-4-14b", "qwen2.5-vl-7b", "laguna-xs-33b-a3b",
@@ -95,7 +95,7 @@ def test_the_speed_is_that_of_the_engine() -> None:
 
 
 def fit_runtime(model: str) -> Any:
-    from runlocal.solve.check import open_for
+    from runlocal.solve.opening import open_for
 
     return open_for(bundled(model), None, None)
 

@@ -14,9 +14,9 @@ from runlocal.core.fleet import Card, Node
 from runlocal.core.machine import Backend
 from runlocal.core.verdict import Answer
 from runlocal.solve.cell import judge_cell
-from runlocal.solve.check import open_for
 from runlocal.solve.devices import device
 from runlocal.solve.fleet import FleetJudge, Held
+from runlocal.solve.opening import open_for
 
 MIB, GIB = 1 << 20, 1 << 30
 A100 = Card("NVIDIA A100-SXM4-80GB", 81920 * MIB)

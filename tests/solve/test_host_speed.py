@@ -11,7 +11,7 @@ from runlocal.core.machine import Backend, Machine, Origin
 from runlocal.core.speed import HOST_CACHE, Speed
 from runlocal.core.workload import Workload
 from runlocal.runtimes import Runtime
-from runlocal.solve.check import open_for
+from runlocal.solve.opening import open_for
 from runlocal.solve.speed import estimate, speed_of
 
 CARD, PROCESSOR = parse_machine("rtx-4090"), Machine(Origin.NAMED, "CPU", (), host_bytes=64 << 30)

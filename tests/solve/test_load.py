@@ -16,8 +16,8 @@ from runlocal.engines.ggml.buffers import BufferLines
 from runlocal.engines.ggml.graph import compute_buffers
 from runlocal.runtimes import Runtime
 from runlocal.solve.cell import answer_of, judge_cell, reserves
-from runlocal.solve.check import open_for
 from runlocal.solve.longest import longest_context
+from runlocal.solve.opening import open_for
 
 MODELS = ["llama-3.1-8b", "qwen3-30b-a3b", "gemma-3-12b", "deepseek-v2-lite-16b", "gpt-oss-20b", "llama-3.2-11b-vision", "jamba-reasoning-3b", "lfm2-1.2b"]
 ONE = ["rtx-3060", "rtx-4090", "a100-80:1g.10gb", "m4-max-64", "dgx-spark", "mi210"]

@@ -16,7 +16,7 @@ from runlocal.core.units import GIB
 from runlocal.core.verdict import Answer
 from runlocal.core.workload import Workload
 from runlocal.solve.buy import Offer, Question, compare, offers
-from runlocal.solve.check import open_for
+from runlocal.solve.opening import open_for
 
 GB_S = 10**9
 MACOS_LIMIT = "macOS lets the GPU of a 64 GB Mac keep 51.8 GiB: more takes `sysctl iogpu.wired_limit_mb`, and leaves little to the system"

@@ -8,8 +8,8 @@ from runlocal.commands.options import Options, read
 from runlocal.core.machine import Machine
 from runlocal.core.units import GIB
 from runlocal.solve.fit import Fit
-from runlocal.solve.loads import rows
 from runlocal.solve.ranking import ranking
+from runlocal.solve.tables import rows
 
 
 def fit_on(machine: Machine) -> Fit:

@@ -18,9 +18,9 @@ from runlocal.core.workload import Workload
 from runlocal.engines.ggml.refusals import refuses_device
 from runlocal.quants.gguf import Recipe
 from runlocal.runtimes import Runtime
-from runlocal.solve.check import open_for
-from runlocal.solve.loads import rows
+from runlocal.solve.opening import open_for
 from runlocal.solve.remembered import Point, Remembered, Row, corners, point_at
+from runlocal.solve.tables import rows
 
 # CUDA with memory of its own and with the system's, ROCm with both, Metal, Intel, and a computer without a GPU.
 MACHINES = ("4090", "dgx-spark", "rx-7900-xtx", "strix-halo-128", "m4-max-64", "arc-b580", None)

@@ -10,7 +10,7 @@ from runlocal.catalog.speed import Band, bands
 from runlocal.core.machine import Backend, Gpu, Machine, Origin
 from runlocal.core.workload import Workload
 from runlocal.runtimes import Runtime
-from runlocal.solve.check import open_for
+from runlocal.solve.opening import open_for
 from runlocal.solve.speed import Speed, _reached, speed
 
 DDR = bands(Backend.CUDA, "GDDR6X", experts=False)

@@ -15,7 +15,7 @@ from runlocal.engines.ggml.placement import Placement, place
 from runlocal.engines.ggml.session import Session
 from runlocal.engines.ggml.weights import cuda_bytes, host_bytes
 from runlocal.runtimes import Runtime
-from runlocal.solve.check import open_for
+from runlocal.solve.opening import open_for
 from runlocal.solve.split import fill_up, go_in, lay_best, rooms_of, share_out
 
 from .asking import GIB, ask

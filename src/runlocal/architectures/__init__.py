@@ -149,3 +149,9 @@ def layout(model: ModelSpec) -> Layout:
 def has_gguf(model: ModelSpec) -> bool:
     """Whether there are GGUF files of the model, so that its tensors can be had in a quantization of llama.cpp's."""
     return model.architecture in ARCHITECTURES
+
+
+def counts(model: ModelSpec) -> tuple[int, int]:
+    """Parameters with the tower's, and those that are read for one text token."""
+    laid = layout(model)
+    return laid.parameters() + model.tower_parameters, laid.active_parameters(model.text.experts.used if model.text.experts else 0)

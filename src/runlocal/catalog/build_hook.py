@@ -19,7 +19,7 @@ class BundleHook(BuildHookInterface):  # type: ignore[misc,type-arg]  # hatchlin
         sys.path.insert(0, str(root / "src"))
         from runlocal.catalog import bundle, kept
         from runlocal.catalog.compile import write
-        from runlocal.solve.loads import tables
+        from runlocal.solve.tables import tables
 
         self._folder = tempfile.mkdtemp(prefix="runlocal-bundle-")
         made, loads = Path(self._folder, "bundle"), Path(self._folder, "loads")

@@ -21,9 +21,9 @@ from runlocal.runtimes import Runtime
 from runlocal.solve.asked import HEADLINE_TOKENS, Asked
 from runlocal.solve.beside import beside
 from runlocal.solve.cell import judge_cell
-from runlocal.solve.check import open_for
 from runlocal.solve.grid import cells, contexts, headline, headline_quant
-from runlocal.solve.load import does_not_load
+from runlocal.solve.opening import open_for
+from runlocal.solve.support import does_not_load
 
 LONGEST_LINE = 1 << 20
 _KEYS = frozenset(

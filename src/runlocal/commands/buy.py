@@ -23,7 +23,7 @@ from runlocal.core.workload import Workload
 from runlocal.runtimes import Runtime
 from runlocal.solve.asked import HEADLINE_QUANT, HEADLINE_TOKENS, Asked
 from runlocal.solve.buy import Offer, Question, compare, offers, refusal
-from runlocal.solve.check import open_for
+from runlocal.solve.opening import open_for
 
 _ROWS_SHOWN = 40
 _MOST_COMPARED = 32

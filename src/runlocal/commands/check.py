@@ -16,7 +16,8 @@ from runlocal.engines.ggml.files import OwnTensors
 from runlocal.quants.gguf import typed_name
 from runlocal.solve.asked import Asked
 from runlocal.solve.beside import Running
-from runlocal.solve.check import check, open_draft, open_for, open_running
+from runlocal.solve.check import check
+from runlocal.solve.opening import open_draft, open_for, open_running
 
 if TYPE_CHECKING:
     from runlocal.solve.advice import Speller

@@ -18,8 +18,8 @@ from runlocal.core.verdict import Answer
 from runlocal.runtimes import RUNTIMES, is_priced
 from runlocal.solve.asked import HEADLINE_TOKENS, Asked
 from runlocal.solve.fit import Fit, Fitting
-from runlocal.solve.loads import rows
 from runlocal.solve.ranking import ranking
+from runlocal.solve.tables import rows
 
 SHOWN = 25
 """Models that a person sees at first."""
@@ -218,8 +218,8 @@ def _row(found: Fitting, longest_tokens: int) -> dict[str, Value]:
         "host_need_bytes": found.load.host,
         "fits_context_tokens": longest_tokens,
         "context_longest_tokens": found.longest_tokens,
-        "tokens_per_second_least": round(speed.least, 1) if speed else None,
-        "tokens_per_second_most": round(speed.most, 1) if speed else None,
+        "tokens_per_second_least": speed.rounded[0] if speed else None,
+        "tokens_per_second_most": speed.rounded[1] if speed else None,
         "tokens_per_second_basis": speed.basis if speed else None,
         "speed": speed.text if speed else None,
     }
@@ -275,7 +275,9 @@ def _notes(wanted: Wanted, asked: Asked, machine: Machine, not_judged: int, fitt
         notes.append(f"{not_judged:,} could not be judged: no runtime whose memory is computed loads them{named}.")
     if chosen_none:
         notes.append("No model matches. `runlocal models` lists them all.")
-    elif not fitting and wanted.min_speed is not None and all(gpu.bandwidth_bytes is None for gpu in machine.gpus):
+    elif not fitting and wanted.min_speed is not None and not machine.gpus and machine.host_bandwidth_bytes is None:
+        notes.append("No speed is estimated without a GPU as long as --ram-bandwidth does not say what the memory delivers.")
+    elif not fitting and wanted.min_speed is not None and machine.gpus and all(gpu.bandwidth_bytes is None for gpu in machine.gpus):
         notes.append("No speed is estimated for this machine: leave --min-speed out.")
     elif not fitting:
         notes.append("A shorter --ctx, --kv q8_0 or more memory may change that.")

@@ -10,8 +10,8 @@ from runlocal.core.fleet import Node
 from runlocal.core.listing import Column, Fact, Form, Listing, Page, Section, Value
 from runlocal.core.noun import NamedTuple
 from runlocal.core.verdict import best
-from runlocal.solve.check import open_for
 from runlocal.solve.fleet import FleetJudge, Held
+from runlocal.solve.opening import open_for
 from runlocal.sources import fleet as inventories
 
 _NODES_SHOWN = 20

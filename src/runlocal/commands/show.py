@@ -18,8 +18,8 @@ from runlocal.core.part import Basis
 from runlocal.core.units import context_text
 from runlocal.runtimes import Runtime, is_priced
 from runlocal.solve.asked import HEADLINE_TOKENS, Asked
-from runlocal.solve.check import open_for
 from runlocal.solve.grid import cells, headline
+from runlocal.solve.opening import open_for
 from runlocal.solve.ranks import ranks_in_vllm, source
 from runlocal.solve.relatives import Relatives, relatives
 from runlocal.solve.shelf import smallest_machine
@@ -190,8 +190,8 @@ def _sizes(model: ModelSpec, asked: Asked, machine: Machine) -> Iterator[Listing
             "answer": cell.answer,
             "fits_context_tokens": cell.fits_context_tokens,
             "speed": cell.speed.text if cell.speed else None,
-            "tokens_per_second_least": round(cell.speed.least, 1) if cell.speed else None,
-            "tokens_per_second_most": round(cell.speed.most, 1) if cell.speed else None,
+            "tokens_per_second_least": cell.speed.rounded[0] if cell.speed else None,
+            "tokens_per_second_most": cell.speed.rounded[1] if cell.speed else None,
             "smallest_machine": _smallest(runtime, asked, cell.quant),
         }
         for measure in measures:

@@ -159,9 +159,10 @@ def _spread(spread: Spread | None) -> Object | None:
 def _speed(speed: Speed | None) -> Object | None:
     if speed is None:
         return None
+    least, most = speed.rounded
     return {
-        "tokens_per_second_least": round(speed.least, 1),
-        "tokens_per_second_most": round(speed.most, 1),
+        "tokens_per_second_least": least,
+        "tokens_per_second_most": most,
         "basis": speed.basis,
         "because": speed.because,
     }

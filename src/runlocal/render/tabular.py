@@ -60,7 +60,7 @@ def _cell_row(cell: Cell) -> Row:
             kinds[part.kind] += part.bytes
     sizes = kinds.values() if cell.parts else [None] * len(kinds)
     values: list[Value] = [getattr(cell, field) for field in _SCALARS]
-    rates = (round(cell.speed.least, 1), round(cell.speed.most, 1)) if cell.speed else (None, None)
+    rates = cell.speed.rounded if cell.speed else (None, None)
     return (*values, min(cell.headroom_bytes, default=None), *sizes, *rates, cell.warnings, cell.command)
 
 

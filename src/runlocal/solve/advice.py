@@ -13,7 +13,7 @@ from runlocal.runtimes import Runtime
 from runlocal.solve.asked import Asked
 from runlocal.solve.beside import alike, alone
 from runlocal.solve.cell import answer_of, judge_cell
-from runlocal.solve.load import does_not_load
+from runlocal.solve.support import does_not_load
 
 MOST_ADVICE = 5
 _MOST_CLOSED = 8  # a list of more processes is no advice

@@ -17,8 +17,8 @@ from runlocal.core.workload import Workload
 from runlocal.engines.ggml.placement import Placement
 from runlocal.quants.gguf import Recipe
 from runlocal.runtimes import Runtime
-from runlocal.solve.load import does_not_load
 from runlocal.solve.split import Laid, lay_best
+from runlocal.solve.support import does_not_load
 
 _SERVE = "ollama serve & "
 _OLLAMA_PORT = 11434

@@ -13,10 +13,10 @@ from runlocal.quants.gguf import Recipe
 from runlocal.runtimes import Runtime
 from runlocal.solve.asked import USUAL_CONTEXTS
 from runlocal.solve.cell import Judged, answer_of, judge_cell
-from runlocal.solve.load import does_not_load
 from runlocal.solve.shelf import OF_A_KIND, of_a_kind
 from runlocal.solve.speed import speed
 from runlocal.solve.split import lay_best
+from runlocal.solve.support import does_not_load
 
 _HUGE_BYTES = 1 << 50
 _IN_A_TOWER = OF_A_KIND[:-1]  # eight desktop cards are for those who ask for them

@@ -12,10 +12,10 @@ from runlocal.core.workload import Workload
 from runlocal.quants.gguf import Recipe
 from runlocal.runtimes import Judgeable, Runtime, is_priced
 from runlocal.solve.beside import in_one_server, neighbours
-from runlocal.solve.load import not_looked_at
 from runlocal.solve.longest import longest_context
 from runlocal.solve.spill import best_spill
 from runlocal.solve.split import Laid, lay_best
+from runlocal.solve.support import not_looked_at
 
 
 class Judged(NamedTuple):

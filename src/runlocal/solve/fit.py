@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from math import inf
 from typing import TYPE_CHECKING
 
+from runlocal.architectures import counts
 from runlocal.catalog.facts import facts
 from runlocal.catalog.models import bundled, index
 from runlocal.core.errors import Code, Problem
@@ -20,10 +21,10 @@ from runlocal.quants.gguf import Recipe
 from runlocal.runtimes import Runtime
 from runlocal.solve.asked import HEADLINE_TOKENS, Asked
 from runlocal.solve.cell import Judged, answer_of, reserves
-from runlocal.solve.check import counts, open_for
-from runlocal.solve.load import does_not_load
 from runlocal.solve.longest import longest_context
+from runlocal.solve.opening import open_for
 from runlocal.solve.remembered import Remembered, Row, weights
+from runlocal.solve.support import does_not_load
 
 if TYPE_CHECKING:
     from runlocal.core.speed import Speed

@@ -17,8 +17,8 @@ from runlocal.solve.asked import HEADLINE_TOKENS, Asked
 from runlocal.solve.cell import reserves
 from runlocal.solve.devices import Device, device
 from runlocal.solve.grid import contexts
-from runlocal.solve.load import does_not_load
 from runlocal.solve.split import lay_best
+from runlocal.solve.support import does_not_load
 
 MOST_LAYOUTS = 4000
 """Layouts that are computed for one fleet: a real one has some dozens of kinds of nodes, a made-up one would take hours."""

@@ -8,7 +8,7 @@ from runlocal.core.verdict import Answer
 from runlocal.runtimes import Runtime, is_priced
 from runlocal.solve.asked import HEADLINE_QUANT, HEADLINE_TOKENS, USUAL_CONTEXTS, Asked
 from runlocal.solve.cell import judge_cell
-from runlocal.solve.load import does_not_load
+from runlocal.solve.support import does_not_load
 
 
 def cells(runtime: Runtime, asked: Asked, machine: Machine) -> tuple[Cell, ...]:

@@ -8,6 +8,7 @@ from bisect import bisect_left
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
+from runlocal.architectures import counts
 from runlocal.core.facts import Facts
 from runlocal.core.load import Load, load_of
 from runlocal.core.machine import Gpu, Machine, Origin
@@ -22,7 +23,6 @@ from runlocal.engines.ggml.refusals import most_gpus, refuses_device
 from runlocal.quants.gguf import Recipe
 from runlocal.runtimes import Runtime
 from runlocal.solve.asked import HEADLINE_TOKENS, USUAL_CONTEXTS
-from runlocal.solve.check import counts
 
 Row = dict[str, Any]
 """A row as JSON has it, one kind of placement of one model.

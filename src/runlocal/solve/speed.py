@@ -22,7 +22,7 @@ def speed(runtime: Runtime, recipe: Recipe, workload: Workload, placement: Place
 def estimate(runtime: Runtime, recipe: Recipe, workload: Workload, placement: Placement, machine: Machine) -> Speed | str:
     """The speed with the layers placed so, or why it is not known, in words that follow a colon."""
     read = runtime.reads(recipe, workload, placement)
-    if read is not None:
+    if read is not None and any(read.values()):
         return _estimate(read, machine, has_experts=runtime.model.text.experts is not None)
     if recipe.file is not None:
         return f"which tensors of {recipe.name} have which type is not known"
@@ -33,7 +33,7 @@ def estimate(runtime: Runtime, recipe: Recipe, workload: Workload, placement: Pl
 
 def speed_of(read: Mapping[str, int] | None, machine: Machine, *, has_experts: bool) -> Speed | None:
     """The same, from the bytes that each device reads for a token."""
-    found = _estimate(read, machine, has_experts=has_experts) if read else None
+    found = _estimate(read, machine, has_experts=has_experts) if read and any(read.values()) else None
     return found if isinstance(found, Speed) else None
 
 

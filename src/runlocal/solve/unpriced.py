@@ -6,7 +6,7 @@ from runlocal.core.verdict import Answer
 from runlocal.core.workload import Workload
 from runlocal.quants.gguf import Recipe
 from runlocal.runtimes import Runtime
-from runlocal.solve.load import not_looked_at
+from runlocal.solve.support import not_looked_at
 
 
 def refused(runtime: Runtime, recipe: Recipe, workload: Workload, machine: Machine, reason: str) -> Cell:

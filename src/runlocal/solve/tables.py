@@ -8,7 +8,7 @@ from runlocal.catalog.models import bundled, index
 from runlocal.core.errors import Problem
 from runlocal.core.machine import Machine
 from runlocal.runtimes import Runtime
-from runlocal.solve.check import open_for
+from runlocal.solve.opening import open_for
 from runlocal.solve.remembered import Row, remember
 
 Rows = dict[str, Row | None]
@@ -20,7 +20,7 @@ _TABLES = {"gpu": (1, True), "host": (0, True), "gpu-text": (1, False), "host-te
 # What rows follow from beside the data.
 _CODE = (
     *("core", "quants", "architectures", "engines", "runtimes"),
-    *("catalog/facts.py", "catalog/models.py", "catalog/runtimes.py", "solve/asked.py", "solve/check.py", "solve/loads.py", "solve/remembered.py"),
+    *("catalog/facts.py", "catalog/models.py", "catalog/runtimes.py", "solve/asked.py", "solve/opening.py", "solve/tables.py", "solve/remembered.py"),
 )
 
 
