@@ -423,7 +423,8 @@ def _no_command(word: str) -> Problem:
     from difflib import get_close_matches
 
     near = tuple(get_close_matches(word[:40].lower(), _COMMANDS))
-    hint = "runlocal --help" if near else f"`runlocal check {word[:40]}` asks about a model of that name; `runlocal --help` lists the commands"
+    a_model = word.strip() and word.lower() not in ("help", "version")
+    hint = f"`runlocal check {word[:40]}` asks about a model of that name; `runlocal --help` lists the commands" if a_model and not near else "runlocal --help"
     return Problem(Code.BAD_VALUE, f"runlocal has no command {word[:40]!r}", hint=hint, candidates=near)
 
 
@@ -442,8 +443,9 @@ def _wrong_usage(error: Exception, message: str, arguments: list[str]) -> Proble
     bare = wrong.lstrip("-")[:40].lower()
     begin = [name for name in names if bare and (name[2:].startswith(bare) or bare.startswith(name[2:]))]
     alike = [f"--{name}" for name in get_close_matches(bare, [name[2:] for name in names])]
-    hint = f"{command} --help" if context.parent else "options stand behind the command: runlocal check MODEL --gpu 4090"
-    return Problem(Code.BAD_VALUE, f"`{command}` has no option {wrong[:40]}", hint=hint, candidates=tuple(dict.fromkeys([*begin, *alike])))
+    near = tuple(dict.fromkeys([*begin, *alike]))
+    hint = f"{command} --help" if context.parent or near else "options stand behind the command: runlocal check MODEL --gpu 4090"
+    return Problem(Code.BAD_VALUE, f"`{command}` has no option {wrong[:40]}", hint=hint, candidates=near)
 
 
 def _bug(error: Exception) -> Outcome:
