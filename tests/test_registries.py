@@ -14,13 +14,15 @@ from runlocal.architectures.towers import ENCODERS, TOWERS, tensors
 from runlocal.catalog.facts import facts
 from runlocal.catalog.models import bundled, index
 from runlocal.catalog.runtimes import newest_known
+from runlocal.core.errors import Code, Problem
 from runlocal.core.layout import Layout
 from runlocal.core.model import ModelSpec
 from runlocal.core.tensor import Tensor
 from runlocal.engines.ggml.allocator import Node
 from runlocal.engines.ggml.graph.decoder import OWN_LAYERS
 from runlocal.engines.ggml.graph.layers import MIXERS, OTHERS, WHOLE, builder
-from runlocal.runtimes import RUNTIMES, Runtime, open_runtime
+from runlocal.runtimes import RUNTIMES, Runtime, is_priced, open_runtime
+from runlocal.runtimes.unpriced import RULES
 
 ROOT = Path(__file__).resolve().parents[1]
 MODELS = {path.stem: tomllib.loads(path.read_text(encoding="utf-8")) for path in sorted((ROOT / "data" / "models").rglob("*.toml"))}
@@ -114,6 +116,29 @@ def test_a_runtime_keeps_its_promise(runtime_id: str) -> None:
         promised = inspect.signature(getattr(Runtime, name)).parameters
         kept = inspect.signature(getattr(type(opened), name)).parameters
         assert [(one.name, one.kind, one.default) for one in kept.values()] == [(one.name, one.kind, one.default) for one in promised.values()], name
+
+
+def test_a_runtime_that_is_not_priced_keeps_what_it_promises() -> None:
+    """The rest of what a runtime is asked for says that it is not computed."""
+    opened: Any = open_runtime("vllm", newest_known("vllm"), bundled("llama-3.1-8b"), facts("vllm", None))
+    assert (opened.id, opened.version, opened.model.id) == ("vllm", newest_known("vllm"), "llama-3.1-8b")
+    for name in members(Runtime) - {"id", "version", "model"}:
+        if hasattr(type(opened), name):
+            kept = list(inspect.signature(getattr(type(opened), name)).parameters)
+            assert kept == list(inspect.signature(getattr(Runtime, name)).parameters), name
+        else:
+            with pytest.raises(Problem) as raised:
+                getattr(opened, name)
+            assert raised.value.code is Code.NOT_COMPUTED, name
+
+
+@pytest.mark.parametrize("runtime_id", RULES)
+def test_rules_of_a_runtime_that_is_not_priced(runtime_id: str) -> None:
+    assert not is_priced(runtime_id) and newest_known(runtime_id)
+    rules = import_module(RULES[runtime_id])
+    assert list(inspect.signature(rules.refuses).parameters) == ["model", "workload", "gpus", "facts"]
+    assert list(inspect.signature(rules.weights).parameters) == ["model", "workload", "facts"]
+    assert get_type_hints(rules.refuses)["return"] == get_type_hints(rules.weights)["return"] == (str | None)
 
 
 def test_every_priced_runtime_has_its_data() -> None:

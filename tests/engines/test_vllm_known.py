@@ -36,8 +36,8 @@ def test_nothing_is_known_against_it(asked: dict[str, Any]) -> None:
         ({"unified_kv": True}, "vLLM has no unified_kv: leave what is llama.cpp's out"),
         ({"output_tokens": 512}, "vLLM has no output_tokens: leave what is llama.cpp's out"),
         ({"swa_full": True}, "vLLM has no swa_full: leave what is llama.cpp's out"),
-        ({"cache_type_k": "q8_0", "cache_type_v": "q8_0"}, "vLLM has no cache of type q8_0; of --kv's types it has f16 and bf16"),
-        ({"cache_type_v": "q4_0"}, "vLLM has no cache of type q4_0; of --kv's types it has f16 and bf16"),
+        ({"cache_type_k": "q8_0", "cache_type_v": "q8_0"}, "vLLM has no cache of type q8_0; it has f16, bf16, auto, fp8, fp8_e4m3, fp8_e5m2 and nvfp4"),
+        ({"cache_type_v": "q4_0"}, "vLLM has no cache of type q4_0; it has f16, bf16, auto, fp8, fp8_e4m3, fp8_e5m2 and nvfp4"),
         ({"cache_type_v": "bf16"}, "vLLM sets one type for the whole cache (--kv-cache-dtype)"),
         ({"context_tokens": 131073}, "vLLM refuses a context beyond the 131,072 tokens of the model (--max-model-len)"),
         (
@@ -91,6 +91,8 @@ def test_where_no_list_of_sizes_is_known_the_reason_names_none() -> None:
         ("qwen3-30b-a3b", {"pipeline_parallel": 2}, None),
         ("qwen3-next-80b-a3b", {}, None),
         ("gpt-oss-20b", {}, None),
+        ("llama-3.1-8b", {"pipeline_parallel": 33}, None),  # a stage without layers
+        ("llama-3.1-8b", {"pipeline_parallel": 1 << 60}, None),
     ],
 )
 def test_what_is_said_of_the_weights(model: str, asked: dict[str, Any], said: str | None) -> None:

@@ -149,6 +149,8 @@ def test_kv_heads_are_held_by_several_ranks_where_they_are_fewer() -> None:
         ("qwen3.5-397b-a17b", 32, "16 key heads of the delta net are not divisible by 32"),
         ("nemotron-h-8b", 16, "8 groups of Mamba heads are not divisible by 16"),
         ("jamba-reasoning-3b", 5, "the vocabulary, padded to a multiple of 64, of 65,536 is not divisible by 5"),
+        # 12 heads, 30,528 rows and an MLP of 3,072 go into 3; two token types are a table of 64 rows.
+        ("nomic-embed-text-v1.5", 3, "the table of token types, padded to a multiple of 64, of 64 is not divisible by 3"),
         # 40 heads and KV heads and 32,000 rows go into 20, the MLP does not.
         ("vicuna-13b-v1.5", 20, "an MLP's width of 13,824 is not divisible by 20"),
     ],
@@ -175,6 +177,9 @@ def test_what_is_refused(model: str, ranks: int, reason: str) -> None:
         ("qwen3.5-27b", (1, 2, 4, 8)),  # 24 heads, and 248,320 rows, which 3 does not divide
         ("kimi-linear-48b-a3b", (1, 2, 4, 8, 16, 32)),
         ("lfm2-1.2b", (1, 2, 4, 8, 16, 32)),
+        ("bge-m3", (1, 2, 4, 8, 16)),
+        ("nomic-embed-text-v1.5", (1, 2, 4)),
+        ("embeddinggemma-300m", (1,)),  # 3 heads with a KV head, and 262,144 = 2^18 rows
     ],
 )
 def test_what_is_taken(model: str, taken: tuple[int, ...]) -> None:

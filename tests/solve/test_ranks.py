@@ -15,8 +15,10 @@ from runlocal.commands.check import run
 from runlocal.commands.options import Options
 from runlocal.core.errors import Code, Exit, Problem
 from runlocal.core.verdict import Answer
+from runlocal.engines.ggml.files import OwnTensors
 from runlocal.render.formats import Format, checks_as, page_as
 from runlocal.render.style import Style
+from runlocal.solve.check import open_for
 from runlocal.solve.ranks import Ranks, ranks_in_vllm
 
 DOCS = Path(__file__).parents[2] / "docs/schema"
@@ -97,7 +99,7 @@ def test_the_fleet_has_the_machine_of_the_others(tmp_path: Path) -> None:
             "llama-3.1-8b",
             {"quant": "4bit", "runtime": "mlx"},
             Code.NOT_COMPUTED,
-            "which quantizations mlx takes is not known in this version",
+            "which quantizations mlx 0.32.2 takes is not known here",
             Exit.CANNOT_ANSWER,
         ),
     ],
@@ -146,6 +148,19 @@ def test_every_format_says_it() -> None:
         assert "32" in checks_as(form, [one], Style())
 
 
+def test_cache_types_are_those_of_the_runtime() -> None:
+    fp8 = Options(runtime="vllm", gpu=("4x3090",), kv="fp8")
+    assert checked("llama-3.1-8b", fp8)[0] is Code.NOT_COMPUTED
+    assert checked("llama-3.1-8b", fp8._replace(tp=3)) == (Answer.CANNOT_RUN, REFUSED, Exit.NO)
+    assert checked("llama-3.1-8b", fp8._replace(runtime="llama.cpp"))[:2] == (Code.BAD_VALUE, "--kv 'fp8' is not a cache type")
+    assert checked("llama-3.1-8b", fp8._replace(kv="f17"))[:2] == (Code.BAD_VALUE, "--kv 'f17' is not a cache type")
+    lines = [{"model": "llama-3.1-8b", "runtime": runtime, "cache_type_k": "fp8", "cache_type_v": "fp8"} for runtime in ("vllm", "ollama")]
+    answers = [json.loads(answer)["error"]["code"] for answer in Batch(Options()).answers(map(json.dumps, lines))]
+    assert answers == ["not_computed", "bad_value"]
+    (other,) = Batch(fp8).answers([json.dumps({"model": "llama-3.1-8b", "runtime": "llama.cpp"})])
+    assert json.loads(other)["error"]["message"] == "--kv 'fp8' is not a cache type"
+
+
 def test_quantizations_that_are_near_are_named() -> None:
     with pytest.raises(Problem) as found:
         run(["llama-3.1-8b"], Options(runtime="vllm", quant="gptg", gpu=("4090",)))
@@ -161,6 +176,14 @@ def test_quantizations_however_they_are_written(typed: str) -> None:
 def test_an_importance_matrix_is_of_gguf_files() -> None:
     answer, said, ends = checked("llama-3.1-8b", Options(runtime="vllm", imatrix=True, tp=3, gpu=("4x3090",)))
     assert (answer, said, ends) == (Code.BAD_VALUE, "an importance matrix belongs to GGUF files", Exit.USAGE)
+
+
+def test_vllm_loads_no_gguf_files() -> None:
+    own = OwnTensors("llama-3.1-8b-Q4_K_M.gguf", "Q4_K_M", ())
+    with pytest.raises(Problem, match=r"vllm 0\.33\.0 loads no GGUF files") as found:
+        open_for(find_model("llama-3.1-8b"), "vllm", None, own)
+    assert found.value.code is Code.NOT_COMPUTED
+    assert open_for(find_model("llama-3.1-8b"), "lmstudio", None, own).usual_quants() == ("Q4_K_M",)
 
 
 def never(text: str) -> None:

@@ -8,7 +8,7 @@ from typing import Any
 from runlocal.catalog.gpus import unlisted_context
 from runlocal.catalog.machines import parse_machine
 from runlocal.commands.machines import one_machine
-from runlocal.commands.options import BOUNDS, RAM_GB_S, Options, bandwidth, cache_type, image_size, read, shares, size
+from runlocal.commands.options import BOUNDS, RAM_GB_S, Options, bandwidth, cache_type, cache_types, image_size, read, shares, size
 from runlocal.commands.unused import of_files, of_model, on_machines, typed
 from runlocal.core.errors import Code, Exit, Problem
 from runlocal.core.machine import MOST_DEVICES, Gpu, Machine, Origin
@@ -90,9 +90,11 @@ class Batch:
 
     def _cell(self, request: Request, runtime: Runtime, machine: Machine) -> Cell:
         asked = self.asked
-        key_type, value_type = asked.caches[0]
+        kinds = cache_types(runtime.id, runtime.version)
+        key_type, value_type = (cache_type("--kv", kind, kinds) for kind in asked.caches[0])  # a line's runtime may be another than that of --kv
         tokens = contexts(runtime, asked)[0] if asked.contexts else min(HEADLINE_TOKENS, runtime.model.context.native_tokens)
-        workload = _workload(request, asked.workload._replace(cache_type_k=key_type, cache_type_v=value_type, context_tokens=tokens))
+        base = asked.workload._replace(cache_type_k=key_type, cache_type_v=value_type, context_tokens=tokens)
+        workload = _workload(request, base, kinds)
         if "quant" not in request and asked.quants is None and machine.origin is not Origin.UNLIMITED:
             # The quantization is left open: the finest that fits, as `check` has it.
             column = asked._replace(
@@ -178,7 +180,7 @@ def _check_options(options: Options, asked: Asked) -> None:
 
 def _unused(request: Request, cell: Cell, runtime: Runtime, machine: Machine) -> tuple[str, ...]:
     """What the line asks for and has nothing to act on, a sentence each."""
-    workload = _workload(request, Workload(context_tokens=cell.context_tokens))
+    workload = _workload(request, Workload(context_tokens=cell.context_tokens), cache_types(runtime.id, runtime.version))
     given = {key: key for key in request if getattr(workload, key, None) != Workload._field_defaults.get(key)}
     named = [key for key in _OF_A_BUDGET if key in request and "gpu" in request and request.get("gpus") != 0]
     return (
@@ -222,8 +224,8 @@ def _check_keys(request: Request) -> None:
         raise Problem(Code.BAD_VALUE, f"unknown key {unknown[0][:40]!r}", hint=f"known: {', '.join(sorted(_KEYS))}")
 
 
-def _workload(request: Request, base: Workload) -> Workload:
-    """The base with what the request says."""
+def _workload(request: Request, base: Workload, kinds: tuple[str, ...]) -> Workload:
+    """The base with what the request says; `kinds` are the names of cache types."""
     changed: dict[str, Any] = {}
     for key in BOUNDS:
         changed[key] = _count(request, key)
@@ -232,7 +234,7 @@ def _workload(request: Request, base: Workload) -> Workload:
     changed["drafting"] = True if _text(request, "draft") else None
     for key in ("cache_type_k", "cache_type_v"):
         text = _text(request, key)
-        changed[key] = cache_type(key, text) if text else None
+        changed[key] = cache_type(key, text, kinds) if text else None
     if (pixels := _text(request, "image_size")) is not None:
         changed["image_size"] = image_size("image_size", pixels)
     if (split := request.get("tensor_split")) is not None:

@@ -135,7 +135,7 @@ def read(options: Options) -> Asked:
         workload=workload(options),
         quants=_several("--quant", options.quant, str.strip),
         contexts=_several("--ctx", options.ctx, lambda text: None if text.lower() == "max" else context_tokens("--ctx", text)),
-        caches=_several("--kv", options.kv, _cache_pair) or (("f16", "f16"),),
+        caches=_several("--kv", options.kv, lambda text: _cache_pair(text, cache_types(runtime, version))) or (("f16", "f16"),),
         imatrix=options.imatrix,
         runtime=runtime,
         version=version,
@@ -237,18 +237,28 @@ def shares(option: str, texts: Sequence[object]) -> tuple[float, ...]:
     return tuple(found)
 
 
-def cache_type(option: str, text: str) -> str:
+def cache_type(option: str, text: str, known: Sequence[str] = CACHE_TYPES) -> str:
     """The cache type's name. Raises Problem that names the option."""
     name = text.strip().lower()
-    if name not in CACHE_TYPES:
-        near = tuple(known for known in CACHE_TYPES if name and known.startswith(name))
-        raise Problem(Code.BAD_VALUE, f"{option} {text[:40]!r} is not a cache type", hint=f"known: {', '.join(CACHE_TYPES)}", candidates=near)
+    if name not in known:
+        near = tuple(one for one in known if name and one.startswith(name))
+        raise Problem(Code.BAD_VALUE, f"{option} {text[:40]!r} is not a cache type", hint=f"known: {', '.join(known)}", candidates=near)
     return name
 
 
-def _cache_pair(text: str) -> tuple[str, str]:
+def cache_types(runtime: str | None, version: str | None) -> tuple[str, ...]:
+    """Names of cache types in what is asked of that runtime; None: of the one that loads the model."""
+    if runtime is None:
+        return CACHE_TYPES
+    from runlocal.catalog.runtimes import constants
+
+    own = constants(runtime, version).get("cache_types")
+    return tuple(dict.fromkeys((*CACHE_TYPES, *(str(name) for name in own.value)))) if own and isinstance(own.value, tuple) else CACHE_TYPES
+
+
+def _cache_pair(text: str, known: Sequence[str]) -> tuple[str, str]:
     key_type, _, value_type = text.partition(":")
-    return cache_type("--kv", key_type), cache_type("--kv", value_type or key_type)
+    return cache_type("--kv", key_type, known), cache_type("--kv", value_type or key_type, known)
 
 
 def _several(option: str, text: str | None, parse: Callable[[str], T]) -> tuple[T, ...] | None:

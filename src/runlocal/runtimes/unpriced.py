@@ -57,17 +57,18 @@ class Unpriced:
 
     def recipe(self, name: str, imatrix: bool | None) -> Recipe:
         """The quantization of that name. Raises Problem: unknown_quant; not_computed where nobody read which there are."""
-        known = {_plain(one): one for one in (*self._facts.runtime.get("quantizations", ()), *self.usual_quants())}
+        named = self._facts.runtime.get("quantizations")
+        known = {_plain(one): one for one in (*(named or ()), *self.usual_quants())}
         typed = _plain(name)
-        if typed not in known and "quantizations" not in self._facts.runtime:
-            self._not_computed(f"which quantizations {self.id} takes is not known in this version")
+        if typed not in known and named is None:
+            self._not_computed(f"which quantizations {self.id} {self.version} takes is not known here")
         if typed not in known:
             from difflib import get_close_matches
 
             near = tuple(known[one] for one in get_close_matches(typed, known))
             what = f"{name[:40]!r} is no quantization that {self.id} takes"
             raise Problem(Code.UNKNOWN_QUANT, what, hint="known: " + ", ".join(known.values()), candidates=near)
-        if imatrix is not None and self._own is None:
+        if imatrix is not None and named is not None:
             raise Problem(Code.BAD_VALUE, "an importance matrix belongs to GGUF files", hint=f"leave --imatrix and --no-imatrix out with -r {self.id}")
         return Recipe(known[typed], known[typed], False)
 

@@ -56,7 +56,6 @@ class FleetJudge:
         tokens = contexts(runtime, asked)[0] if asked.contexts else min(HEADLINE_TOKENS, runtime.model.context.native_tokens)
         self.runtime, self.asked = runtime, asked
         self.workload: Workload = asked.workload._replace(context_tokens=tokens, cache_type_k=key_type, cache_type_v=value_type)
-        self._most_together = runtime.most_gpus()
         self.notes: dict[str, None] = {}
         self.rounded = False
         self._idle = idle
@@ -134,7 +133,7 @@ class FleetJudge:
         unused = tuple(sorted(idle, key=lambda gpu: gpu.usable_bytes, reverse=True))
         recipe = self._choice(unused)
         if recipe is None:
-            return self._no(unused[: self._most_together], self._recipes[-1])
+            return self._no(unused[: self.runtime.most_gpus()], self._recipes[-1])
         sizes: list[int] = []
         answers: list[Answer] = []
         first = 0
@@ -152,7 +151,7 @@ class FleetJudge:
     def _fewest(self, gpus: list[Gpu], recipe: Recipe, least: int) -> tuple[int, Answer]:
         """The smallest number of cards, the roomiest first, that holds it; 0 where none does. least: fewer were too few for roomier cards."""
         weights, free = self._weights_alone(gpus[0], recipe), 0
-        for size, gpu in enumerate(gpus[: self._most_together], start=1):
+        for size, gpu in enumerate(gpus[: self.runtime.most_gpus()], start=1):
             free += gpu.usable_bytes
             if size < least or free < weights:
                 continue
@@ -168,7 +167,7 @@ class FleetJudge:
         return self._chosen[gpus]
 
     def _finest(self, gpus: tuple[Gpu, ...]) -> Recipe | None:
-        for size in range(1, min(len(gpus), self._most_together) + 1):
+        for size in range(1, min(len(gpus), self.runtime.most_gpus()) + 1):
             answers = [self._answer(gpus[:size], recipe) for recipe in self._recipes]
             for wanted in (Answer.FITS, Answer.TIGHT):
                 if wanted in answers and self._yes(wanted):

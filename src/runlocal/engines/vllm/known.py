@@ -28,7 +28,9 @@ def refuses(model: ModelSpec, workload: Workload, gpus: int, facts: Facts) -> st
 def weights(model: ModelSpec, workload: Workload, facts: Facts) -> str | None:
     """The weights of the checkpoint that a rank holds, in words; None where that is not known."""
     stages, ranks = workload.pipeline_parallel, workload.tensor_parallel
-    held = rank_bytes(model, tensor_parallel=ranks, pipeline_parallel=stages, constants=facts.runtime) if workload.vision else None
+    if stages > model.text.layers or not workload.vision:
+        return None
+    held = rank_bytes(model, tensor_parallel=ranks, pipeline_parallel=stages, constants=facts.runtime)
     if held is None:
         return None
     if stages * ranks == 1:
@@ -42,7 +44,7 @@ def _reasons(model: ModelSpec, workload: Workload, gpus: int, facts: Facts) -> I
         yield f"{NAME} has no {' and no '.join(elsewhere)}: leave what is llama.cpp's out"
     kinds = dict.fromkeys((workload.cache_type_k, workload.cache_type_v))
     if strange := next((kind for kind in kinds if kind not in facts.runtime["cache_types"]), None):
-        yield f"{NAME} has no cache of type {strange}; of --kv's types it has {_listed(facts.runtime['cache_types'], 'and')}"
+        yield f"{NAME} has no cache of type {strange}; it has {_listed(facts.runtime['cache_types'], 'and')}"
     if len(kinds) > 1:
         yield f"{NAME} sets one type for the whole cache (--kv-cache-dtype)"
     longest = max(model.context.native_tokens, model.context.extended_tokens or 0)

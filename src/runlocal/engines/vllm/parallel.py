@@ -18,6 +18,7 @@ from runlocal.architectures.blocks.short_conv import ShortConvolution
 from runlocal.core.layout import Block, Layout
 from runlocal.core.model import ModelSpec
 
+_MOST_RANKS = 1024  # what --tp takes
 _ALIKE = "vLLM cuts every layer into equal parts"
 _MIXERS = Attention | LatentAttention | CrossAttention | NoAttention | Mamba1 | Mamba2 | GatedDeltaNet | KimiDeltaAttention | ShortConvolution
 
@@ -33,9 +34,9 @@ def refuses(model: ModelSpec, ranks: int, constants: Mapping[str, Any]) -> str |
         return f"{_ALIKE}: {model.text.heads} attention heads are not divisible by {ranks}"
     laid = layout(model)
     multiple = constants["vocabulary_multiple"]
-    rows = padded(laid.vocabulary_size, multiple)
-    if rows % ranks:
-        return f"{_ALIKE}: the vocabulary, padded to a multiple of {multiple}, of {rows:,} is not divisible by {ranks}"
+    for what, rows in _tables(laid):
+        if padded(rows, multiple) % ranks:
+            return f"{_ALIKE}: {what}, padded to a multiple of {multiple}, of {padded(rows, multiple):,} is not divisible by {ranks}"
     if not _is_own(model, constants):
         return None
     for what, count in _counts(laid):
@@ -59,7 +60,7 @@ def sizes(model: ModelSpec, constants: Mapping[str, Any]) -> tuple[int, ...] | N
     if not _is_own(model, constants) or not all(_is_known(placed.block) for placed in laid.placed):
         return None
     most = model.text.heads or gcd(*(number for _, number in (*_counts(laid), *_widths(laid))))
-    return tuple(ranks for ranks in range(1, most + 1) if most % ranks == 0 and refuses(model, ranks, constants) is None)
+    return tuple(ranks for ranks in range(1, min(most, _MOST_RANKS) + 1) if most % ranks == 0 and refuses(model, ranks, constants) is None)
 
 
 def stages(layers: int, count: int) -> tuple[range, ...]:
@@ -87,6 +88,16 @@ def _is_own(model: ModelSpec, constants: Mapping[str, Any]) -> bool:
 
 def _is_known(block: Block) -> bool:
     return isinstance(block, _MIXERS | DenseMlp | ExpertMlp | Norms | NextTokenHead)
+
+
+def _tables(laid: Layout) -> Iterator[tuple[str, int]]:
+    """What is cut by rows; beside the vocabulary, encoders have tables of positions and of token types that are."""
+    named = {"token_embd": "the vocabulary", "output": "the vocabulary"}
+    if laid.encoder:
+        named |= {"position_embd": "the table of positions", "token_types": "the table of token types"}
+    for tensor in laid.outer:
+        if tensor.role in named:
+            yield named[tensor.role], tensor.rows
 
 
 def _counts(laid: Layout) -> Iterator[tuple[str, int]]:
