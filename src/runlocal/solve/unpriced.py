@@ -19,7 +19,7 @@ def refused(runtime: Runtime, recipe: Recipe, workload: Workload, machine: Machi
         runtime_version=runtime.version,
         context_tokens=workload.context_tokens,
         sequences=workload.sequences,
-        images=workload.images if model.vision is not None and workload.vision else 0,
+        images=workload.images_of(model),
         cache_type_k=workload.cache_type_k,
         cache_type_v=workload.cache_type_v,
         batch_tokens=None,
