@@ -107,7 +107,7 @@ def run(wanted: Wanted, options: Options, tell: Callable[[str], None], *, most: 
     chosen = _chosen(wanted)
     fit = Fit(asked, machine, rows(machine, tell, vision=options.vision))
     if not fit.remembers and len(chosen) > _MANY:
-        tell(f"Laying {len(chosen)} models out for this question takes some seconds.")
+        tell("Models are laid out for this question, which takes some seconds.")
     ranked = ranking(fit, chosen, wanted.min_speed, most if for_people else None)
     if not fit.judged and fit.problem is not None:
         raise fit.problem
