@@ -111,11 +111,15 @@ class Compute(Contexts):
             return None
         return tokens.least, tokens.most
 
+    def tower_on(self, workload: Workload, placement: Placement) -> str:
+        """The device that holds what sees and hears: the first GPU."""
+        return placement.devices()[0] if placement.gpus else HOST
+
     def _vision_parts(self, workload: Workload, placement: Placement) -> tuple[Part, ...]:
-        """Tower, projector and image graph, speech encoder and its graph, on the first GPU."""
+        """Tower, projector and image graph, speech encoder and its graph."""
         if self.model.vision is None or not workload.vision:
             return ()
-        device = placement.devices()[0] if placement.gpus else HOST
+        device = self.tower_on(workload, placement)
         from runlocal.engines.ggml.speech import speech_parts  # text models have no use for towers
         from runlocal.engines.ggml.vision import vision_parts
 
