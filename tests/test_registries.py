@@ -19,7 +19,7 @@ from runlocal.core.layout import Layout
 from runlocal.core.model import ModelSpec
 from runlocal.core.tensor import Tensor
 from runlocal.engines.ggml.allocator import Node
-from runlocal.engines.ggml.graph.decoder import OWN_LAYERS
+from runlocal.engines.ggml.graph.decoder import OWN_BEGINNINGS, OWN_LAYERS
 from runlocal.engines.ggml.graph.layers import MIXERS, OTHERS, WHOLE, builder
 from runlocal.runtimes import RUNTIMES, Runtime, is_priced, open_runtime
 from runlocal.runtimes.unpriced import RULES
@@ -92,6 +92,14 @@ def test_a_builder_takes_the_block_that_it_is_named_for(block: str) -> None:
 @pytest.mark.parametrize("layer", OWN_LAYERS)
 def test_a_layer_of_its_own_is_built(layer: str) -> None:
     assert list(inspect.signature(builder(OWN_LAYERS[layer])).parameters) == ["c", "blocks", "block", "x", "layer"]
+
+
+@pytest.mark.parametrize("layer", OWN_BEGINNINGS)
+def test_what_goes_before_layers_of_ones_own(layer: str) -> None:
+    begin = builder(OWN_BEGINNINGS[layer])
+    assert list(inspect.signature(begin).parameters) == ["c", "layers", "x"]
+    assert get_type_hints(begin)["return"] is Node
+    assert layer in OWN_LAYERS
 
 
 def test_blocks_of_one_family_are_blocks() -> None:

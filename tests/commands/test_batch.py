@@ -381,3 +381,11 @@ def test_an_option_that_no_line_could_take_is_refused(options: dict[str, Any], s
     with pytest.raises(Problem, match=said) as caught:
         Batch(Options(**options))
     assert caught.value.code is Code.BAD_VALUE and caught.value.hint
+
+
+def test_a_named_machine_is_told_of_as_check_tells_it() -> None:
+    line = {"model": "llama-3.1-8b", "quant": "Q4_K_M", "context_tokens": 4096, "ram_bytes": 64 * GIB}
+    assert one({**line, "gpu": "m4-max-64"})["warnings"][1:] == ["ram_bytes: the GPU's memory is the host's own, so it changes nothing."]
+    (told,) = one({**line, "gpu": "cpu"})["warnings"]
+    assert told.startswith("CPU only: all of that memory counts as free")
+    assert one({**line, "gpu": "rtx-4090"})["warnings"] == []

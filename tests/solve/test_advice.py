@@ -135,3 +135,9 @@ def test_a_full_card_among_several_is_left_out() -> None:
     assert alone.headline.answer == "fits"
     three = machine._replace(gpus=(full._replace(index=0), free._replace(index=1), full._replace(index=2, uuid="GPU-c")))
     assert check(bundled("qwen3-14b"), asked, [three], spell).advice[0].change == "leave GPUs 0 and 2 out"
+
+
+def test_a_change_that_is_not_computed_is_no_advice() -> None:
+    """A context within 4,096 tokens would help, but what TQ1_0 takes on a GPU is not computed: the no is the answer."""
+    (found,) = run(["nemotron-mini-4b"], Options(quant="TQ1_0", ctx="8k", gpu=("rtx-4090",))).checks
+    assert (found.answer, found.advice) == ("cannot_run", ())

@@ -1,6 +1,7 @@
 """The GGUF reader: what it keeps, what it refuses, and that nothing in a file can hurt it."""
 
 import os
+import re
 from pathlib import Path
 from typing import Any
 
@@ -268,6 +269,16 @@ def test_stem() -> None:
 )
 def test_malformed(content: bytes, words: str, tmp_path: Path) -> None:
     refused(tmp_path, content, words)
+
+
+def test_a_file_of_another_kind(tmp_path: Path) -> None:
+    """One that is called .gguf was meant to be one; of another, what is read is said."""
+    for name, what, hint in (("a.gguf", "is no GGUF file", "Git LFS"), ("passwd", "is no file that a model is read from", r"a \.gguf file, a config\.json or")):
+        path = tmp_path / name
+        path.write_text("root:x:0:0:root:/root:/bin/sh\n", encoding="utf-8")
+        with pytest.raises(Problem, match=f"{name}: {what}$") as found:
+            read(str(path))
+        assert found.value.hint is not None and re.search(hint, found.value.hint)
 
 
 def raw(value: bytes) -> bytes:

@@ -7,7 +7,7 @@ from typing import Any
 
 from runlocal.catalog.gpus import unlisted_context
 from runlocal.catalog.machines import parse_machine
-from runlocal.commands.machines import one_machine
+from runlocal.commands.machines import noted, one_machine
 from runlocal.commands.options import BOUNDS, RAM_GB_S, Options, bandwidth, cache_type, cache_types, image_size, read, shares, size
 from runlocal.commands.unused import of_files, of_model, on_machines, typed
 from runlocal.core.errors import Code, Exit, Problem
@@ -139,7 +139,7 @@ class Batch:
             machine = parse_machine(name)
             if not machine.gpus and ram is None:
                 raise Problem(Code.BAD_VALUE, f"{name!r} has host memory alone, and how much is not said", hint='"ram_bytes": 68719476736')
-            return machine if ram is None else machine._replace(host_bytes=ram)
+            return noted(machine if ram is None else machine._replace(host_bytes=ram))
         vram = _count(request, "vram_bytes")
         capability = request.get("compute_capability")
         if vram is None and self.machine is not None:
@@ -182,6 +182,7 @@ def _unused(request: Request, cell: Cell, runtime: Runtime, machine: Machine) ->
     """What the line asks for and has nothing to act on, a sentence each."""
     workload = _workload(request, Workload(context_tokens=cell.context_tokens), cache_types(runtime.id, runtime.version))
     given = {key: key for key in request if getattr(workload, key, None) != Workload._field_defaults.get(key)}
+    given |= {"ram": "ram_bytes"} if request.get("ram_bytes") is not None else {}
     named = [key for key in _OF_A_BUDGET if key in request and "gpu" in request and request.get("gpus") != 0]
     return (
         *(f"{key}: `gpu` names the machine, so it changes nothing." for key in named),

@@ -44,9 +44,13 @@ def _named(spec: str, ram: int | None) -> Machine:
     machine = parse_machine(spec)
     if not machine.gpus and ram is None:
         raise Problem(Code.BAD_VALUE, f"--gpu {spec} has host memory alone, and how much is not said", hint=f"--gpu {spec} --ram 64GB")
-    if not machine.gpus:
-        machine = machine._replace(notes=("CPU only: all of that memory counts as free; what the system and other programs hold is not taken off.",))
-    return machine._replace(host_bytes=ram)
+    return noted(machine._replace(host_bytes=ram))
+
+
+def noted(machine: Machine) -> Machine:
+    """A machine that was named, with what to know where it has host memory alone."""
+    told = "CPU only: all of that memory counts as free; what the system and other programs hold is not taken off."
+    return machine if machine.gpus else machine._replace(notes=(told,))
 
 
 def _here(options: Options, ram: int | None) -> Asked:

@@ -15,15 +15,15 @@ _F32_BYTES = 4
 
 
 class OwnEngineSession(Session):
-    """A model in Ollama's own engine."""
+    """A model in Ollama's own engine: caches and buffers of its own, and no step copies weights."""
 
-    def _cache_parts(self, workload: Workload, placement: Placement) -> tuple[Part, ...]:
+    def lay_caches(self, workload: Workload, placement: Placement) -> tuple[Part, ...]:
         growing = [part for cache in self.caches if cache.kind is not CacheKind.CROSS for part in self._growing_parts(cache, workload, placement)]
         crossing = [part for cache in self.caches if cache.kind is CacheKind.CROSS and workload.vision for part in self._cross_parts(cache, placement)]
         return (*growing, *crossing)
 
-    def _cache_sizes(self, workload: Workload, placement: Placement) -> Iterator[tuple[str, int]]:
-        return ((part.device, part.bytes) for part in self._cache_parts(workload, placement))
+    def cache_bytes(self, workload: Workload, placement: Placement) -> Iterator[tuple[str, int]]:
+        return ((part.device, part.bytes) for part in self.lay_caches(workload, placement))
 
     def _growing_parts(self, cache: Cache, workload: Workload, placement: Placement) -> list[Part]:
         settings = self.settings(workload)
@@ -52,10 +52,10 @@ class OwnEngineSession(Session):
     def straight_from(self, workload: Workload, placement: Placement, most_tokens: int) -> int | None:
         return None
 
-    def _copies_weights(self, placement: Placement) -> bool:
+    def copies_weights(self, placement: Placement) -> bool:
         return False
 
-    def _buffer_parts(self, recipe: Recipe, workload: Workload, placement: Placement) -> tuple[Part, ...]:
+    def lay_buffers(self, recipe: Recipe, workload: Workload, placement: Placement) -> tuple[Part, ...]:
         """The text graph, as the loader sizes it for every device that holds layers: attention scores in f32, without flash attention."""
         settings, text = self.settings(workload), self.model.text
         scores = 2 + 3 * text.hidden_size + text.head_dim * text.heads + settings.cells * (1 + text.heads)

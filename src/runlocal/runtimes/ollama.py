@@ -6,6 +6,7 @@ from runlocal.core.errors import Code, Problem
 from runlocal.core.facts import Facts
 from runlocal.core.machine import Machine
 from runlocal.core.model import ModelSpec
+from runlocal.core.part import HOST
 from runlocal.core.shell import quoted
 from runlocal.core.workload import Workload
 from runlocal.engines.ggml.draft import Draft
@@ -75,11 +76,9 @@ class _Ollama(Session):
             return "Ollama splits by layers; --tp and --pp are for other runtimes"
         if workload.sequences > 1 and self.layout.architecture in self.facts.runtime["single_sequence_architectures"]:
             return "Ollama runs this architecture with one sequence at a time"
-        if workload.cpu_moe or workload.n_cpu_moe:
-            return "Ollama has no switch that keeps experts on the host"
         if workload.tensor_split is not None:
             return "Ollama shares the layers out itself; --tensor-split is for llama.cpp"
-        return None
+        return _no_switch(workload)
 
     def reserves(self, workload: Workload, machine: Machine) -> tuple[int, ...]:
         """Free memory per GPU; the projector's own on the first."""
@@ -88,24 +87,50 @@ class _Ollama(Session):
         return tuple(least + (projector if index == 0 else 0) for index in range(len(machine.gpus) or 1))
 
     def command(self, recipe: Recipe, workload: Workload, placement: Placement) -> str:
-        tag = next((alias.name for alias in self.model.aliases if alias.kind == "ollama" and alias.variant == self.model.variant), None)
         settings = [f"OLLAMA_CONTEXT_LENGTH={workload.context_tokens}"]
         if workload.sequences > 1:
             settings.append(f"OLLAMA_NUM_PARALLEL={workload.sequences}")
+        if workload.flash_attention is not None or workload.cache_type_k != "f16":
+            settings.append(f"OLLAMA_FLASH_ATTENTION={int(workload.flash_attention is not False)}")
         if workload.cache_type_k != "f16":
-            settings += ["OLLAMA_FLASH_ATTENTION=1", f"OLLAMA_KV_CACHE_TYPE={workload.cache_type_k}"]
+            settings.append(f"OLLAMA_KV_CACHE_TYPE={workload.cache_type_k}")
         served = f"{' '.join(settings)} ollama serve &"
-        library = _LIBRARY_QUANT if _LIBRARY_QUANT in self.usual_quants() else self.usual_quants()[0]
-        in_library = tag if recipe.name == library else None
-        known = in_library if recipe.file is None else f"hf.co/{recipe.file.repo}:{recipe.file.quant}"
-        if known and not workload.mtp:
+        known, parameters = self._published(recipe, workload), self._parameters(workload)
+        if known and not parameters:
             return f"{served} ollama run {known}"
-        # Ollama makes few quantizations itself and takes the file of any; next-token layers are used once the number of guesses is set.
-        made, lines = f"{self.model.id}-{recipe.name.lower()}", [f"FROM {known or _from_here(self.file(recipe))}"]
-        if workload.mtp:
-            made, lines = f"{self.model.id}-mtp", [*lines, f"PARAMETER draft_num_predict {self.drafted(workload)}"]
-        written = " ".join(quoted(line) for line in lines)
+        # Ollama makes few quantizations itself and takes the file of any.
+        made = f"{self.model.id}-{'mtp' if workload.mtp else recipe.name.lower()}"
+        lines = (f"FROM {known or _from_here(self.file(recipe))}", *(f"PARAMETER {name} {value}" for name, value in parameters.items()))
+        written = " ".join(map(quoted, lines))
         return f"{served} printf '%s\\n' {written} > Modelfile && ollama create {made} -f Modelfile && ollama run {made}"
+
+    def _published(self, recipe: Recipe, workload: Workload) -> str | None:
+        """The name under which Ollama fetches that model; None where a file of one's own has to do."""
+        if recipe.file is not None:
+            return f"hf.co/{recipe.file.repo}:{recipe.file.quant}"
+        library = _LIBRARY_QUANT if _LIBRARY_QUANT in self.usual_quants() else self.usual_quants()[0]
+        tag = next((alias.name for alias in self.model.aliases if alias.kind == "ollama" and alias.variant == self.model.variant), None)
+        return tag if recipe.name == library else None
+
+    def _parameters(self, workload: Workload) -> dict[str, int]:
+        """What a Modelfile sets of it, by the names of api/types.go; next-token layers are used once the number of guesses is set."""
+        asked = {
+            "num_batch": workload.batch_tokens,
+            "num_gpu": workload.gpu_layers,
+            "draft_num_predict": self.drafted(workload) if workload.mtp else None,
+        }
+        return {name: value for name, value in asked.items() if value is not None}
+
+
+def _no_switch(workload: Workload) -> str | None:
+    """What llama-server could be told and Ollama, which starts it, cannot."""
+    asked = {
+        "keeps experts on the host": workload.cpu_moe or workload.n_cpu_moe > 0,
+        "keeps the cache on the host": not workload.kv_offload,
+        "keeps the whole context in layers with a window": workload.swa_full,
+        "lets sequences share one cache": workload.unified_kv and workload.sequences > 1,
+    }
+    return next((f"Ollama has no switch that {does}" for does, wanted in asked.items() if wanted), None)
 
 
 def _from_here(path: str) -> str:
@@ -133,6 +158,15 @@ class OllamaServer(_Ollama):
 
     def refuses(self, recipe: Recipe, workload: Workload, machine: Machine) -> str | None:
         return super().refuses(recipe, workload, machine) or self.refuses_graph(workload, machine)
+
+    def tower_on(self, workload: Workload, placement: Placement) -> str:
+        """With fewer layers named than there are, the projector stays on the host (`shouldDisableMMProjOffload`, llm/llama_server.go)."""
+        some = workload.gpu_layers is not None and workload.gpu_layers < len(placement.layers) + 1
+        return HOST if some else super().tower_on(workload, placement)
+
+    def _published(self, recipe: Recipe, workload: Workload) -> str | None:
+        """As any, but what Ollama fetches comes with its projector."""
+        return None if self.model.vision is not None and not workload.vision else super()._published(recipe, workload)
 
 
 class OllamaOwn(_Ollama, OwnEngineSession):

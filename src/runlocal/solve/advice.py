@@ -3,6 +3,7 @@
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
+from runlocal.core.errors import Problem
 from runlocal.core.machine import Backend, Gpu, Holder, Machine, Origin
 from runlocal.core.model import ModelSpec
 from runlocal.core.report import Advice, Cell
@@ -204,17 +205,21 @@ class _Trial:
         other: str | None = None,
         spilling: bool = False,
     ) -> Advice | None:
+        """The change as advice where it makes a yes; None where it makes none, and where what it would take is not computed or not to be had."""
         runtime, machine = runtime or self.runtime, machine or self.machine
-        recipe = runtime.recipe(quant or self.headline.quant, self.asked.imatrix)
         refusal = does_not_load(runtime.model, runtime)
         offload = self.asked.offload or spilling
-        if not offload:
-            # A verdict is enough: what spills is no yes.
-            judged = answer_of(runtime, recipe, workload, machine, self.asked.reserve_bytes, refusal)
-            answer, need = judged.answer, judged.laid and (sum(judged.laid.load.gpus) if machine.gpus else judged.laid.load.host)
-        else:
-            cell = judge_cell(runtime, recipe, workload, machine, self.asked.reserve_bytes, refusal)
-            answer, need = cell.answer, cell.need_bytes
+        try:
+            recipe = runtime.recipe(quant or self.headline.quant, self.asked.imatrix)
+            if not offload:
+                # A verdict is enough: what spills is no yes.
+                judged = answer_of(runtime, recipe, workload, machine, self.asked.reserve_bytes, refusal)
+                answer, need = judged.answer, judged.laid and (sum(judged.laid.load.gpus) if machine.gpus else judged.laid.load.host)
+            else:
+                cell = judge_cell(runtime, recipe, workload, machine, self.asked.reserve_bytes, refusal)
+                answer, need = cell.answer, cell.need_bytes
+        except Problem:
+            return None
         if answer is None or not is_yes(answer, strict=self.asked.strict, offload=offload):
             return None
         if spilling:

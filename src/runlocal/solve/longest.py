@@ -35,7 +35,10 @@ def longest_context(
             return least
         # Layers are shared out evenly only where it gets tight; how full that would make the GPUs falls more evenly than how full they are.
         even = even_left(laid, machine, runtime.layer_bytes(recipe, laid.workload, laid.placement), left_free)
-        return max(0, even) if least >= 0 else min(-1, even)
+        # Where buffers grow as layers are shared out anew, that is not in it: the fuller of the two is nearer, and what is laid out has the last word.
+        if (even >= 0) is not (least >= 0):
+            return least
+        return min(even, least) if least >= 0 else even
 
     if (at_most := left(most)) >= 0:
         return most * _STEP_TOKENS

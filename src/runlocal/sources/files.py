@@ -7,6 +7,9 @@ from typing import BinaryIO
 
 from runlocal.core.errors import Code, Problem
 
+READ = "give a .gguf file, a config.json or a model folder"
+"""What a model is read from, to who named something else."""
+
 _SHOWN = 120
 _ID = 80
 
@@ -46,7 +49,7 @@ def open_regular(path: str) -> BinaryIO:
         if stat.S_ISDIR(status.st_mode):
             raise bad_file(path, "is a folder, not a file")
         if not stat.S_ISREG(status.st_mode):
-            raise bad_file(path, "is no regular file", hint="give a .gguf file, a config.json or a model folder")
+            raise bad_file(path, "is no regular file", hint=READ)
         if not status.st_size:
             raise bad_file(path, "the file is empty", hint="download it again")
         return open(path, "rb")

@@ -32,7 +32,7 @@ class Compute(Contexts):
         the same at both ends they are between.
         """
         one_stream_each = workload.sequences == 1 or not workload.unified_kv
-        if workload.mtp or workload.drafting or self._copies_weights(placement) or not one_stream_each or any(cache.ratio > 1 for cache in self.caches):
+        if workload.mtp or workload.drafting or self.copies_weights(placement) or not one_stream_each or any(cache.ratio > 1 for cache in self.caches):
             return None
         long = self.settings_on(workload._replace(context_tokens=most_tokens), placement)
         start = self._buffer_lines().straight_from(long, placement)
@@ -41,12 +41,13 @@ class Compute(Contexts):
         short = self.settings_on(workload._replace(context_tokens=start), placement)
         return start if short._replace(cells=long.cells) == long else None
 
-    def _copies_weights(self, placement: Placement) -> bool:
+    def copies_weights(self, placement: Placement) -> bool:
+        """Whether a step copies weights from the host to a GPU."""
         from runlocal.engines.ggml.graph import copies_weights  # Ollama's own engine has no use for llama.cpp's graphs
 
         return copies_weights(self.layout.architecture, placement)
 
-    def _buffer_parts(self, recipe: Recipe, workload: Workload, placement: Placement) -> tuple[Part, ...]:
+    def lay_buffers(self, recipe: Recipe, workload: Workload, placement: Placement) -> tuple[Part, ...]:
         """The graph's buffers, laid out by the rules of ggml's allocator."""
         from runlocal.engines.ggml.buffer_parts import buffer_parts
         from runlocal.engines.ggml.graph import NotModelled
@@ -66,7 +67,7 @@ class Compute(Contexts):
 
     def _copied(self, recipe: Recipe, placement: Placement) -> dict[tuple[str, int | None], int] | None:
         """Bytes of the weights that a step copies to a GPU; None where it copies none."""
-        if not self._copies_weights(placement):
+        if not self.copies_weights(placement):
             return None
         from runlocal.engines.ggml.graph import copy_bytes
 
@@ -111,11 +112,15 @@ class Compute(Contexts):
             return None
         return tokens.least, tokens.most
 
+    def tower_on(self, workload: Workload, placement: Placement) -> str:
+        """The device that holds what sees and hears: the first GPU."""
+        return placement.devices()[0] if placement.gpus else HOST
+
     def _vision_parts(self, workload: Workload, placement: Placement) -> tuple[Part, ...]:
-        """Tower, projector and image graph, speech encoder and its graph, on the first GPU."""
+        """Tower, projector and image graph, speech encoder and its graph."""
         if self.model.vision is None or not workload.vision:
             return ()
-        device = placement.devices()[0] if placement.gpus else HOST
+        device = self.tower_on(workload, placement)
         from runlocal.engines.ggml.speech import speech_parts  # text models have no use for towers
         from runlocal.engines.ggml.vision import vision_parts
 

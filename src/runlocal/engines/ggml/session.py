@@ -53,7 +53,10 @@ class Pieces(NamedTuple):
 
 
 class Session(Compute):
-    """A model opened once for many questions."""
+    """A model opened once for many questions.
+
+    Another engine on ggml's storage has its own `lay_caches` with `cache_bytes`, `lay_buffers`, `copies_weights` and `straight_from`.
+    """
 
     def __init__(self, model: ModelSpec, facts: Facts) -> None:
         super().__init__(model, facts)
@@ -106,7 +109,7 @@ class Session(Compute):
         """Everything that takes memory, on every device. rough: compute buffers near enough for a search over placements."""
         held = (workload, placement)
         if held not in self._cached:
-            self._cached[held] = self._cache_parts(workload, placement)
+            self._cached[held] = self.lay_caches(workload, placement)
         parts = (
             *self._weight_parts_on(recipe, placement, machine),
             *self._cached[held],
@@ -122,7 +125,7 @@ class Session(Compute):
             self._beside[machine] = kind_of(machine), overhead
         kind, overhead = self._beside[machine]
         if placement not in self._spots:
-            self._spots[placement] = _Spot(_is_spread(placement), self._copies_weights(placement), {}, {})
+            self._spots[placement] = _Spot(_is_spread(placement), self.copies_weights(placement), {}, {})
         spot = self._spots[placement]
         if (recipe, kind) not in spot.weights:
             if recipe.file is None:
@@ -133,16 +136,16 @@ class Session(Compute):
         key = (workload, recipe if near or spot.copies or workload.mtp else None, kind, near)
         if key not in spot.others:
             others = self._others(recipe, workload, placement, rough=rough)
-            spot.others[key] = exact_load(self._cache_sizes(workload, placement), placement, kind).plus(load_of(self._on(machine, others), placement.gpus))
+            spot.others[key] = exact_load(self.cache_bytes(workload, placement), placement, kind).plus(load_of(self._on(machine, others), placement.gpus))
         return spot.weights[recipe, kind].plus(spot.others[key]).plus(overhead)
 
     def pieces(self, recipe: Recipe, workload: Workload, placement: Placement) -> Pieces:
         """What `load` sums of a recipe."""
         return Pieces(
             tuple(self._weight_sizes(recipe, placement)),
-            tuple(self._cache_sizes(workload, placement)),
+            tuple(self.cache_bytes(workload, placement)),
             self._others(recipe, workload, placement, rough=False),
-            self._copies_weights(placement) or workload.mtp,
+            self.copies_weights(placement) or workload.mtp,
         )
 
     def _weight_sizes(self, recipe: Recipe, placement: Placement) -> Iterator[tuple[str, int]]:
@@ -170,11 +173,13 @@ class Session(Compute):
             self._weight_lines[key] = tuple(found)
         return self._weight_lines[key]
 
-    def _cache_parts(self, workload: Workload, placement: Placement) -> tuple[Part, ...]:
+    def lay_caches(self, workload: Workload, placement: Placement) -> tuple[Part, ...]:
+        """Every cache on its device."""
         source = self.facts.ggml["sources"]["context"]["url"]
         return tuple(cache_parts(self.caches, self.settings(workload), placement, vision=workload.vision, source=source))
 
-    def _cache_sizes(self, workload: Workload, placement: Placement) -> Iterator[tuple[str, int]]:
+    def cache_bytes(self, workload: Workload, placement: Placement) -> Iterator[tuple[str, int]]:
+        """(device, bytes) of the same caches, without what a report says of them."""
         return cache_sizes(self.caches, self.settings(workload), placement, vision=workload.vision)
 
     def reads(self, recipe: Recipe, workload: Workload, placement: Placement) -> dict[str, int] | None:
@@ -208,9 +213,9 @@ class Session(Compute):
         """Buffers follow the weights only where a step copies some."""
         if rough and _is_spread(placement):
             return self._rough_buffers(recipe, workload, placement)
-        key = (self.settings_on(workload, placement), placement, recipe if self._copies_weights(placement) else None)
+        key = (self.settings_on(workload, placement), placement, recipe if self.copies_weights(placement) else None)
         if key not in self._buffers:
-            self._buffers[key] = self._buffer_parts(recipe, workload, placement)
+            self._buffers[key] = self.lay_buffers(recipe, workload, placement)
         return self._buffers[key]
 
     def _rough_buffers(self, recipe: Recipe, workload: Workload, placement: Placement) -> tuple[Part, ...]:

@@ -13,7 +13,7 @@ from typing import BinaryIO
 from runlocal.core.errors import Problem
 from runlocal.core.noun import NamedTuple
 from runlocal.core.units import pad
-from runlocal.sources.files import bad_file, clean, label, open_regular, unreadable
+from runlocal.sources.files import READ, bad_file, clean, label, open_regular, unreadable
 
 Value = int | float | str | tuple[int, ...]
 
@@ -21,6 +21,7 @@ MAGIC = b"GGUF"
 HEADER_LIMIT_BYTES = 256 << 20
 _CHUNK_BYTES = 1 << 20
 _OLD_MAGICS = (b"lmgg", b"fmgg", b"tjgg", b"algg")
+_SAVED_IN_ITS_PLACE = "a download page saved in its place, or a pointer of Git LFS, looks so"
 _VERSIONS = (2, 3)
 _KEY_BYTES = 65535
 _NAME_BYTES = 255
@@ -211,11 +212,11 @@ class _Cursor:
 def _read(cursor: _Cursor, part: int) -> Header:
     magic = cursor.take(min(4, cursor.size))
     if magic != MAGIC:
-        old = magic in _OLD_MAGICS
+        old, named = magic in _OLD_MAGICS, cursor.path.lower().endswith(".gguf")
         raise bad_file(
             cursor.path,
-            "is of a format older than GGUF" if old else "is no GGUF file",
-            hint="convert the model again with today's llama.cpp" if old else "a download page saved in its place, or a pointer of Git LFS, looks so",
+            "is of a format older than GGUF" if old else "is no GGUF file" if named else "is no file that a model is read from",
+            hint="convert the model again with today's llama.cpp" if old else _SAVED_IN_ITS_PLACE if named else READ,
         )
     version = int(cursor.number("I"))
     if version & 0xFFFF == 0:

@@ -24,6 +24,8 @@ OWN_LAYERS = {
     "kimi-k3": "residuals.mixing_layer",
     "qwen4exp": "qwen4exp.streamed_layer",
 }
+# What some of them have before their first layer: of the embedding, what enters it.
+OWN_BEGINNINGS = {"glm5-next": "pooled.prepare", "qwen4exp": "qwen4exp.begin"}
 
 
 def build(c: Context, layers: Sequence[Layer], chosen: Sequence[int]) -> dict[int, Node]:
@@ -33,14 +35,8 @@ def build(c: Context, layers: Sequence[Layer], chosen: Sequence[int]) -> dict[in
     Returns what enters each of them.
     """
     x, embedded = embed(c)
-    if c.family.own_layer == "qwen4exp":
-        from runlocal.engines.ggml.graph.qwen4exp import begin
-
-        x = begin(c, layers[0], x)
-    if c.family.own_layer == "glm5-next":
-        from runlocal.engines.ggml.graph.pooled import prepare
-
-        prepare(c, layers)
+    if c.family.own_layer in OWN_BEGINNINGS:
+        x = builder(OWN_BEGINNINGS[c.family.own_layer])(c, layers, x)
     streams = next((cast("Streams", other).inputs for other in layers[0].others if name_of(other) == "Streams"), 0)
     if streams:
         from runlocal.engines.ggml.graph.gemma import stream_mean, streams_of

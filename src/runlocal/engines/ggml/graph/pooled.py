@@ -65,8 +65,8 @@ class PoolInputs(NamedTuple):
     rows: Node
 
 
-def prepare(c: Context, layers: Sequence[Layer]) -> None:
-    """Makes the inputs, before any layer."""
+def prepare(c: Context, layers: Sequence[Layer], x: Node) -> Node:
+    """Makes the inputs, before any layer; the embedding enters the first as it is."""
     block = next((layer.mixer for layer in layers if isinstance(layer.mixer, PooledLatentAttention)), None)
     if block is None:
         raise NotModelled("no layer with latents")
@@ -87,6 +87,7 @@ def prepare(c: Context, layers: Sequence[Layer]) -> None:
     for node in inputs[:5]:
         c.graph.expand(node)
     c.shared.update(inputs._asdict())
+    return x
 
 
 def streamed_layer(c: Context, blocks: Layer, block: Block, x: Node, layer: int) -> Node:

@@ -3,6 +3,7 @@
 https://github.com/ggml-org/llama.cpp/blob/master/src/models/qwen4exp.cpp
 """
 
+from collections.abc import Sequence
 from functools import partial, reduce
 
 from runlocal.architectures.blocks.ngrams import LowRankConnections, NgramEmbedding
@@ -39,9 +40,9 @@ from runlocal.engines.ggml.graph.tensors import (
 _POSITIONS = 4  # of a token, as the interleaved rotation wants them
 
 
-def begin(c: Context, first: Layer, x: Node) -> Node:
+def begin(c: Context, layers: Sequence[Layer], x: Node) -> Node:
     """Reads the table, and makes every stream of the embedding."""
-    streams = _connections(first)
+    streams = _connections(layers[0])
     row = next(tensor.columns for tensor in c.layout.outer if tensor.role == "per_layer_token_embd")
     table = new(NONE, F32, (row, 1, 1, 1))
     table.stored = table.weight = True
