@@ -123,13 +123,17 @@ class _Trial:
                 return
 
     def contexts(self) -> Iterator[Advice]:
-        longest = self.headline.fits_context_tokens or (self.runtime.longest_context() if self.headline.answer is Answer.CANNOT_RUN else 0)
+        refused = self.headline.answer is Answer.CANNOT_RUN
+        longest = self.headline.fits_context_tokens or (self.runtime.longest_context() if refused else 0)
         if not _LEAST_USEFUL_CONTEXT <= longest < self.headline.context_tokens:
             return
-        tokens = longest if longest < 2 * _LEAST_USEFUL_CONTEXT else 1 << (longest.bit_length() - 1)
-        text = context_text(tokens)
-        if found := self._try(f"--ctx {text}", self.workload._replace(context_tokens=tokens), {"ctx": text}):
-            yield found
+        usual = longest if longest < 2 * _LEAST_USEFUL_CONTEXT else 1 << (longest.bit_length() - 1)
+        # What the runtime caps is first asked about at the cap.
+        for tokens in dict.fromkeys((longest, usual) if refused else (usual,)):
+            text = context_text(tokens)
+            if found := self._try(f"--ctx {text}", self.workload._replace(context_tokens=tokens), {"ctx": text}):
+                yield found
+                return
 
     def quants(self) -> Iterator[Advice]:
         recipes = [self.runtime.recipe(name, self.asked.imatrix) for name in self.runtime.usual_quants()]
@@ -218,7 +222,7 @@ class _Trial:
         if answer is None or not is_yes(answer, strict=self.asked.strict, offload=offload):
             return None
         if spilling:
-            change = f"--ram {options['ram']} --offload: {cell.gpu_layers} of {cell.layers} layers on the GPU"
+            change = f"--ram {options['ram']} --offload: {cell.reason}"
         saves = (self.headline.need_bytes or 0) - (need or 0)
         return Advice(saves_bytes=max(0, saves), change=change, answer=answer, command=self.spell({**self.options, **options}, other))
 
