@@ -121,6 +121,25 @@ def test_host_memory_is_advised_with_what_goes_there() -> None:
     assert spilling.change.startswith("--ram 16GB --offload: 26 of 37 layers on the GPU, the rest in ")
 
 
+def test_more_host_memory_is_advised_where_too_little_is_there() -> None:
+    (found,) = run(["llama-3.3-70b"], Options(quant="Q4_K_M", ctx="8k", gpu=("3090",), ram="16GB")).checks
+    assert found.answer == "does_not_fit"
+    more = found.advice[0]
+    assert more.change.startswith("--ram 32GB --offload: 42 of 81 layers on the GPU, the rest in ")
+    assert more.command == "runlocal check llama-3.3-70b -q Q4_K_M -c 8k --gpu 3090 --ram 32GB --offload"
+    # 404.5 GB of tensors are 376.7 GiB: 24 on the card and 256 in the host are too little, so 512 it is.
+    (large,) = run(["deepseek-r1"], Options(quant="Q4_K_M", ctx="8k", gpu=("4090",), ram="64GB", offload=True)).checks
+    assert large.advice[0].change.startswith("--ram 512GB --offload: all 62 layers on the GPU, the experts of the first ")
+
+
+def test_as_many_sequences_are_advised_as_fit() -> None:
+    asked = Options(quant="Q4_K_M", ctx="16k", gpu=("2x4090",), parallel=8)
+    (found,) = run(["qwen3-32b"], asked).checks
+    assert "--parallel 6" in [one.change for one in found.advice]
+    (seven,) = run(["qwen3-32b"], asked._replace(parallel=7)).checks
+    assert seven.answer != "fits"
+
+
 def test_a_context_beyond_what_the_runtime_takes_becomes_the_longest_that_it_takes() -> None:
     (found,) = run(["qwen2.5-7b-1m"], Options(quant="Q4_K_M", ctx="1m", gpu=("h100",))).checks
     assert found.answer == "cannot_run"

@@ -171,14 +171,32 @@ class _Trial:
                 yield found
 
     def fewer_sequences(self) -> Iterator[Advice]:
-        if self.workload.sequences > 1 and (found := self._try("--parallel 1", self.workload._replace(sequences=1), {"parallel": 1})):
-            yield found
+        """As many as fit."""
+        fewest, most = 1, self.workload.sequences
+        best = self._with_sequences(1) if most > 1 else None
+        if best is None:
+            return
+        while most - fewest > 1:
+            middle = (fewest + most) // 2
+            if found := self._with_sequences(middle):
+                best, fewest = found, middle
+            else:
+                most = middle
+        yield best
+
+    def _with_sequences(self, count: int) -> Advice | None:
+        return self._try(f"--parallel {count}", self.workload._replace(sequences=count), {"parallel": count})
 
     def host_memory(self) -> Iterator[Advice]:
         """What does not fit goes to host memory, in steps that memory is sold in."""
-        if self.machine.host_bytes is not None or not self.machine.gpus or self.asked.offload or self.headline.answer is Answer.CANNOT_RUN:
+        given, gpus = self.machine.host_bytes, self.machine.gpus
+        fixed = given is not None and self.machine.origin is Origin.HERE
+        if fixed or not gpus or self.headline.answer in (Answer.CANNOT_RUN, Answer.SPILLS):
             return
+        least = (self.headline.tensor_bytes or 0) - sum(gpu.usable_bytes for gpu in gpus)
         for size in _MEMORY_SIZES:
+            if size <= max(given or 0, least):
+                continue
             machine = self.machine._replace(host_bytes=size)
             if found := self._try("", self.workload, {"ram": f"{size // GIB}GB", "offload": True}, machine=machine, spilling=True):
                 yield found
