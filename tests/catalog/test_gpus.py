@@ -153,6 +153,11 @@ def test_a_name_with_several_meanings_says_so(choice: dict[str, list[str] | str]
         ("Intel(R) Arc(TM) B580 Graphics", "arc-b580"),
         ("m4-max-64", "m4-max-64"),
         ("M4 Max 64GB", "m4-max-64"),
+        ("MacBook Pro M4 Max 64GB", "m4-max-64"),
+        ("macbook m4 pro 24gb", "m4-pro-24"),
+        ("Mac mini M4 Pro 48", "m4-pro-48"),
+        ("m2 ultra mac-studio 192gb", "m2-ultra-192"),
+        ("macbook air m2 16gb", "m2-16"),
         ("Apple M3 Ultra 512 GB", "m3-ultra-512"),
     ],
 )

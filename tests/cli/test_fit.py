@@ -101,3 +101,11 @@ def test_what_takes_seconds_says_so(run: Runner) -> None:
     ran = run("fit", "--family", "gemma-3", "-k", "q8_0", "-g", "4090", "--quiet")
     assert (ran.code, ran.out, ran.err) == (0, "", "")
     assert "takes some seconds" in run("fit", "--variant", "instruct", "-k", "q8_0", "-g", "3060-12gb", "--commercial").err
+
+
+def test_a_narrow_terminal_leaves_columns_out_before_it_gives_up_the_table(run: Runner) -> None:
+    lines = run(*ASKED, COLUMNS="40").out.splitlines()
+    assert lines[3:5] == ["id              size  quant  up to", "gemma-3-4b     4.3 B  Q8_0     74k"]
+    assert max(map(len, lines)) <= 40
+    (start,) = (number for number, line in enumerate(lines) if line.startswith("Left out for want of width:"))
+    assert " ".join(lines[start : start + 2]) == "Left out for want of width: needs, comm., released."

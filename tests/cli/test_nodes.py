@@ -92,6 +92,19 @@ def test_every_format(run: Runner, form: str) -> None:
         assert ran.out.splitlines()[1] == "gpu-01,8 × H100 SXM5 80GB,fits,Q4_K_M,8,1,1,false,"
 
 
+def test_a_fleet_without_a_gpu_has_no_table_of_kinds(run: Runner) -> None:
+    ran = run(*ASKED, text=kubectl(kube_node("cpu-01")))
+    assert ran.code == 1
+    assert "By node" in ran.out
+    assert "By kind of node" not in ran.out
+    assert "By kind of node" in run(*ASKED, text=FLEET).out
+
+
+def test_one_node_and_one_replica_are_one(run: Runner) -> None:
+    ran = run("check", "llama-3.1-8b", "-q", "Q4_K_M", "--nodes", "-", text=SMALL)
+    assert ran.out.splitlines()[0] == "Llama 3.1 8B: 1 of 1 node runs it, 1 replica"
+
+
 def test_a_file_and_what_a_shell_hands_over(run: Runner, shell: Any, tmp_path: Path) -> None:
     path = tmp_path / "nodes.json"
     path.write_text(FLEET, encoding="utf-8")

@@ -55,7 +55,7 @@ def test_a_context_beyond_it_carries_the_setting() -> None:
     headline = one.machines[0].headline
     assert headline.command is not None
     assert "--rope-scaling yarn --rope-scale 2 --yarn-orig-ctx 32768" in headline.command, "65,536 = 2 x 32,768, though 40,960 are served without"
-    assert any("Rotary scaling" in warning for warning in headline.warnings)
+    assert any(warning.startswith("Rotary scaling reaches beyond the model's 40,960 tokens.") for warning in headline.warnings)
     (plain,) = run(["qwen3-8b"], Options(quant="Q4_K_M", ctx="40k", gpu=("rtx-4090",))).checks
     assert "yarn" not in (plain.machines[0].headline.command or "") and not any("Rotary" in warning for warning in plain.machines[0].headline.warnings)
     (other,) = run(["llama-3.1-8b"], Options(quant="Q4_K_M", ctx="256k", gpu=("rtx-4090",))).checks

@@ -4,7 +4,7 @@ import pytest
 
 from runlocal.commands import show
 from runlocal.commands.options import Options
-from runlocal.core.listing import Listing, Page
+from runlocal.core.listing import Listing, Page, Shown
 from runlocal.core.units import MIB
 from runlocal.core.verdict import Answer
 from solve.asking import ask
@@ -38,6 +38,20 @@ def test_larger_machines_for_more_bits() -> None:
     machines = [row["smallest_machine"] for row in listing(page("llama-3.3-70b"), "sizes").rows]
     assert machines[0] != machines[-1]
     assert None not in machines
+
+
+def test_the_title_says_a_name_once() -> None:
+    assert page("gpt-oss-20b").title == "gpt-oss-20b"
+    assert page("qwen3-8b").title == "Qwen3-8B (qwen3-8b)"
+
+
+def test_a_runtime_of_which_there_is_nothing_to_note_has_no_note() -> None:
+    """Unknown is `?` on screen and null in data; that nothing is noted is not unknown."""
+    listed = listing(page("gpt-oss-20b"), "runtimes")
+    (row,) = (row for row in listed.rows if row["id"] == "vllm")
+    assert (row["said"], row["note"]) == ("", None)
+    assert [column.key for column in listed.screen][-1] == "said"
+    assert [column.key for column in listed.columns if column.on is Shown.DATA] == ["note"]
 
 
 def test_a_loss_is_shown_only_where_somebody_measured_it() -> None:

@@ -43,7 +43,9 @@ def test_check_fit_buy_and_show_give_the_same_figure() -> None:
         assert row["speed"] == checked.text == "90-138"
 
 
-@pytest.mark.parametrize(("least", "most", "text"), [(90.4, 138.2, "90-138"), (4.66, 11.2, "4.7-11"), (0.0421, 0.66, "0.04-0.7"), (10.0, 10.0, "10-10")])
+@pytest.mark.parametrize(
+    ("least", "most", "text"), [(90.4, 138.2, "90-138"), (4.66, 11.2, "4.7-11"), (0.0421, 0.66, "0.04-0.7"), (10.0, 10.0, "10-10"), (9.94, 9.97, "9.9-10")]
+)
 def test_a_speed_in_words(least: float, most: float, text: str) -> None:
     assert Speed(least, most, "").text == text
 

@@ -5,9 +5,10 @@ import pytest
 from runlocal.core.errors import Code, Problem
 from runlocal.core.listing import Form, Value
 from runlocal.core.model import License
-from runlocal.core.report import Support
+from runlocal.core.part import Kind
+from runlocal.core.report import Check, Neighbour, Support
 from runlocal.core.verdict import Answer
-from runlocal.render.phrases import license_text, problem_text, support_text, usual_runtimes_sentence
+from runlocal.render.phrases import license_text, problem_text, settings_text, speed_text, support_text, usual_runtimes_sentence
 from runlocal.render.style import Style
 from runlocal.render.values import screen_text
 
@@ -35,7 +36,7 @@ def test_versions(versions: str, words: str) -> None:
     ("loads", "versions", "words"),
     [
         (True, ">=0.4.0", "0.4.0 and newer (checked up to 9.9)"),
-        (True, None, "loads it (9.9; first version not looked up)"),
+        (True, None, "loads it (checked in 9.9)"),
         (False, "<=0.24.0", "0.24.0 and older only (checked up to 9.9)"),
         (False, None, "does not load it (checked up to 9.9)"),
         (None, None, "not known (newest: 9.9)"),
@@ -47,6 +48,25 @@ def test_support(loads: bool | None, versions: str | None, words: str) -> None:
 
 def test_nothing_is_said_of_the_usual_runtimes_where_they_load_it_or_nobody_looked() -> None:
     assert usual_runtimes_sentence([support(True, None, "llama.cpp"), support(None, None), support(False, None, "vllm")]) is None
+
+
+def test_a_speed_that_is_not_known_is_said_with_the_reason(checks: dict[str, Check]) -> None:
+    """Whatever reads the weights: a yes without a speed and without a word would look forgotten."""
+    cell = checks["fits"].machines[0].cells[0]
+    assert (cell.answer, cell.speed) == ("fits", None)
+    assert speed_text(cell) == "No speed is estimated: no measured run was found of models without experts on such a GPU"
+    assert speed_text(cell._replace(speed_unknown="")) == ""
+
+
+def test_images_are_those_of_the_model_that_is_asked_about(checks: dict[str, Check]) -> None:
+    cell = checks["fits"].machines[0].cells[0]
+    assert settings_text(cell).startswith("1 sequence · 1 image · cache f16")
+    sees = tuple(part for part in cell.parts if part.kind is Kind.VISION)
+    other = Neighbour(
+        model="gemma-3-4b", quant="Q4_K_M", runtime="llama.cpp", runtime_version=None, context_tokens=8192, need_bytes=1, host_need_bytes=0, command=""
+    )
+    beside = cell._replace(images=0, beside=(other,), parts=tuple(part._replace(label=f"gemma-3-4b: {part.label}") for part in sees))
+    assert settings_text(beside).startswith("1 sequence · cache f16")
 
 
 def test_that_nothing_loads_it_is_said() -> None:

@@ -10,7 +10,8 @@ from hypothesis import strategies as st
 from runlocal.core.listing import Listing, Page
 from runlocal.core.machine import Gpu, Machine
 from runlocal.core.part import HOST, Basis, Kind, Part
-from runlocal.core.report import Check
+from runlocal.core.report import Check, MachineCheck
+from runlocal.core.speed import Speed
 from runlocal.core.units import GIB, MIB
 from runlocal.core.verdict import Answer
 from runlocal.render.formats import Format, checks_as, listing_as, page_as
@@ -168,6 +169,29 @@ def test_equal_gpus_share_a_bar(checks: dict[str, Check]) -> None:
     text = table(base._replace(machines=(found._replace(machine=found.machine._replace(gpus=gpus), headline=headline),)), Style(width=80))
     assert "GPU 0, H100: 41.0 GiB needed" in text
     assert "GPU 1 to 3, each, H100: 40.0 GiB needed" in text
+
+
+def test_machines_side_by_side_say_how_fast_each_is(checks: dict[str, Check]) -> None:
+    """A speed that is not known is `?`; of a no there is none. Where no machine has one there is no column."""
+    two = checks["two_machines"]
+    slow, fast = two.machines
+    speed = Speed(43.2, 60.9, "")
+
+    def rows(*found: MachineCheck, width: int = 120) -> list[str]:
+        return table(two._replace(machines=found), Style(width=width)).split("\n\n")[1].splitlines()
+
+    without = slow._replace(headline=slow.headline._replace(answer=Answer.FITS, speed=None, speed_unknown="nobody measured it"))
+    refused = slow._replace(headline=slow.headline._replace(answer=Answer.DOES_NOT_FIT, speed=None, speed_unknown=""))
+    known = fast._replace(headline=fast.headline._replace(answer=Answer.FITS, speed=speed, speed_unknown=""))
+    head, *told = rows(without, refused, known)[:4]
+    assert [line[head.index("est. t/s") :][:8].strip() for line in told] == ["?", "", "43-61"]
+    assert rows(without, known)[-1].endswith("t/s: of one sequence, its context full")
+    assert "t/s" not in " ".join(rows(without, refused))
+    # The quantization is part of the answer: the speed gives way first.
+    narrow = rows(without, known, width=50)
+    assert "quant" in narrow[0]
+    assert "est. t/s" not in narrow[0]
+    assert "est. t/s" in " ".join(narrow[3:])
 
 
 def test_a_card_that_is_short_of_its_share_is_named(checks: dict[str, Check]) -> None:

@@ -111,6 +111,45 @@ def test_the_twin_of_the_90b_is_the_70b() -> None:
     assert any("llama-3.1-70b" in one.change for one in found.advice)
 
 
+def test_host_memory_is_advised_with_what_goes_there() -> None:
+    """Of a mixture of experts all layers stay on the GPU: only saying so would read as if nothing moved."""
+    (experts,) = run(["gpt-oss-20b"], Options(ctx="128k", gpu=("rtx-4060-ti-8gb",))).checks
+    (spilling,) = (one for one in experts.advice if "--offload" in one.change)
+    assert spilling.change.startswith("--ram 16GB --offload: all 25 layers on the GPU, the experts of the first 20 in ")
+    (dense,) = run(["qwen3-8b"], Options(quant="Q4_K_M", ctx="64k", gpu=("rtx-3060",))).checks
+    (spilling,) = (one for one in dense.advice if "--offload" in one.change)
+    assert spilling.change.startswith("--ram 16GB --offload: 26 of 37 layers on the GPU, the rest in ")
+
+
+def test_more_host_memory_is_advised_where_too_little_is_there() -> None:
+    (found,) = run(["llama-3.3-70b"], Options(quant="Q4_K_M", ctx="8k", gpu=("3090",), ram="16GB")).checks
+    assert found.answer == "does_not_fit"
+    more = found.advice[0]
+    assert more.change.startswith("--ram 32GB --offload: 42 of 81 layers on the GPU, the rest in ")
+    assert more.command == "runlocal check llama-3.3-70b -q Q4_K_M -c 8k --gpu 3090 --ram 32GB --offload"
+    # 404.5 GB of tensors are 376.7 GiB: 24 on the card and 256 in the host are too little, so 512 it is.
+    (large,) = run(["deepseek-r1"], Options(quant="Q4_K_M", ctx="8k", gpu=("4090",), ram="64GB", offload=True)).checks
+    assert large.advice[0].change.startswith("--ram 512GB --offload: all 62 layers on the GPU, the experts of the first ")
+
+
+def test_as_many_sequences_are_advised_as_fit() -> None:
+    asked = Options(quant="Q4_K_M", ctx="16k", gpu=("2x4090",), parallel=8)
+    (found,) = run(["qwen3-32b"], asked).checks
+    assert "--parallel 6" in [one.change for one in found.advice]
+    (seven,) = run(["qwen3-32b"], asked._replace(parallel=7)).checks
+    assert seven.answer != "fits"
+
+
+def test_a_context_beyond_what_the_runtime_takes_becomes_the_longest_that_it_takes() -> None:
+    (found,) = run(["qwen2.5-7b-1m"], Options(quant="Q4_K_M", ctx="1m", gpu=("h100",))).checks
+    assert found.answer == "cannot_run"
+    assert [one.change for one in found.advice] == ["--ctx 1010000"]
+    # On 24 GiB that does not fit; 512k take 28 x 4 x 128 x 2 x 2 B x 524,288 = 28 GiB of cache, neither; nor does 4 bits of cache for a million.
+    (small,) = run(["qwen2.5-7b-1m"], Options(quant="Q4_K_M", ctx="1m", gpu=("4090",))).checks
+    assert small.answer == "cannot_run"
+    assert all("--ctx" not in one.change for one in small.advice)
+
+
 def test_what_somebody_said_of_the_layers_is_left_out() -> None:
     (split,) = run(["llama-3.3-70b"], Options(quant="Q4_K_M", ctx="8k", gpu=("2x3090",), tensor_split="9,1")).checks
     assert split.advice[0].change == "without --tensor-split"

@@ -10,6 +10,8 @@ _SIZE = re.compile(r"(\d)\s*(?:gib|gb)(?![a-z])")
 # A bare g is a unit only after a number that stands alone: `4090 24g`, but not A10G.
 _GRAMS = re.compile(r"(?<![a-z0-9])(\d+)\s*g(?![a-z0-9])")
 _SXM = re.compile(r"sxm\d")
+# Apple's computers, named beside the chip that is in them: the `pro` of a MacBook is none of the chip.
+_MACS = re.compile(r"\b(?:macbook(?:[\s_-]*(?:air|pro))?|mac[\s_-]*(?:studio|mini|pro)|imac)\b")
 _WORDS = re.compile(r"\d+|[a-z]+", re.ASCII)
 _BRANDS = frozenset({"nvidia", "geforce", "amd", "radeon", "intel", "apple", "tesla", "instinct", "gpu", "graphics", "generation", "mac"})
 _FAMILIES = ("rtx", "gtx", "rx", "arc")
@@ -18,8 +20,9 @@ _LONGEST_NAME = 120
 
 
 def canonical(text: str) -> str:
-    """`text` in lower case, cut where letters, digits and separators meet, joined by `-`, without brand words, units and the number of an SXM socket."""
-    text = _MARKS.sub(" ", text[:_LONGEST_NAME].casefold())
+    """`text` in lower case, cut where letters, digits and separators meet, joined by `-`, without brand words, the names of Macs, units and the number
+    of an SXM socket."""
+    text = _MACS.sub(" ", _MARKS.sub(" ", text[:_LONGEST_NAME].casefold()))
     text = _SXM.sub("sxm ", _GRAMS.sub(r"\1 ", _SIZE.sub(r"\1 ", text)))
     return "-".join(part for word in _WORDS.findall(text) if word not in _BRANDS for part in _SAME.get(word, (word,)))
 

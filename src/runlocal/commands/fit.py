@@ -30,12 +30,12 @@ _MANY = 100  # models that are worth a word before they are opened one by one
 _TIGHT = " !"
 _ALLOWED, _NOT_READ = "allowed", "not read"  # as data/licenses.toml has it
 
-_ID, _SIZE, _QUANT = Column("id", "id"), Column("parameters", "size", Form.PARAMETERS), Column("quant", "quant")
+_ID, _SIZE, _QUANT = Column("id", "id"), Column("parameters", "size", Form.PARAMETERS, extra=True), Column("quant", "quant")
 _MARKED = Column("quant_marked", "quant")
-_NEEDS, _UP_TO = Column("need_bytes", "needs", Form.GIB), Column("fits_context_tokens", "up to", Form.LONGEST)
+_NEEDS, _UP_TO = Column("need_bytes", "needs", Form.GIB, extra=True), Column("fits_context_tokens", "up to", Form.LONGEST)
 _RELEASED = Column("released", "released", extra=True)
 _USE = Column("use", "comm.", extra=True)
-_SPEED = Column("speed", "est. t/s", Form.NUMBER)
+_SPEED = Column("speed", "est. t/s", Form.NUMBER, extra=True)
 _DATA = (
     _ID,
     Column("name", "name"),

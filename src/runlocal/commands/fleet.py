@@ -120,7 +120,8 @@ def _page(judge: FleetJudge, judged: Sequence[tuple[Node, Held]], notes: tuple[s
     )
     return Page(
         kind="fleet",
-        title=f"{model.name}: {yes:,} of {len(judged):,} node{'' if len(judged) == 1 else 's'} run{'s' if len(judged) == 1 else ''} it, {replicas:,} replicas",
+        title=f"{model.name}: {yes:,} of {len(judged):,} node{'' if len(judged) == 1 else 's'} run{'s' if len(judged) == 1 else ''} it, "
+        f"{replicas:,} replica{'' if replicas == 1 else 's'}",
         sections=(Section("fleet", facts),),
         listings=(_kinds(judged, kinds_shown), _nodes(judged, (), nodes_shown)),
         notes=notes,

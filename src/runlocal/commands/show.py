@@ -37,7 +37,7 @@ def run(name: str, options: Options) -> Page:
     asked = read(options)._replace(contexts=(min(HEADLINE_TOKENS, model.context.native_tokens),))
     return Page(
         kind="model",
-        title=f"{model.name} ({model.id})",
+        title=model.name if model.name == model.id else f"{model.name} ({model.id})",
         sections=sections(model, around),
         listings=(
             *_sizes(model, asked, machine),
@@ -252,7 +252,7 @@ def _scores(model: ModelSpec) -> Iterator[Listing]:
 def _runtimes(model: ModelSpec) -> Listing:
     words = {True: "yes", False: "no", None: "not known"}
     rows = [
-        {"id": s.id, "loads": words[s.loads], "versions": s.versions, "newest_known": s.newest_known, "note": s.note, "source": s.source}
+        {"id": s.id, "loads": words[s.loads], "versions": s.versions, "newest_known": s.newest_known, "note": s.note, "said": s.note or "", "source": s.source}
         for s in all_support(model.architecture, model.hf_architecture, model.vision is not None)
     ]
     columns = (
@@ -260,7 +260,8 @@ def _runtimes(model: ModelSpec) -> Listing:
         Column("loads", "loads it today"),
         Column("versions", "versions"),
         Column("newest_known", "newest seen"),
-        Column("note", "note"),
+        Column("note", "note", on=Shown.DATA),
+        Column("said", "note", on=Shown.SCREEN),
     )
     return Listing(kind="runtimes", title="Runtimes", columns=columns, rows=tuple(rows))
 

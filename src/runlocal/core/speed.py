@@ -38,4 +38,4 @@ class Speed(NamedTuple):
 
 def rate_text(rate: float) -> str:
     """Tokens per second without the unit: `38`, `4.7`, `0.04`."""
-    return f"{rate:.0f}" if rate >= _WHOLE_FROM else f"{rate:.1f}" if rate >= _TENTHS_FROM else f"{rate:.1g}"
+    return f"{rate:.0f}" if round(rate, 1) >= _WHOLE_FROM else f"{rate:.1f}" if rate >= _TENTHS_FROM else f"{rate:.1g}"

@@ -54,7 +54,9 @@ def page_lines(page: Page, style: Style) -> list[Line]:
             values = fact.value if isinstance(fact.value, tuple) else (screen_text(fact.value, fact.form),)
             lines += _labelled(label, width, values, style)
     for listing in page.listings:
-        lines += [(), *listing_lines(listing, style)]
+        # A heading over nothing says nothing.
+        if listing.rows or listing.notes:
+            lines += [(), *listing_lines(listing, style)]
     return lines + ([()] if page.notes else []) + [line for note in page.notes for line in paragraph(note, style, ink=DIM)]
 
 

@@ -22,7 +22,7 @@ def parts_lines(found: MachineCheck, style: Style, *, explain: bool) -> list[Lin
     if not cell.parts:
         return []
     lines = [*paragraph(f"{asked_text(cell)} on {machine.label}", style, ink=BOLD), *paragraph(settings_text(cell), style, ink=DIM)]
-    if speed := speed_text(cell, machine, explain=explain):
+    if speed := speed_text(cell, explain=explain):
         lines += paragraph(speed, style)
         sources = cell.speed.sources if cell.speed and explain else ()
         lines += [line for source in sources for line in paragraph(source, style, ink=DIM, indent=6)]

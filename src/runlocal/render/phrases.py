@@ -158,7 +158,7 @@ def support_text(support: Support) -> str:
     looked = f"checked up to {support.newest_known}"
     match support.loads:
         case True:
-            return f"{support.versions_text} ({looked})" if support.versions else f"loads it ({support.newest_known}; first version not looked up)"
+            return f"{support.versions_text} ({looked})" if support.versions else f"loads it (checked in {support.newest_known})"
         case False:
             return f"{support.versions_text} only ({looked})" if support.versions else f"does not load it ({looked})"
         case None:
@@ -176,7 +176,9 @@ def license_text(license: License, gated: bool | None) -> str:
 def settings_text(cell: Cell) -> str:
     """What was asked beside quantization and context."""
     cache = cell.cache_type_k if cell.cache_type_k == cell.cache_type_v else f"K {cell.cache_type_k}, V {cell.cache_type_v}"
-    images = [_count(cell.images, "image")] if any(part.kind is Kind.VISION for part in cell.parts) else []
+    others = tuple(f"{one.model}: " for one in cell.beside)
+    sees = any(part.kind is Kind.VISION and not part.label.startswith(others) for part in cell.parts)
+    images = [_count(cell.images, "image")] if sees else []
     words = [_count(cell.sequences, "sequence"), *images, f"cache {cache}"]
     if cell.batch_tokens is not None:
         words.append(f"{cell.batch_tokens} tokens per step")
@@ -189,13 +191,12 @@ def settings_text(cell: Cell) -> str:
     return " · ".join(words)
 
 
-def speed_text(cell: Cell, machine: Machine, *, explain: bool = False) -> str:
-    """How fast tokens come, or why that is not known: of what reads host memory always, for then an option helps; of the rest where it is explained."""
+def speed_text(cell: Cell, *, explain: bool = False) -> str:
+    """How fast tokens come, or why that is not known; nothing of an answer that is no yes."""
     if cell.speed is not None:
         because = f": {cell.speed.because}" if explain else ""
         return f"{cell.speed.text} tokens per second, {cell.speed.basis}, for one sequence whose context is full{because}"
-    reads_host = not machine.gpus or cell.answer is Answer.SPILLS
-    return f"No speed is estimated: {cell.speed_unknown}" if cell.speed_unknown and (explain or reads_host) else ""
+    return f"No speed is estimated: {cell.speed_unknown}" if cell.speed_unknown else ""
 
 
 def _count(count: int, noun: str) -> str:

@@ -24,6 +24,7 @@ from runlocal.render.phrases import (
 from runlocal.render.style import BOLD, DIM, HEAD, PLAIN, WARNING, Style, answer_ink, clean, glyphs, support_ink
 
 _OVERVIEW_UNITS = "need and usable in GiB; headroom on the fullest device"
+_SPEED = 7  # its column of the overview
 
 
 def checks_text(checks: Sequence[Check], style: Style, *, explain: bool = False) -> str:
@@ -82,7 +83,7 @@ def _first_lines(check: Check, style: Style) -> list[Line]:
 
 
 def _overview(rows: Sequence[tuple[str, MachineCheck]], subject: str, style: Style) -> list[Line]:
-    """A line each: answer, what it needs of what is there, what is left on the fullest device, the longest context."""
+    """A line each: answer, what it needs of what is there, what is left on the fullest device, the longest context, how fast where that is known."""
     head = [
         layout.Cell(text, HEAD, right)
         for text, right in (
@@ -93,13 +94,16 @@ def _overview(rows: Sequence[tuple[str, MachineCheck]], subject: str, style: Sty
             ("usable", True),
             ("headroom", True),
             ("up to", True),
+            ("est. t/s", True),
             ("answer", False),
         )
     ]
     table = [head]
+    fast = any(found.headline.speed for _, found in rows)
     for label, found in rows:
         cell = found.headline
         left = size_text(min(cell.headroom_bytes)) if cell.headroom_bytes else "?"
+        speed = cell.speed.text if cell.speed else "?" if cell.speed_unknown else ""
         table.append(
             [
                 layout.Cell(f" {glyphs(style).of(cell.answer)} ", answer_ink(cell.answer)),
@@ -107,22 +111,25 @@ def _overview(rows: Sequence[tuple[str, MachineCheck]], subject: str, style: Sty
                 layout.Cell(clean(cell.quant, style)),
                 *(
                     layout.Cell(text, right=True)
-                    for text in (gib_number(cell.need_bytes), gib_number(cell.usable_bytes), left, longest_text(cell.fits_context_tokens))
+                    for text in (gib_number(cell.need_bytes), gib_number(cell.usable_bytes), left, longest_text(cell.fits_context_tokens), speed)
                 ),
                 layout.Cell(ANSWER_WORDS[cell.answer] if cell.answer else ""),
             ]
         )
     # The mark says what the last column says: it goes first where the width is short, then the sizes that the grids repeat.
-    for dropped in ((), (7,), (7, 4), (7, 4, 2), (7, 5, 4, 2)):
+    unasked = () if fast else (_SPEED,)
+    for narrower in ((), (8,), (8, 4), (8, _SPEED), (8, _SPEED, 4), (8, _SPEED, 4, 2), (8, _SPEED, 5, 4, 2)):
+        dropped = {*unasked, *narrower}
         kept = [[cell for number, cell in enumerate(row) if number not in dropped] for row in table]
         widths = layout.widths(kept)
         taken = sum(widths) + 2 * (len(widths) - 1)
         if taken <= style.width:
             break
     # The mark says what the answer says: that column is not missed.
-    missed = ", ".join(head[number].text for number in sorted(dropped) if number != len(head) - 1)
+    missed = ", ".join(head[number].text for number in sorted(dropped.difference(unasked)) if number != len(head) - 1)
     spills = any(found.headline.answer is Answer.SPILLS for _, found in rows)
     units = _OVERVIEW_UNITS + ("; up to: longest context without host memory" if spills else "")
+    units += "; t/s: of one sequence, its context full" if fast and _SPEED not in dropped else ""
     explained = paragraph(units + (f"; left out for want of width: {missed}" if missed else ""), style, ink=DIM)
     if taken > style.width:
         # Labels longer than what is left beside the numbers stand on a line of their own.

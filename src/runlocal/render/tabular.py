@@ -123,7 +123,7 @@ def _machine_markdown(check: Check, found: MachineCheck) -> str:
     blocks = [f"**{escape(answer_sentence(check.model, found))}**", _markdown_table(*grid)]
     if parts[1]:
         blocks += [f"What {escape(asked_text(found.headline))} needs:", _markdown_table(*parts)]
-    if speed := speed_text(found.headline, found.machine):
+    if speed := speed_text(found.headline):
         blocks.append(f"{escape(speed)}.")
     return "\n\n".join(blocks)
 

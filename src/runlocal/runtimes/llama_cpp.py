@@ -15,7 +15,9 @@ from runlocal.engines.ggml.session import Session
 from runlocal.quants.gguf import Recipe
 
 ID = "llama.cpp"
-_STATIC_SCALING = "Rotary scaling is the same for every text: short ones may be answered worse than without it."
+_STATIC_SCALING = (
+    "Rotary scaling reaches beyond the model's {native_tokens:,} tokens. It is the same for every text: short ones may be answered worse than without it."
+)
 
 
 def open_model(model: ModelSpec, version: str, facts: Facts) -> "LlamaCpp":
@@ -51,7 +53,8 @@ class LlamaCpp(Session):
     def warnings(self, workload: Workload) -> tuple[str, ...]:
         draft = self._drafts(workload)
         drafted = draft_warnings(draft, self.model.family, workload.context_tokens) if draft else ()
-        return (*drafted, _STATIC_SCALING) if self._stretches(workload) else drafted
+        scaling = _STATIC_SCALING.format(native_tokens=self.model.context.native_tokens)
+        return (*drafted, scaling) if self._stretches(workload) else drafted
 
     def parts(self, recipe: Recipe, workload: Workload, placement: Placement, machine: Machine, *, rough: bool = False) -> tuple[Part, ...]:
         parts = super().parts(recipe, workload, placement, machine, rough=rough)

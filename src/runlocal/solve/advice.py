@@ -124,13 +124,17 @@ class _Trial:
                 return
 
     def contexts(self) -> Iterator[Advice]:
-        longest = self.headline.fits_context_tokens or (self.runtime.longest_context() if self.headline.answer is Answer.CANNOT_RUN else 0)
+        refused = self.headline.answer is Answer.CANNOT_RUN
+        longest = self.headline.fits_context_tokens or (self.runtime.longest_context() if refused else 0)
         if not _LEAST_USEFUL_CONTEXT <= longest < self.headline.context_tokens:
             return
-        tokens = longest if longest < 2 * _LEAST_USEFUL_CONTEXT else 1 << (longest.bit_length() - 1)
-        text = context_text(tokens)
-        if found := self._try(f"--ctx {text}", self.workload._replace(context_tokens=tokens), {"ctx": text}):
-            yield found
+        usual = longest if longest < 2 * _LEAST_USEFUL_CONTEXT else 1 << (longest.bit_length() - 1)
+        # What the runtime caps is first asked about at the cap.
+        for tokens in dict.fromkeys((longest, usual) if refused else (usual,)):
+            text = context_text(tokens)
+            if found := self._try(f"--ctx {text}", self.workload._replace(context_tokens=tokens), {"ctx": text}):
+                yield found
+                return
 
     def quants(self) -> Iterator[Advice]:
         recipes = [self.runtime.recipe(name, self.asked.imatrix) for name in self.runtime.usual_quants()]
@@ -168,14 +172,32 @@ class _Trial:
                 yield found
 
     def fewer_sequences(self) -> Iterator[Advice]:
-        if self.workload.sequences > 1 and (found := self._try("--parallel 1", self.workload._replace(sequences=1), {"parallel": 1})):
-            yield found
+        """As many as fit."""
+        fewest, most = 1, self.workload.sequences
+        best = self._with_sequences(1) if most > 1 else None
+        if best is None:
+            return
+        while most - fewest > 1:
+            middle = (fewest + most) // 2
+            if found := self._with_sequences(middle):
+                best, fewest = found, middle
+            else:
+                most = middle
+        yield best
+
+    def _with_sequences(self, count: int) -> Advice | None:
+        return self._try(f"--parallel {count}", self.workload._replace(sequences=count), {"parallel": count})
 
     def host_memory(self) -> Iterator[Advice]:
         """What does not fit goes to host memory, in steps that memory is sold in."""
-        if self.machine.host_bytes is not None or not self.machine.gpus or self.asked.offload or self.headline.answer is Answer.CANNOT_RUN:
+        given, gpus = self.machine.host_bytes, self.machine.gpus
+        fixed = given is not None and self.machine.origin is Origin.HERE
+        if fixed or not gpus or self.headline.answer in (Answer.CANNOT_RUN, Answer.SPILLS):
             return
+        least = (self.headline.tensor_bytes or 0) - sum(gpu.usable_bytes for gpu in gpus)
         for size in _MEMORY_SIZES:
+            if size <= max(given or 0, least):
+                continue
             machine = self.machine._replace(host_bytes=size)
             if found := self._try("", self.workload, {"ram": f"{size // GIB}GB", "offload": True}, machine=machine, spilling=True):
                 yield found
@@ -223,7 +245,7 @@ class _Trial:
         if answer is None or not is_yes(answer, strict=self.asked.strict, offload=offload):
             return None
         if spilling:
-            change = f"--ram {options['ram']} --offload: {cell.gpu_layers} of {cell.layers} layers on the GPU"
+            change = f"--ram {options['ram']} --offload: {cell.reason}"
         saves = (self.headline.need_bytes or 0) - (need or 0)
         return Advice(saves_bytes=max(0, saves), change=change, answer=answer, command=self.spell({**self.options, **options}, other))
 
