@@ -1,41 +1,18 @@
-"""The command line: options in, text out, exit code. The only file that prints, exits, or looks at the terminal."""
+"""The commands: options in, what it comes to out."""
 
-import io
-import os
 import sys
-from collections.abc import Callable, Iterable, Iterator
-from contextlib import redirect_stdout
-from typing import TYPE_CHECKING, Any, NoReturn
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
 
-import typer
-
-from runlocal import arguments as typed
+from runlocal.cli import arguments as typed
+from runlocal.cli.outcome import Outcome
+from runlocal.cli.terminal import style, tell, title
 from runlocal.commands.options import Options, dollars
 from runlocal.core.errors import Code, Exit, Problem
-from runlocal.core.noun import NamedTuple
 from runlocal.render.formats import FOR_PEOPLE, Format
-from runlocal.render.style import Style
 
 if TYPE_CHECKING:
     from runlocal.core.listing import Listing
-
-
-class Outcome(NamedTuple):
-    """What a command comes to. Nothing is written before it is whole, except the lines of a stream.
-
-    texts: for stdout
-    exit: the exit code, asked for once all texts are written
-    hints: for stderr
-    """
-
-    texts: Iterable[str]
-    exit: Callable[[], Exit] = lambda: Exit.YES
-    hints: tuple[str, ...] = ()
-
-
-_UNICODE_PROBE = "✓░█└→×"
-_PIPED_WIDTH = 80
-_STDOUT = 1  # its file descriptor
 
 
 def check(
@@ -103,7 +80,7 @@ def check(
         return Outcome((), lambda: found.exit)
     explains = wanted in (Format.TABLE, Format.SVG) and len(model) == 1
     hints = (*found.hints, *(() if explains or not explain else ("--explain: the table of one model shows it, so it changes nothing here.",)))
-    return Outcome((checks_as(wanted, found.checks, _style(), explain=explain, title=_typed()),), lambda: found.exit, hints)
+    return Outcome((checks_as(wanted, found.checks, style(), explain=explain, title=title()),), lambda: found.exit, hints)
 
 
 def buy(
@@ -139,9 +116,9 @@ def buy(
     if quiet:
         return Outcome((), lambda: found.exit)
     if wanted_form in (Format.CSV, Format.TSV, Format.NDJSON):
-        return Outcome((listing_as(wanted_form, found.whole.listings[0], _style(), title=_typed()),), lambda: found.exit, found.hints)
+        return Outcome((listing_as(wanted_form, found.whole.listings[0], style(), title=title()),), lambda: found.exit, found.hints)
     page = found.whole if wanted_form is Format.JSON else found.page
-    return Outcome((page_as(wanted_form, page, _style(), title=_typed()),), lambda: found.exit, found.hints)
+    return Outcome((page_as(wanted_form, page, style(), title=title()),), lambda: found.exit, found.hints)
 
 
 def models(
@@ -174,7 +151,7 @@ def show(
     from runlocal.render.formats import page_as
 
     page = command.run(model, Options(gpu=tuple(gpu or ()), vram=vram, ram=ram, ram_bandwidth=ram_bandwidth, runtime=runtime))
-    return Outcome((page_as(wanted, page, _style(), title=_typed()),))
+    return Outcome((page_as(wanted, page, style(), title=title()),))
 
 
 def fit(
@@ -218,12 +195,12 @@ def fit(
     asked = command.Wanted(" ".join(query or ()), family, variant, vision=vision, commercial=commercial, min_speed=min_speed)
     for_people = wanted in FOR_PEOPLE
     most = 0 if quiet else None if everything else command.SHOWN
-    found = command.run(asked, options, _tell, most=most, for_people=for_people or quiet)
+    found = command.run(asked, options, tell, most=most, for_people=for_people or quiet)
     if quiet:
         return Outcome((), lambda: found.exit)
     if wanted is Format.JSON:
-        return Outcome((page_as(wanted, found.whole, _style()),), lambda: found.exit, found.hints)
-    return Outcome((listing_as(wanted, found.shown if for_people else found.all, _style(), title=_typed()),), lambda: found.exit, found.hints)
+        return Outcome((page_as(wanted, found.whole, style()),), lambda: found.exit, found.hints)
+    return Outcome((listing_as(wanted, found.shown if for_people else found.all, style(), title=title()),), lambda: found.exit, found.hints)
 
 
 def gpus(
@@ -246,20 +223,10 @@ def gpus(
     return _listing(found.listing, wanted)._replace(hints=found.hints)
 
 
-def options(version: typed.Version = False) -> None:
-    """Will this model run on this hardware, at which quantization and how long a context?"""
-    if version:
-        from runlocal import __version__
-        from runlocal.catalog.bundle import data_date
-
-        typer.echo(f"runlocal {__version__}, data of {data_date()}")
-        raise typer.Exit()
-
-
 def _listing(listing: "Listing", form: Format) -> Outcome:
     from runlocal.render.formats import listing_as
 
-    return Outcome((listing_as(form, listing, _style(), title=_typed()),), lambda: Exit.YES if listing.rows else Exit.NO)
+    return Outcome((listing_as(form, listing, style(), title=title()),), lambda: Exit.YES if listing.rows else Exit.NO)
 
 
 def _batch(path: str, options: Options, models: tuple[str, ...], form: Format, *, explain: bool, quiet: bool) -> Outcome:
@@ -302,9 +269,9 @@ def _fleet(models: list[str], options: Options, path: str, form: Format, *, quie
     if quiet:
         return Outcome((), lambda: found.exit)
     if form in (Format.CSV, Format.TSV, Format.NDJSON):
-        return Outcome((listing_as(form, found.nodes, _style(), title=_typed()),), lambda: found.exit)
+        return Outcome((listing_as(form, found.nodes, style(), title=title()),), lambda: found.exit)
     page = found.whole if form is Format.JSON else found.page
-    return Outcome((page_as(form, page, _style(), title=_typed()),), lambda: found.exit)
+    return Outcome((page_as(form, page, style(), title=title()),), lambda: found.exit)
 
 
 def _format(form: str, as_json: bool) -> Format:
@@ -314,179 +281,3 @@ def _format(form: str, as_json: bool) -> Format:
         return Format(form.lower())
     except ValueError:
         raise Problem(Code.BAD_VALUE, f"--format {form[:20]!r} is not a format", hint=f"known: {typed.FORMATS}") from None
-
-
-def _style() -> Style:
-    return Style(width=_width(), unicode=_can_encode(), colour=_wants_colour())
-
-
-def _is_terminal() -> bool:
-    return sys.__stdout__ is not None and sys.__stdout__.isatty()
-
-
-def _width() -> int:
-    columns = os.environ.get("COLUMNS", "")
-    if columns.isdigit() and int(columns) > 0:
-        return int(columns)
-    if not _is_terminal():
-        return _PIPED_WIDTH
-    try:
-        return os.get_terminal_size(_STDOUT).columns or _PIPED_WIDTH
-    except OSError:
-        return _PIPED_WIDTH
-
-
-def _can_encode() -> bool:
-    try:
-        _UNICODE_PROBE.encode((sys.__stdout__ and sys.__stdout__.encoding) or "ascii")
-    except (UnicodeEncodeError, LookupError):
-        return False
-    return True
-
-
-def _wants_colour() -> bool:
-    if os.environ.get("NO_COLOR"):
-        return False
-    if os.environ.get("FORCE_COLOR"):
-        return True
-    return _is_terminal() and os.environ.get("TERM") != "dumb"
-
-
-def _typed() -> str:
-    """The command line as a picture's title: what was asked, not how it was to be printed."""
-    words, left_out = ["runlocal"], False
-    for word in sys.argv[1:]:
-        if left_out or word in ("-f", "--format"):
-            left_out = not left_out
-        elif not word.startswith(("--format=", "--json")):
-            words.append(f'"{word}"' if " " in word else word)
-    return " ".join(words)
-
-
-def _tell(text: str) -> None:
-    if sys.stderr is not None:
-        print(text, file=sys.stderr)
-
-
-def _wants_json(arguments: list[str]) -> bool:
-    asked = (one.lower().removeprefix("--format=").removeprefix("-f") for one in arguments)
-    return "--json" in arguments or any(one in ("json", "ndjson") for one in asked)
-
-
-def _told(problem: Problem, arguments: list[str]) -> Outcome:
-    """The problem in words on stderr, or as JSON where JSON was asked for."""
-    if "--quiet" not in arguments and _wants_json(arguments):
-        from runlocal.render.json import error_json
-
-        return Outcome((error_json(problem),), lambda: problem.exit)
-    from runlocal.render.phrases import problem_text
-
-    return Outcome((), lambda: problem.exit, (problem_text(problem),))
-
-
-_COMMANDS: dict[str, Any] = {"check": check, "fit": fit, "buy": buy, "models": models, "show": show, "gpus": gpus}
-
-
-def app(arguments: list[str]) -> typer.Typer:
-    """The program: all commands, or only the one that the arguments name, since building a command costs as much as answering it."""
-    made = typer.Typer(
-        name="runlocal", no_args_is_help=True, rich_markup_mode=None, pretty_exceptions_enable=False, context_settings={"help_option_names": ["-h", "--help"]}
-    )
-    made.callback(invoke_without_command=True)(options)
-    named = arguments[0] if arguments and arguments[0] in _COMMANDS else None
-    for name, command in _COMMANDS.items():
-        if named in (None, name):
-            made.command(name, cls=typed.Command, epilog=typed.examples(name))(command)
-    return made
-
-
-def _run(arguments: list[str]) -> Outcome:
-    """What a command line comes to; a bug never looks like an answer."""
-    # Typer prints help itself, and turns a closed pipe into a "no": what it prints is held and written with everything else.
-    held = io.StringIO()
-    try:
-        if arguments[0] not in _COMMANDS and not arguments[0].startswith("-"):
-            raise _no_command(arguments[0])
-        with redirect_stdout(held):
-            found: Any = typer.main.get_command(app(arguments)).main(args=arguments, prog_name="runlocal", standalone_mode=False)
-    except Problem as problem:
-        return _told(problem, arguments)
-    except Exception as error:
-        # Typer's own complaints about usage carry a message for people; everything else is ours.
-        if (message := getattr(error, "format_message", None)) is not None:
-            return _told(_wrong_usage(error, message(), arguments), arguments)
-        return _bug(error)
-    return found if isinstance(found, Outcome) else Outcome((held.getvalue(),) if held.getvalue() else (), lambda: Exit(found or Exit.YES))
-
-
-def _no_command(word: str) -> Problem:
-    from difflib import get_close_matches
-
-    near = tuple(get_close_matches(word[:40].lower(), _COMMANDS))
-    a_model = word.strip() and word.lower() not in ("help", "version")
-    hint = f"`runlocal check {word[:40]}` asks about a model of that name; `runlocal --help` lists the commands" if a_model and not near else "runlocal --help"
-    return Problem(Code.BAD_VALUE, f"runlocal has no command {word[:40]!r}", hint=hint, candidates=near)
-
-
-def _wrong_usage(error: Exception, message: str, arguments: list[str]) -> Problem:
-    """What Typer complains of, with the help of the command that was asked, and the options that are called nearly like one that it has not."""
-    command = f"runlocal {arguments[0]}" if arguments[0] in _COMMANDS else "runlocal"
-    context: Any = getattr(error, "ctx", None)
-    wrong: str | None = getattr(error, "option_name", None) if hasattr(error, "possibilities") else None
-    if wrong is None or context is None:
-        for kind, called in (("int", "whole number"), ("float", "number")):
-            message = message.replace(f"is not a valid {kind}", f"is not a {called}")
-        return Problem(Code.BAD_VALUE, message, hint=f"{command} --help")
-    from difflib import get_close_matches
-
-    names = [name for parameter in context.command.params for name in (*parameter.opts, *parameter.secondary_opts) if name.startswith("--")]
-    bare = wrong.lstrip("-")[:40].lower()
-    begin = [name for name in names if bare and (name[2:].startswith(bare) or bare.startswith(name[2:]))]
-    alike = [f"--{name}" for name in get_close_matches(bare, [name[2:] for name in names])]
-    near = tuple(dict.fromkeys([*begin, *alike]))
-    hint = f"{command} --help" if context.parent or near else "options stand behind the command: runlocal check MODEL --gpu 4090"
-    return Problem(Code.BAD_VALUE, f"`{command}` has no option {wrong[:40]}", hint=hint, candidates=near)
-
-
-def _bug(error: Exception) -> Outcome:
-    if os.environ.get("RUNLOCAL_TRACEBACK"):
-        raise error
-    hint = "This is a bug in runlocal, not an answer. Set RUNLOCAL_TRACEBACK=1 to see where, and report it."
-    return Outcome((), lambda: Exit.BUG, (f"runlocal failed: {type(error).__name__}: {error}", hint))
-
-
-def _write(outcome: Outcome, arguments: list[str]) -> Exit:
-    """Prints what there is to print; the exit code."""
-    for hint in outcome.hints:
-        _tell(hint)
-    try:
-        for text in outcome.texts:
-            sys.stdout.write(text if text.endswith("\n") else f"{text}\n")
-            sys.stdout.flush()
-        sys.stdout.flush()
-    except Problem as problem:
-        return _write(_told(problem, arguments), arguments)
-    except OSError as error:
-        # What is left in the buffer has no reader any more; let the interpreter close without a second complaint.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), _STDOUT)
-        if isinstance(error, BrokenPipeError):
-            return Exit.PIPE_CLOSED
-        _tell(f"the answer could not be written: {error.strerror}")
-        return Exit.CANNOT_ANSWER
-    return outcome.exit()
-
-
-def main() -> NoReturn:
-    """The console script."""
-    for name in ("stdout", "stderr"):
-        if getattr(sys, name) is None:
-            setattr(sys, name, open(os.devnull, "w", encoding="utf-8"))  # noqa: SIM115 - open as long as the process
-        getattr(sys, name).reconfigure(errors="replace")
-    arguments = sys.argv[1:] or ["--help"]
-    try:
-        code = _write(_run(arguments), arguments)
-    except KeyboardInterrupt:
-        code = Exit.INTERRUPTED
-    except Exception as error:
-        code = _write(_bug(error), arguments)
-    sys.exit(int(code))
