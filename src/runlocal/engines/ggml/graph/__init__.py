@@ -7,7 +7,8 @@ Where a change belongs:
 
 - An architecture whose graph differs in what others have too: its row in `family`.
 - A new kind of block: a module beside `attention`, `mlp` or `mamba`, named in `layers`; one that is a whole layer: in `WHOLE` there.
-- Halves put together in another way: `decoder`, or where one architecture alone does so, a module named in its `OWN_LAYERS`.
+- Halves put together in another way: `decoder`, or where one architecture alone does so, a module named in its
+  `OWN_LAYERS`, and what goes before them in `OWN_BEGINNINGS`.
 - Before and behind the layers: `ends`. Layers that guess ahead: `nextn`.
 - What ggml does with any graph: `tensors` (shapes of operations), `expand` (order), `schedule` (devices and copies), `fusion`, `resolve`.
 - What makes it fast and changes no figure: `runs` (layers that repeat), `copies` (other weights, same graph).
