@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from runlocal.core.listing import Listing, Page
-from runlocal.core.machine import Gpu, Machine
+from runlocal.core.machine import Gpu, Machine, Origin
 from runlocal.core.part import HOST, Basis, Kind, Part
 from runlocal.core.report import Check, MachineCheck
 from runlocal.core.speed import Speed
@@ -200,6 +200,18 @@ def test_a_card_that_is_short_of_its_share_is_named(checks: dict[str, Check]) ->
     headline = found.headline._replace(need_bytes=40 * GIB, headroom_bytes=(-GIB, 8 * GIB))
     text = table(check._replace(machines=(found._replace(headline=headline),)), Style(width=200))
     assert "needs 40.0 GiB of 2 × 23.6 usable, but GPU 0 is short of 1.0 GiB" in text
+
+
+@pytest.mark.parametrize(("origin", "mark"), [(Origin.NAMED, "  "), (Origin.HERE, "! ")])
+def test_how_a_name_was_read_is_no_alarm(origin: Origin, mark: str, checks: dict[str, Check]) -> None:
+    """What was found on this computer is one."""
+    (one,) = checks["fits"].machines
+    note = "h100 was read as H100 SXM5 80GB."
+    machine = one.machine._replace(origin=origin, notes=(note,))
+    found = one._replace(machine=machine, headline=one.headline._replace(warnings=("The cache is quantized.", note)))
+    lines = table(checks["fits"]._replace(machines=(found,)), Style(width=120, unicode=True)).splitlines()
+    assert "! The cache is quantized." in lines
+    assert f"{mark}{note}" in lines
 
 
 def test_the_unsafe_end_of_an_estimate_is_shown(checks: dict[str, Check]) -> None:

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 
+from runlocal.core.machine import Origin
 from runlocal.core.report import Advice, Check, MachineCheck, Shelf, Support
 from runlocal.core.units import gib, size_text
 from runlocal.core.verdict import Answer
@@ -75,11 +76,13 @@ def _first_lines(check: Check, style: Style) -> list[Line]:
     alarms = [usual_runtimes_sentence(check.runtimes)]
     if only and answer not in (Answer.CANNOT_RUN, Answer.SPILLS):
         lines += paragraph(only.headline.reason, style, indent=2)
-    alarms += only.headline.warnings if only else ()
+    # How a name was read is no alarm.
+    notes = only.machine.notes if only and only.machine.origin is Origin.NAMED else ()
+    alarms += [warning for warning in only.headline.warnings if warning not in notes] if only else []
     for alarm in alarms:
         if alarm:
             lines += marked((glyphs(style).warning, WARNING), alarm, style)
-    return lines + [line for note in check.notes for line in paragraph(note, style, ink=DIM, indent=2)]
+    return lines + [line for note in (*notes, *check.notes) for line in paragraph(note, style, ink=DIM, indent=2)]
 
 
 def _overview(rows: Sequence[tuple[str, MachineCheck]], subject: str, style: Style) -> list[Line]:
