@@ -98,6 +98,13 @@ def test_it_is_not_guessed(name: str, among: set[str]) -> None:
     assert len(problem.candidates) <= 5
 
 
+@pytest.mark.parametrize("name", ["whisper-large-v3", "stable-diffusion-xl", "clip-vit-large-patch14", "gpt-5"])
+def test_a_size_or_a_common_word_is_no_likeness(name: str) -> None:
+    with pytest.raises(Problem) as caught:
+        find_model(name)
+    assert {candidate.split("-", 1)[0] for candidate in caught.value.candidates} <= {"gpt"}
+
+
 def test_every_id_and_every_alias_means_its_own_model() -> None:
     for model_id in index():
         model = bundled(model_id)

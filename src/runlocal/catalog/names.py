@@ -11,6 +11,8 @@ _PIECES = r"[a-z]+|\d+"
 # What people leave out or add without meaning another model.
 _SILENT = frozenset({"instruct", "it", "chat", "hf", "gguf"})
 _ALIKE = 0.5
+_KIN = 0.7
+_TELLING = 3  # letters of a beginning that says something
 _SHOWN = 5
 
 
@@ -77,8 +79,17 @@ def nearest(key: str, exact: Mapping[str, str]) -> tuple[str, ...]:
     wanted = set(key.split())
     holding = sorted((alias for alias in by_key if wanted and wanted <= set(alias.split())), key=lambda alias: (not alias.startswith(key), len(alias)))
     inside = list(dict.fromkeys(by_key[alias] for alias in holding))
-    close = [by_key[match] for match in get_close_matches(key, by_key, n=_SHOWN, cutoff=_ALIKE)]
+    # A size or a word such as `large` makes no kinship: the families have to be called alike.
+    words = [word for word in key.split() if word.isalpha()]
+    families = sorted({family for alias in by_key if (family := alias.split(" ", 1)[0]).isalpha()})
+    kin = {family for word in words for family in (*get_close_matches(word, families, n=_SHOWN, cutoff=_KIN), *_begun(word, families))}
+    close = [by_key[match] for match in get_close_matches(key, [alias for alias in by_key if alias.split(" ", 1)[0] in kin], n=_SHOWN, cutoff=_ALIKE)]
     return tuple(dict.fromkeys([*inside[:_SHOWN], *close]))[:_SHOWN]
+
+
+def _begun(word: str, families: Iterable[str]) -> list[str]:
+    """Families that the word is the beginning of, or that begin it."""
+    return [family for family in families if min(len(word), len(family)) >= _TELLING and (family.startswith(word) or word.startswith(family))]
 
 
 def _shown(name: str) -> str:
