@@ -180,3 +180,8 @@ def test_a_change_that_is_not_computed_is_no_advice() -> None:
     """A context within 4,096 tokens would help, but what TQ1_0 takes on a GPU is not computed: the no is the answer."""
     (found,) = run(["nemotron-mini-4b"], Options(quant="TQ1_0", ctx="8k", gpu=("rtx-4090",))).checks
     assert (found.answer, found.advice) == ("cannot_run", ())
+
+
+def test_as_few_more_cards_as_will_do() -> None:
+    (found,) = run(["llama-3.3-70b"], Options(quant="Q4_K_M", ctx="4k", gpu=("4060-ti-16gb",))).checks
+    assert [one.command for one in found.advice if "×" in one.change] == ["runlocal check llama-3.3-70b -q Q4_K_M -c 4k --gpu 3xrtx-4060-ti-16gb"]

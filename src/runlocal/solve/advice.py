@@ -207,7 +207,7 @@ class _Trial:
         gpus = self.machine.gpus
         if len(gpus) != 1 or not gpus[0].id or gpus[0].unified or self.machine.origin is not Origin.NAMED:
             return
-        for count in (2, 4):
+        for count in (2, 3, 4):
             several = self.machine._replace(
                 gpus=tuple(gpus[0]._replace(index=index, in_use_bytes=None) for index in range(count)), label=f"{count} × {self.machine.label}"
             )
