@@ -82,6 +82,7 @@ class HostCache(Strict):
 
 
 class Mixed(Strict):
+    most_of_host: Fraction
     rows: Annotated[list[Row], Field(min_length=2)]
 
 
@@ -166,6 +167,21 @@ def test_a_run_on_gpus_and_host_memory_lies_in_the_range_that_both_classes_give(
     found = estimated(row)
     assert found.least <= row.tokens_per_second <= found.most
     assert found.most < 5 * found.least
+
+
+def test_the_most_of_the_host_is_what_a_run_beside_a_gpu_needs_and_nothing_smoother() -> None:
+    """Of its time a GPU at its quickest takes the least; what is left is the host's, whose bytes went by in it."""
+    needed = []
+    for row in CHECKED.mixed.rows:
+        opened, machine, workload = runtime(row.model), row.machine(), row.workload()
+        placed = opened.placement(workload, machine)
+        endless = machine._replace(host_bandwidth_bytes=1 << 80)
+        gpu_alone = speed(opened, opened.recipe(row.quant, None), workload, placed, endless)
+        assert gpu_alone is not None and machine.host_bandwidth_bytes
+        kept = sum(size for place, size in reads(row).items() if not place.startswith("gpu")) / machine.host_bandwidth_bytes
+        needed.append(kept / (1 / row.tokens_per_second - 1 / gpu_alone.most))
+    within = [fraction for fraction, row in zip(needed, CHECKED.mixed.rows, strict=True) if runtime(row.model).model.text.experts is not None]
+    assert CHECKED.mixed.most_of_host == math.ceil(max(within) * 100) / 100
 
 
 @pytest.mark.parametrize("row", CHECKED.host_cache.rows, ids=lambda row: row.model)

@@ -65,7 +65,7 @@ def _speed(table: Table) -> Table:
         {key: value for key, value in row.items() if key != "rows"} | {"sources": list(dict.fromkeys(urls[one["source"]] for one in row["rows"]))}
         for row in table["class"]
     ]
-    return {"classes": classes, "host_cache_least": table["host_cache"]["least"]}
+    return {"classes": classes, "host_cache_least": table["host_cache"]["least"], "mixed_most_of_host": table["mixed"]["most_of_host"]}
 
 
 def _room(data: Path, room: str) -> Table:

@@ -53,3 +53,9 @@ def host_cache_least() -> float:
     """The smallest fraction of host memory's bandwidth at which a token went through what is cached there."""
     least: float = read("speed")["host_cache_least"]
     return least
+
+
+def mixed_most_of_host() -> float:
+    """The greatest fraction of host memory's bandwidth that a run on GPUs and host memory together was seen to need."""
+    most: float = read("speed")["mixed_most_of_host"]
+    return most
