@@ -3,11 +3,13 @@
 import pytest
 
 from runlocal.catalog.machines import parse_machine
-from runlocal.catalog.models import index
+from runlocal.catalog.models import bundled, index
 from runlocal.commands.options import Options, read
 from runlocal.core.machine import Machine
 from runlocal.core.units import GIB
+from runlocal.core.workload import Workload
 from runlocal.solve.fit import Fit
+from runlocal.solve.opening import open_for
 from runlocal.solve.ranking import ranking
 from runlocal.solve.tables import rows
 
@@ -57,3 +59,19 @@ def test_a_least_speed_is_looked_at_for_each() -> None:
     found = ranking(fit_on(machine), models, least_speed=fastest.speed.least, most=1)
     assert all(one.speed is not None and one.speed.least >= fastest.speed.least for one in found.best)
     assert len(found.best) + found.others <= len(models)
+
+
+@pytest.mark.parametrize("count", [2, 8])
+@pytest.mark.parametrize("model", ["bge-m3", "mistral-small-4-119b", "mamba-130m", "minimax-text-01-456b", "llama-3.1-8b"])
+def test_of_one_of_several_gpus_nothing_takes_much_more_than_alone(model: str, count: int) -> None:
+    """What `surely` rests on; the first two are the worst of all models."""
+    opened = open_for(bundled(model), None, None)
+    recipe = opened.recipe(opened.usual_quants()[-1], None)
+    workload = Workload(context_tokens=min(8192, opened.longest_context()))
+    alone, together = (
+        opened.load(recipe, workload, opened.placement(workload, machine), machine) for machine in (parse_machine("h200"), parse_machine(f"{count}xh200"))
+    )
+    most = max(taken + margin for taken, margin in zip(together.gpus, together.gpu_margins, strict=True))
+    whole = alone.gpus[0] + alone.gpu_margins[0]
+    assert most <= whole + 0.6 * GIB
+    assert together.host + together.host_margin <= 1.4 * (whole + alone.host + alone.host_margin)

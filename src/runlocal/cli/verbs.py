@@ -12,7 +12,7 @@ from runlocal.core.errors import Code, Exit, Problem
 from runlocal.render.formats import FOR_PEOPLE, Format
 
 if TYPE_CHECKING:
-    from runlocal.core.listing import Listing
+    from runlocal.core.listing import Listing, Page
 
 
 def check(
@@ -109,16 +109,11 @@ def buy(
     """
     wanted_form = _format(form, as_json)
     from runlocal.commands import buy as command
-    from runlocal.render.formats import listing_as, page_as
 
     options = Options(quant=quant, ctx=ctx, parallel=parallel, kv=kv, images=images, vision=not no_vision, runtime=runtime, reserve=reserve)
     found = command.run(model, options, command.Wanted(dollars("--max-price", max_price), vendor, cards, min_speed, compare, limit))
-    if quiet:
-        return Outcome((), lambda: found.exit)
-    if wanted_form in (Format.CSV, Format.TSV, Format.NDJSON):
-        return Outcome((listing_as(wanted_form, found.whole.listings[0], style(), title=title()),), lambda: found.exit, found.hints)
-    page = found.whole if wanted_form is Format.JSON else found.page
-    return Outcome((page_as(wanted_form, page, style(), title=title()),), lambda: found.exit, found.hints)
+    outcome = Outcome((), lambda: found.exit)
+    return outcome if quiet else outcome._replace(texts=(_page(wanted_form, found.page, found.whole, found.whole.listings[0]),), hints=found.hints)
 
 
 def models(
@@ -261,17 +256,21 @@ def _batch(path: str, options: Options, models: tuple[str, ...], form: Format, *
 
 def _fleet(models: list[str], options: Options, path: str, form: Format, *, quiet: bool) -> Outcome:
     from runlocal.commands import fleet as command
-    from runlocal.render.formats import listing_as, page_as
 
     if path == "-" and sys.stdin is None:
         raise Problem(Code.BAD_FILE, "there is no standard input", hint="--nodes takes a file, or - for standard input")
     found = command.run(models, options, path, sys.stdin.buffer if path == "-" else None)
-    if quiet:
-        return Outcome((), lambda: found.exit)
+    outcome = Outcome((), lambda: found.exit)
+    return outcome if quiet else outcome._replace(texts=(_page(form, found.page, found.whole, found.nodes),))
+
+
+def _page(form: Format, page: "Page", whole: "Page", rows: "Listing") -> str:
+    """What people read; all of it as JSON; where only rows go, its rows."""
+    from runlocal.render.formats import listing_as, page_as
+
     if form in (Format.CSV, Format.TSV, Format.NDJSON):
-        return Outcome((listing_as(form, found.nodes, style(), title=title()),), lambda: found.exit)
-    page = found.whole if form is Format.JSON else found.page
-    return Outcome((page_as(form, page, style(), title=title()),), lambda: found.exit)
+        return listing_as(form, rows, style(), title=title())
+    return page_as(form, whole if form is Format.JSON else page, style(), title=title())
 
 
 def _format(form: str, as_json: bool) -> Format:

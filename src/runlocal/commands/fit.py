@@ -243,7 +243,7 @@ def _facts(asked: Asked, machine: Machine, chosen: int, fitting: int) -> tuple[F
         Fact("machine", "machine", machine.label),
         Fact("origin", "known from", machine.origin),
         Fact("gpu_count", "GPUs", len(machine.gpus)),
-        Fact("usable_bytes", "usable", sum(gpu.usable_bytes for gpu in machine.gpus) if machine.gpus else machine.host_bytes, Form.GIB),
+        Fact("usable_bytes", "usable", machine.usable_bytes, Form.GIB),
         Fact("host_memory_bytes", "host memory", machine.host_bytes, Form.GIB),
         Fact("context_tokens", "context", HEADLINE_TOKENS if asked.contexts is None else asked.contexts[0], Form.TOKENS),
         Fact("sequences", "sequences", asked.workload.sequences),

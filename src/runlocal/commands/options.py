@@ -8,7 +8,7 @@ from runlocal.core.machine import MOST_DEVICES
 from runlocal.core.noun import NamedTuple
 from runlocal.core.shell import quoted
 from runlocal.core.units import GB, LARGEST_CONTEXT, parse_context, parse_dollars, parse_size
-from runlocal.core.workload import Workload
+from runlocal.core.workload import MOST_RANKS, Workload
 from runlocal.solve.asked import Asked
 
 T = TypeVar("T")
@@ -16,7 +16,6 @@ T = TypeVar("T")
 _LONGEST_NUMBER = 20
 
 CACHE_TYPES = ("f16", "bf16", "q8_0", "q5_1", "q5_0", "q4_1", "q4_0")
-_MOST_RANKS = 1024
 _MOST_LAYERS = 10_000
 _MOST_TOKENS_PER_STEP = 1 << 20
 BOUNDS = {
@@ -26,8 +25,8 @@ BOUNDS = {
     "output_tokens": (1, _MOST_TOKENS_PER_STEP),
     "gpu_layers": (0, _MOST_LAYERS),
     "n_cpu_moe": (0, _MOST_LAYERS),
-    "tensor_parallel": (1, _MOST_RANKS),
-    "pipeline_parallel": (1, _MOST_RANKS),
+    "tensor_parallel": (1, MOST_RANKS),
+    "pipeline_parallel": (1, MOST_RANKS),
     "context_tokens": (1, LARGEST_CONTEXT),
     "pool_tokens": (1, LARGEST_CONTEXT),
 }

@@ -108,6 +108,11 @@ class Machine(NamedTuple):
     holders: tuple[Holder, ...] = ()
     host_bandwidth_bytes: int | None = None
 
+    @property
+    def usable_bytes(self) -> int | None:
+        """What a process can allocate on all GPUs together; without one, in host memory, None where that is not known."""
+        return sum(device.usable_bytes for device in self.gpus) if self.gpus else self.host_bytes
+
     def without(self, pids: Collection[int]) -> "Machine":
         """The machine as it is when those processes have ended, as far as the driver says what they hold."""
         ended = [holder for holder in self.holders if holder.pid in pids]

@@ -3,6 +3,9 @@
 from runlocal.core.model import ModelSpec
 from runlocal.core.noun import NamedTuple
 
+MOST_RANKS = 1024
+"""Ranks along one kind of parallelism that are looked at."""
+
 
 class Workload(NamedTuple):
     """Contexts, sequences, cache types and the runtime's own knobs. None: the runtime's default.

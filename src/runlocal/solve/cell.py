@@ -135,7 +135,7 @@ def _made(
         tensor_bytes=runtime.tensor_bytes(recipe),
         need_bytes=sum(laid.load.gpus) if machine.gpus else laid.load.host,
         host_need_bytes=laid.load.host,
-        usable_bytes=None if unlimited else sum(device.usable_bytes for device in machine.gpus) if machine.gpus else machine.host_bytes,
+        usable_bytes=None if unlimited else machine.usable_bytes,
         reserve_bytes=max(left_free, default=0),
         headroom_bytes=() if unlimited else headroom(laid.load, machine),
         fits_context_tokens=longest,

@@ -222,9 +222,8 @@ class Fit:
         if row is None or quant not in row["quants"]:
             return False
         machine = self._machine
-        room = sum(device.usable_bytes for device in machine.gpus) if machine.gpus else machine.host_bytes
         taken = sum(size for device, size in weights(row, quant) if (device != HOST) is bool(machine.gpus))
-        return room is not None and taken > room
+        return machine.usable_bytes is not None and taken > machine.usable_bytes
 
     def _candidate(self, model_id: str, row: Row | None) -> _Candidate:
         if model_id not in self._candidates:

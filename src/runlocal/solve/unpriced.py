@@ -12,7 +12,6 @@ from runlocal.solve.support import not_looked_at
 def refused(runtime: Runtime, recipe: Recipe, workload: Workload, machine: Machine, reason: str) -> Cell:
     """A cell that cannot run, for that reason."""
     model = runtime.model
-    usable = sum(device.usable_bytes for device in machine.gpus) if machine.gpus else machine.host_bytes
     return Cell(
         quant=recipe.name,
         runtime=runtime.id,
@@ -31,7 +30,7 @@ def refused(runtime: Runtime, recipe: Recipe, workload: Workload, machine: Machi
         tensor_bytes=None,
         need_bytes=None,
         host_need_bytes=None,
-        usable_bytes=None if machine.origin is Origin.UNLIMITED else usable,
+        usable_bytes=None if machine.origin is Origin.UNLIMITED else machine.usable_bytes,
         reserve_bytes=None,
         headroom_bytes=(),
         fits_context_tokens=None,

@@ -17,8 +17,8 @@ from runlocal.architectures.blocks.mlp import DenseMlp, ExpertMlp, NextTokenHead
 from runlocal.architectures.blocks.short_conv import ShortConvolution
 from runlocal.core.layout import Block, Layout
 from runlocal.core.model import ModelSpec
+from runlocal.core.workload import MOST_RANKS
 
-_MOST_RANKS = 1024  # what --tp takes
 _ALIKE = "vLLM cuts every layer into equal parts"
 _MIXERS = Attention | LatentAttention | CrossAttention | NoAttention | Mamba1 | Mamba2 | GatedDeltaNet | KimiDeltaAttention | ShortConvolution
 
@@ -60,7 +60,7 @@ def sizes(model: ModelSpec, constants: Mapping[str, Any]) -> tuple[int, ...] | N
     if not _is_own(model, constants) or not all(_is_known(placed.block) for placed in laid.placed):
         return None
     most = model.text.heads or gcd(*(number for _, number in (*_counts(laid), *_widths(laid))))
-    return tuple(ranks for ranks in range(1, min(most, _MOST_RANKS) + 1) if most % ranks == 0 and refuses(model, ranks, constants) is None)
+    return tuple(ranks for ranks in range(1, min(most, MOST_RANKS) + 1) if most % ranks == 0 and refuses(model, ranks, constants) is None)
 
 
 def stages(layers: int, count: int) -> tuple[range, ...]:
